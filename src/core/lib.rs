@@ -1,0 +1,3 @@
+//! The pure rules of Artimesh.
+
+pub mod model;

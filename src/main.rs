@@ -1,0 +1,3 @@
+//! The `artimesh` binary: see [`artimesh::cli`].
+
+fn main() {}
