@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Name → values. At most 128 names, 64 values each, 255 bytes a name, 2,400 a value (Artifactory's own limit).
+/// Name → values. At most 128 names, 64 values each, 255 bytes a name, 2,400 a value (Artifactory's own limit),
+/// 32 KiB in all.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Vec<String>>", into = "BTreeMap<String, Vec<String>>")]
 pub struct Properties(BTreeMap<String, Vec<String>>);
@@ -47,6 +48,11 @@ impl TryFrom<BTreeMap<String, Vec<String>>> for Properties {
             if values.len() > 64 || values.iter().any(|value| value.len() > 2400) {
                 return Err(bad(name, "over 64 values, or a value over 2400 bytes"));
             }
+        }
+        let bytes: usize =
+            map.iter().map(|(name, values)| name.len() + values.iter().map(String::len).sum::<usize>()).sum();
+        if bytes > 32 * 1024 {
+            return Err(bad("*", "over 32 KiB of properties"));
         }
         Ok(Properties(map))
     }

@@ -1,0 +1,105 @@
+//! What authors write about artifacts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::model::{ArtifactPath, Checksums, Digest, Dot, Properties};
+
+/// The longest user name in an entry, in bytes.
+pub const USER_BYTES_MAX: usize = 255;
+
+/// The longest media type in an entry, in bytes.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+
+/// The most versions one entry may kill; a path with more siblings is replaced in steps.
+const KILLS_MAX: usize = 256;
+
+/// What a version is made of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Content {
+    /// The blob's address.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Confirmed at the author's node; a claim everywhere else.
+    pub checksums: Checksums,
+    /// As the author's node derived or was told it.
+    pub media_type: String,
+    /// Set with the put itself.
+    pub properties: Properties,
+}
+
+/// A new version of a path.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Put {
+    /// Where.
+    pub path: ArtifactPath,
+    /// What.
+    pub content: Content,
+    /// [`Timestamp::of_write`] over what it kills.
+    pub timestamp: Timestamp,
+    /// Every version its author's node had at the path, siblings included.
+    pub kills: Vec<Dot>,
+    /// When the path was first put, as far as the author's node knew.
+    pub created: Timestamp,
+    /// By whom then.
+    pub created_by: String,
+    /// Who put this version.
+    pub modified_by: String,
+    /// The path it was moved from, when it is half of a move.
+    pub moved_from: Option<ArtifactPath>,
+}
+
+/// The end of the versions of a path that its author's node had.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Delete {
+    /// Where.
+    pub path: ArtifactPath,
+    /// Every version its author's node had at the path; at least one.
+    pub kills: Vec<Dot>,
+    /// When, by the author's clock, and after what it kills.
+    pub timestamp: Timestamp,
+    /// Who deleted.
+    pub by: String,
+}
+
+/// The entry can't be one that a well-behaved node writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryFault {
+    /// A text or list is over its bound.
+    #[error("{0} is out of bounds")]
+    Bounds(&'static str),
+    /// It kills a version that its author had not applied.
+    #[error("it kills {0:?}, which its author had not applied")]
+    KillsUnseen(Dot),
+}
+
+fn check_kills(kills: &[Dot], seen: &impl Fn(&Dot) -> bool) -> Result<(), EntryFault> {
+    if kills.len() > KILLS_MAX {
+        return Err(EntryFault::Bounds("the list of kills"));
+    }
+    kills.iter().find(|dot| !seen(dot)).map_or(Ok(()), |dot| Err(EntryFault::KillsUnseen(*dot)))
+}
+
+impl Put {
+    /// Checks the bounds, and that every kill is `seen` by the author.
+    pub fn check(&self, seen: impl Fn(&Dot) -> bool) -> Result<(), EntryFault> {
+        if self.created_by.len() > USER_BYTES_MAX || self.modified_by.len() > USER_BYTES_MAX {
+            return Err(EntryFault::Bounds("the user name"));
+        }
+        if self.content.media_type.len() > MEDIA_TYPE_BYTES_MAX {
+            return Err(EntryFault::Bounds("the media type"));
+        }
+        check_kills(&self.kills, &seen)
+    }
+}
+
+impl Delete {
+    /// Checks the bounds, and that every kill is `seen` by the author.
+    pub fn check(&self, seen: impl Fn(&Dot) -> bool) -> Result<(), EntryFault> {
+        if self.by.len() > USER_BYTES_MAX {
+            return Err(EntryFault::Bounds("the user name"));
+        }
+        check_kills(&self.kills, &seen)
+    }
+}

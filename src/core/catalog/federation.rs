@@ -1,0 +1,131 @@
+//! A federation: its founding, and who its members are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::model::{Digest, Dot, Envelope, FederationId, NodeId, RepoKey};
+
+/// What a repository is set to; merges per field in a later entry kind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RepositoryConfig {
+    /// `generic`, `maven`, …: kept and returned.
+    pub package_type: String,
+    /// For people, at most 1,024 bytes.
+    pub description: String,
+}
+
+/// The first entry of a federation; its hash is the federation's id.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Founding {
+    /// The repository's key at the founder.
+    pub repo_key: RepoKey,
+    /// What it is set to.
+    pub config: RepositoryConfig,
+    /// When.
+    pub founded: Timestamp,
+    /// 32 random bytes that only members learn: makes the id unguessable and keys what is gossiped.
+    pub secret: [u8; 32],
+}
+
+/// The founder, or a member, names a node that may become a member under a key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// Who.
+    pub node: NodeId,
+    /// The repository's key that is proposed for there.
+    pub repo_key: RepoKey,
+}
+
+/// One node's place in a federation.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Membership {
+    /// The invitations it got, by their dots, with the key proposed.
+    pub invitations: BTreeMap<Dot, RepoKey>,
+    /// Its own acceptances, with the key it chose.
+    pub acceptances: BTreeMap<Dot, RepoKey>,
+    /// Acceptances that it ended by leaving.
+    pub left: BTreeSet<Dot>,
+}
+
+impl Membership {
+    /// The acceptance in force: the greatest that wasn't left.
+    pub fn accepted(&self) -> Option<(&Dot, &RepoKey)> {
+        self.acceptances.iter().rfind(|(dot, _)| !self.left.contains(dot))
+    }
+
+    /// Invited, and never answered.
+    pub fn is_pending(&self) -> bool {
+        self.acceptances.is_empty() && !self.invitations.is_empty()
+    }
+}
+
+/// What the applied entries say of a federation apart from its artifacts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Federation {
+    /// How it began.
+    pub founding: Founding,
+    /// By whom.
+    pub founder: NodeId,
+    /// Everybody who was ever invited, and the founder.
+    pub members: BTreeMap<NodeId, Membership>,
+}
+
+impl Federation {
+    /// The federation that the entry `dot` founds.
+    pub fn found(dot: Dot, founding: Founding) -> Federation {
+        let founder = dot.incarnation.node;
+        let acceptances = BTreeMap::from([(dot, founding.repo_key.clone())]);
+        let membership = Membership { acceptances, ..Membership::default() };
+        Federation { founding, founder, members: BTreeMap::from([(founder, membership)]) }
+    }
+
+    /// The id of the federation whose founding entry is `entry`.
+    pub fn id_of(entry: &Envelope) -> FederationId {
+        FederationId(Digest::derived("artimesh/federation-id/v1", &entry.to_bytes()).0)
+    }
+
+    /// The key for what is gossiped about this federation, and for its topic's name.
+    pub fn gossip_key(&self) -> [u8; 32] {
+        Digest::derived("artimesh/gossip-key/v1", &self.founding.secret).0
+    }
+
+    /// Whether `node` is a member now.
+    pub fn is_member(&self, node: &NodeId) -> bool {
+        self.members.get(node).is_some_and(|membership| membership.accepted().is_some())
+    }
+
+    /// Whether `node` may hold the federation's log: a member, or one that was invited and hasn't answered.
+    pub fn may_hold(&self, node: &NodeId) -> bool {
+        self.members.get(node).is_some_and(|membership| membership.accepted().is_some() || membership.is_pending())
+    }
+
+    /// The repository's key at `node`, when it is a member.
+    pub fn repo_key_at(&self, node: &NodeId) -> Option<&RepoKey> {
+        self.members.get(node)?.accepted().map(|(_, key)| key)
+    }
+
+    /// Takes an invitation, entry `dot`.
+    pub fn invite(&mut self, dot: Dot, invitation: &Invitation) {
+        let membership = self.members.entry(invitation.node).or_default();
+        membership.invitations.insert(dot, invitation.repo_key.clone());
+    }
+
+    /// Takes the acceptance of the author of `dot`; false when it wasn't invited.
+    #[must_use]
+    pub fn accept(&mut self, dot: Dot, repo_key: &RepoKey) -> bool {
+        let Some(membership) = self.members.get_mut(&dot.incarnation.node) else { return false };
+        membership.acceptances.insert(dot, repo_key.clone());
+        true
+    }
+
+    /// Takes the leave of the author of `dot`; false when it wasn't a member.
+    #[must_use]
+    pub fn leave(&mut self, dot: Dot) -> bool {
+        let Some(membership) = self.members.get_mut(&dot.incarnation.node) else { return false };
+        let open: Vec<Dot> = membership.acceptances.keys().copied().collect();
+        membership.left.extend(open);
+        true
+    }
+}

@@ -1,0 +1,17 @@
+//! The state of a federation: path → live versions, and who its members are; the merge.
+//!
+//! An optimised add-wins map: observed-remove, without tombstones (Bieniusa et al. 2012, "An optimized conflict-free
+//! replicated set"). A put or delete names the dots it kills; what nobody killed is live; the greatest
+//! (timestamp, dot) is shown, the rest are its siblings.
+//!
+//! # Why
+//! A delete here leaves nothing behind that would have to be kept for ever or collected at the right moment: that the
+//! deleted version was known is remembered by the heads, and everybody has those anyway.
+
+mod entry;
+mod federation;
+mod versions;
+
+pub use entry::{Content, Delete, EntryFault, MEDIA_TYPE_BYTES_MAX, Put, USER_BYTES_MAX};
+pub use federation::{Federation, Founding, Invitation, Membership, RepositoryConfig};
+pub use versions::{Version, Versions};

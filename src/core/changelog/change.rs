@@ -1,0 +1,109 @@
+//! The kinds of entries: the one list of numbers, and what each body is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Delete, Founding, Invitation, Put};
+use crate::model::codec::{self, DecodeError};
+use crate::model::{Envelope, RepoKey};
+use crate::trust::{Grant, Revocation, Root};
+
+/// The numbers of the kinds on the wire; a number is never reused. 3–15 are kept for artifacts, 20–63 for federations.
+pub mod kind {
+    /// [`super::Put`].
+    pub const PUT: u16 = 1;
+    /// [`super::Delete`].
+    pub const DELETE: u16 = 2;
+    /// [`super::Founding`].
+    pub const FOUND: u16 = 16;
+    /// [`super::Invitation`].
+    pub const INVITE: u16 = 17;
+    /// The key chosen by the author.
+    pub const ACCEPT: u16 = 18;
+    /// The author leaves.
+    pub const LEAVE: u16 = 19;
+    /// [`super::Root`].
+    pub const ROOT: u16 = 64;
+    /// [`super::Grant`].
+    pub const GRANT: u16 = 65;
+    /// [`super::Revocation`].
+    pub const REVOKE: u16 = 66;
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A new version of a path.
+    Put(Put),
+    /// The end of versions of a path.
+    Delete(Delete),
+    /// The beginning of a federation.
+    Found(Founding),
+    /// A node may become a member.
+    Invite(Invitation),
+    /// The author becomes a member under this key.
+    Accept(Accept),
+    /// The author is no member any more.
+    Leave,
+    /// The circle's root.
+    Root(Root),
+    /// A node is admitted.
+    Grant(Grant),
+    /// A node's grants end.
+    Revoke(Revocation),
+}
+
+/// The key under which the author takes part.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Accept {
+    /// Unique at the author's node.
+    pub repo_key: RepoKey,
+}
+
+/// The entry can't be understood here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// A kind of a later version: the author is parked until this node is upgraded.
+    #[error("entry kind {0} is unknown to this version")]
+    UnknownKind(u16),
+    /// A known kind with a broken body: the author is at fault.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl Change {
+    /// The envelope that goes into a segment.
+    pub fn to_envelope(&self) -> Envelope {
+        let (kind, body) = match self {
+            Change::Put(put) => (kind::PUT, codec::encode(put)),
+            Change::Delete(delete) => (kind::DELETE, codec::encode(delete)),
+            Change::Found(founding) => (kind::FOUND, codec::encode(founding)),
+            Change::Invite(invitation) => (kind::INVITE, codec::encode(invitation)),
+            Change::Accept(accept) => (kind::ACCEPT, codec::encode(accept)),
+            Change::Leave => (kind::LEAVE, Vec::new()),
+            Change::Root(root) => (kind::ROOT, codec::encode(root)),
+            Change::Grant(grant) => (kind::GRANT, codec::encode(grant)),
+            Change::Revoke(revocation) => (kind::REVOKE, codec::encode(revocation)),
+        };
+        Envelope { kind, body }
+    }
+
+    /// Reads an entry.
+    pub fn read(entry: &Envelope) -> Result<Change, ChangeError> {
+        let body = &entry.body;
+        Ok(match entry.kind {
+            kind::PUT => Change::Put(codec::decode(body)?),
+            kind::DELETE => Change::Delete(codec::decode(body)?),
+            kind::FOUND => Change::Found(codec::decode(body)?),
+            kind::INVITE => Change::Invite(codec::decode(body)?),
+            kind::ACCEPT => Change::Accept(codec::decode(body)?),
+            kind::LEAVE if body.is_empty() => Change::Leave,
+            kind::LEAVE => {
+                return Err(DecodeError::Trailing { what: "leave", count: body.len() }.into());
+            }
+            kind::ROOT => Change::Root(codec::decode(body)?),
+            kind::GRANT => Change::Grant(codec::decode(body)?),
+            kind::REVOKE => Change::Revoke(codec::decode(body)?),
+            unknown => return Err(ChangeError::UnknownKind(unknown)),
+        })
+    }
+}

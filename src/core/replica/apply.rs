@@ -1,0 +1,221 @@
+//! Applying one entry: who may write it, and what it does to state and rows. Own entries and others' go through here.
+
+use super::io::{Event, Output, Refusal, Table, View, ViewFault};
+use super::rows::{self, Placement, Repository, Want};
+use super::state::{Replica, Work};
+use crate::catalog::{Delete, Federation, Put, Version};
+use crate::changelog::Change;
+use crate::clock::AHEAD_MS_MAX;
+use crate::model::{Context, Digest, Dot, Envelope, FederationId, NodeId, RepoKey, Space};
+use crate::trust::{Capability, Role, State as Trust, TrustRefusal};
+
+/// One entry and what its author knew.
+pub(super) struct Entry<'a> {
+    pub(super) dot: Dot,
+    pub(super) hash: Digest,
+    pub(super) envelope: &'a Envelope,
+    /// All that its author had applied in the space, its own earlier entries apart.
+    pub(super) context: &'a Context,
+    /// All that its author had applied of Trust.
+    pub(super) needs: &'a Context,
+}
+
+impl Entry<'_> {
+    fn author(&self) -> NodeId {
+        self.dot.incarnation.node
+    }
+
+    fn saw(&self, dot: &Dot) -> bool {
+        let own_earlier = dot.incarnation == self.dot.incarnation && dot.sequence < self.dot.sequence;
+        own_earlier || self.context.cover(dot)
+    }
+
+    fn misplaced(&self, why: &str) -> Stop {
+        Stop::Refused(Refusal::Misplaced(self.dot, why.to_owned()))
+    }
+}
+
+/// Why an entry isn't applied: its author's fault, or our store's.
+pub(super) enum Stop {
+    Refused(Refusal),
+    Fault(ViewFault),
+}
+
+impl From<ViewFault> for Stop {
+    fn from(fault: ViewFault) -> Self {
+        Stop::Fault(fault)
+    }
+}
+
+impl From<TrustRefusal> for Stop {
+    fn from(refusal: TrustRefusal) -> Self {
+        Stop::Refused(Refusal::Trust(refusal))
+    }
+}
+
+impl Replica {
+    pub(super) fn apply<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        entry: &Entry<'_>,
+        change: &Change,
+    ) -> Result<(), Stop> {
+        match space {
+            Space::Trust => self.apply_trust(work, entry, change),
+            Space::Federation(id) => self.apply_federation(work, id, entry, change),
+            Space::Accounts => Err(Stop::Refused(Refusal::NotShared(space))),
+        }
+    }
+
+    fn apply_trust<V: View>(&mut self, work: &mut Work<'_, V>, entry: &Entry<'_>, change: &Change) -> Result<(), Stop> {
+        let trust = self.trust.as_mut().ok_or(Stop::Refused(Refusal::NotShared(Space::Trust)))?;
+        let mut knew = entry.context.clone();
+        knew.0.insert(entry.dot.incarnation, entry.dot.sequence - 1);
+        match change {
+            Change::Root(root) => trust.apply_root(root)?,
+            Change::Grant(grant) => trust.apply_grant(entry.dot, grant, &knew)?,
+            Change::Revoke(revocation) => {
+                trust.apply_revocation(entry.dot, revocation, &knew)?;
+                work.out.push(Output::Note(Event::Revoked(revocation.node)));
+                if revocation.node == self.me.node {
+                    work.out.push(Output::Note(Event::SelfRevoked));
+                }
+            }
+            _ => return Err(entry.misplaced("not an entry of the trust space")),
+        }
+        work.trust_changed = true;
+        Ok(())
+    }
+
+    fn apply_federation<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        id: FederationId,
+        entry: &Entry<'_>,
+        change: &Change,
+    ) -> Result<(), Stop> {
+        let space = Space::Federation(id);
+        let trust = self.trust.as_ref().ok_or(Stop::Refused(Refusal::NotShared(space)))?;
+        if let Change::Found(founding) = change {
+            check_right(trust, entry, &Capability::Found)?;
+            let state = self.spaces.entry(space).or_default();
+            if state.federation.is_some() || Federation::id_of(entry.envelope) != id || entry.dot.sequence != 1 {
+                return Err(entry.misplaced("not the founding of this federation"));
+            }
+            state.federation = Some(Federation::found(entry.dot, founding.clone()));
+            self.save_federation(work, space);
+            return Ok(());
+        }
+        check_right(trust, entry, &Capability::Write(Some(id)))?;
+        let federation = self.spaces.get_mut(&space).and_then(|state| state.federation.as_mut());
+        let federation = federation.ok_or_else(|| entry.misplaced("before the federation's founding"))?;
+        let author_is_member = federation.is_member(&entry.author());
+        if !author_is_member && !matches!(change, Change::Accept(_)) {
+            return Err(entry.misplaced("its author is not a member of the federation"));
+        }
+        match change {
+            Change::Put(put) => return self.apply_put(work, space, entry, put),
+            Change::Delete(delete) => return apply_delete(work, space, entry, delete),
+            Change::Invite(invitation) => federation.invite(entry.dot, invitation),
+            Change::Accept(accept) => {
+                if !federation.accept(entry.dot, &accept.repo_key) {
+                    return Err(entry.misplaced("its author was not invited"));
+                }
+            }
+            Change::Leave => {
+                let left = federation.leave(entry.dot);
+                debug_assert!(left, "membership was checked above");
+            }
+            _ => return Err(entry.misplaced("not an entry of a federation")),
+        }
+        self.save_federation(work, space);
+        Ok(())
+    }
+
+    pub(super) fn save_federation<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
+        if let Some(federation) = &self.spaces[&space].federation {
+            work.draft.set(Table::Meta, rows::federation_key(&space), federation);
+        }
+        work.membership_changed.insert(space);
+    }
+
+    fn apply_put<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        entry: &Entry<'_>,
+        put: &Put,
+    ) -> Result<(), Stop> {
+        put.check(|dot| entry.saw(dot)).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
+        let mut versions = work.draft.versions(&space, &put.path)?;
+        forget_wants(work, &space, &versions.kill(&put.kills));
+        versions.put(Version::of(entry.dot, entry.hash, put));
+        work.draft.set_versions(&space, &put.path, &versions);
+        if entry.author() == self.me.node {
+            return Ok(());
+        }
+        let ahead_ms = put.timestamp.ms_since(work.now);
+        if ahead_ms > AHEAD_MS_MAX {
+            work.note(Event::FarAhead { author: entry.author(), path: put.path.clone(), ahead_ms });
+        }
+        let mirrored = self.repository_of(&space).is_some_and(|repository| repository.placement == Placement::Mirror)
+            || self.role() == Some(Role::Full) && self.repository_of(&space).is_none();
+        if mirrored && !work.draft.has_blob(&put.content.digest)? {
+            let want = Want {
+                space,
+                dot: entry.dot,
+                path: put.path.clone(),
+                digest: put.content.digest,
+                size: put.content.size,
+                checksums: put.content.checksums,
+            };
+            work.draft.set(Table::Meta, rows::want_key(&space, &entry.dot), &want);
+            let Want { space, dot, path, digest, size, checksums } = want;
+            work.out.push(Output::Wanted { space, dot, path, digest, size, checksums });
+        }
+        Ok(())
+    }
+
+    /// The repository that shows a space here.
+    pub(super) fn repository_of(&self, space: &Space) -> Option<&Repository> {
+        self.repositories.values().find(|repository| repository.space == *space)
+    }
+
+    /// Makes a repository for a space under `key`, if the key is free.
+    pub(super) fn add_repository<V: View>(&mut self, work: &mut Work<'_, V>, key: &RepoKey, space: Space) -> bool {
+        if self.repositories.contains_key(&key.folded()) {
+            return false;
+        }
+        let by_role = if self.role() == Some(Role::Edge) { Placement::OnDemand } else { Placement::Mirror };
+        let placement = self.placement.unwrap_or(by_role);
+        let repository = Repository { key: key.clone(), space, placement, created: work.now };
+        work.draft.set(Table::Meta, rows::repository_key(key), &repository);
+        self.repositories.insert(key.folded(), repository);
+        work.repositories_changed = true;
+        true
+    }
+}
+
+fn check_right(trust: &Trust, entry: &Entry<'_>, capability: &Capability) -> Result<(), TrustRefusal> {
+    if trust.holds(&entry.author(), capability, Some(entry.needs)) {
+        Ok(())
+    } else {
+        Err(TrustRefusal::NotAllowed(entry.author(), capability.name()))
+    }
+}
+
+fn apply_delete<V: View>(work: &mut Work<'_, V>, space: Space, entry: &Entry<'_>, delete: &Delete) -> Result<(), Stop> {
+    delete.check(|dot| entry.saw(dot)).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
+    let mut versions = work.draft.versions(&space, &delete.path)?;
+    forget_wants(work, &space, &versions.kill(&delete.kills));
+    work.draft.set_versions(&space, &delete.path, &versions);
+    Ok(())
+}
+
+/// What is dead here need not be fetched any more.
+fn forget_wants<V: View>(work: &mut Work<'_, V>, space: &Space, killed: &[Version]) {
+    for version in killed {
+        work.draft.remove(Table::Meta, rows::want_key(space, &version.dot));
+    }
+}

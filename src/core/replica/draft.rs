@@ -1,0 +1,100 @@
+//! Row writes being prepared: read through to the view, so that one input can build on its own rows.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::io::{Row, Table, View, ViewFault};
+use crate::catalog::Versions;
+use crate::model::{ArtifactPath, Digest, Space};
+
+use super::rows;
+
+type Slot = (Table, Vec<u8>);
+
+pub(super) struct Draft<'a, V> {
+    view: &'a V,
+    rows: BTreeMap<Slot, Option<Vec<u8>>>,
+    /// What each write since the last mark replaced, newest last.
+    undo: Vec<(Slot, Option<Option<Vec<u8>>>)>,
+}
+
+impl<'a, V: View> Draft<'a, V> {
+    pub(super) fn new(view: &'a V) -> Self {
+        Draft { view, rows: BTreeMap::new(), undo: Vec::new() }
+    }
+
+    pub(super) fn view(&self) -> &'a V {
+        self.view
+    }
+
+    /// From here on, [`Draft::roll_back`] returns to here.
+    pub(super) fn mark(&mut self) {
+        self.undo.clear();
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        while let Some((slot, before)) = self.undo.pop() {
+            match before {
+                Some(value) => self.rows.insert(slot, value),
+                None => self.rows.remove(&slot),
+            };
+        }
+    }
+
+    fn write(&mut self, slot: Slot, value: Option<Vec<u8>>) {
+        let before = self.rows.insert(slot.clone(), value);
+        self.undo.push((slot, before));
+    }
+
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ViewFault> {
+        match self.rows.get(&(table, key.to_vec())) {
+            Some(written) => Ok(written.clone()),
+            None => self.view.get(table, key),
+        }
+    }
+
+    pub(super) fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {
+        self.view.has_blob(digest)
+    }
+
+    pub(super) fn set<T: Serialize>(&mut self, table: Table, key: Vec<u8>, value: &T) {
+        self.set_bytes(table, key, rows::write(value));
+    }
+
+    pub(super) fn set_bytes(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.write((table, key), Some(value));
+    }
+
+    pub(super) fn remove(&mut self, table: Table, key: Vec<u8>) {
+        self.write((table, key), None);
+    }
+
+    pub(super) fn versions(&self, space: &Space, path: &ArtifactPath) -> Result<Versions, ViewFault> {
+        let key = rows::catalog_key(space, path);
+        self.get(Table::Catalog, &key)?.map_or(Ok(Versions::default()), |value| stored(&value))
+    }
+
+    pub(super) fn set_versions(&mut self, space: &Space, path: &ArtifactPath, versions: &Versions) {
+        let key = rows::catalog_key(space, path);
+        if versions.is_empty() {
+            self.remove(Table::Catalog, key);
+        } else {
+            self.set(Table::Catalog, key, versions);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn into_rows(self) -> Vec<Row> {
+        self.rows.into_iter().map(|((table, key), value)| Row { table, key, value }).collect()
+    }
+}
+
+/// A row of our own that doesn't decode is a fault of the store.
+pub(super) fn stored<T: DeserializeOwned>(value: &[u8]) -> Result<T, ViewFault> {
+    rows::read(value).map_err(|error| ViewFault(error.to_string()))
+}

@@ -1,0 +1,330 @@
+//! What goes into the replica and what comes out.
+
+use crate::catalog::{Content, EntryFault, RepositoryConfig};
+use crate::changelog::SegmentError;
+use crate::clock::Timestamp;
+use crate::model::{ArtifactPath, Checksums, Digest, Dot, FederationId, Incarnation, NodeId, RepoKey, Space};
+use crate::trust::{Addresses, Founding, PairingReason, PairingToken, TrustRefusal, VerifiedRequest};
+
+use super::message::Hello;
+
+/// A table of rows at rest; each is ordered by key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Table {
+    /// Few and small: heads, federations, repositories, statements, wanted blobs.
+    Meta,
+    /// One row per path: its live versions.
+    Catalog,
+    /// One row per segment.
+    Log,
+}
+
+/// One row to write; `None` removes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Where.
+    pub table: Table,
+    /// See [`super::rows`].
+    pub key: Vec<u8>,
+    /// See [`super::rows`].
+    pub value: Option<Vec<u8>>,
+}
+
+/// Rows can't be read: the node must stop, or rebuild its index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the store cannot be read: {0}")]
+pub struct ViewFault(pub String);
+
+/// Keys and values, in the order of keys.
+pub type Page = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The rows at rest, as of all outputs performed so far.
+pub trait View {
+    /// One row's value.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ViewFault>;
+    /// Up to `limit` rows with `from <= key < to`, in order.
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault>;
+    /// Whether the blob's bytes are all here.
+    fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault>;
+}
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Changes that this node's users ask for, each under a ticket for its reply; they share segments.
+    Local(Vec<(u64, Command)>),
+    /// An admitted peer is connected and has said hello.
+    Connected(NodeId, Hello),
+    /// It is gone.
+    Disconnected(NodeId),
+    /// A frame of a connected peer's control stream.
+    Frame(NodeId, Vec<u8>),
+    /// What was gossiped in a space, whoever passed it on.
+    Gossip(Space, Vec<u8>),
+    /// About once a second. `dice` are fresh random bits.
+    Tick {
+        /// Chooses the peer of this round.
+        dice: u64,
+        /// Whether it is time for a round of anti-entropy.
+        round: bool,
+    },
+}
+
+/// A change that a user of this node asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Found the circle that the root granted to this node.
+    FoundCircle(Founding),
+    /// Become part of the circle of a token whose issuer has admitted this node.
+    Join(PairingToken),
+    /// Admit the newcomer that asks with a verified request.
+    Admit(VerifiedRequest),
+    /// Revoke a node, with a reason for people.
+    Revoke(NodeId, String),
+    /// Found a federation: a repository here, and invitations.
+    CreateRepository {
+        /// Its key here, proposed to the others too.
+        key: RepoKey,
+        /// What it is set to.
+        config: RepositoryConfig,
+        /// Who is invited.
+        invite: Vec<NodeId>,
+        /// 32 random bytes.
+        secret: [u8; 32],
+    },
+    /// Invite a node into the repository's federation.
+    Invite(RepoKey, NodeId),
+    /// Leave the repository's federation and forget the repository here.
+    DeleteRepository(RepoKey),
+    /// Put a version whose bytes are (about to be) at rest here.
+    Put {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// What.
+        content: Content,
+        /// Who.
+        by: String,
+    },
+    /// Delete the versions of a path.
+    Delete {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// Who.
+        by: String,
+    },
+}
+
+/// What a command did. It is durable when the reply is given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// The entry that records it; for several, the first.
+    pub dot: Dot,
+    /// The entry's timestamp (puts and deletes), else the wall clock.
+    pub timestamp: Timestamp,
+    /// The federation that was founded, or in which it happened.
+    pub space: Space,
+    /// Whether the path had a live version before (puts).
+    pub replaced: bool,
+    /// When the path was first put (puts), else the same as `timestamp`.
+    pub created: Timestamp,
+    /// By whom then.
+    pub created_by: String,
+}
+
+/// Why a command is refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// This node has no circle yet.
+    #[error(
+        "this node is in no circle yet: join one with `artimesh pair accept`, or make one with `artimesh init --new-circle`"
+    )]
+    NoCircle,
+    /// It has one already.
+    #[error("this node already belongs to a circle and cannot be captured by another")]
+    InCircle,
+    /// It has one, but its own grant hasn't arrived yet.
+    #[error("this node has not received its grant yet")]
+    NotGranted,
+    /// It was revoked.
+    #[error("this node was revoked from its circle")]
+    SelfRevoked,
+    /// It is an edge.
+    #[error("Deployment to an Edge Artifactory node is not supported.")]
+    Follower,
+    /// No repository of that key here.
+    #[error("repository '{0}' does not exist")]
+    NoRepository(RepoKey),
+    /// One is there.
+    #[error("repository '{0}' already exists")]
+    RepositoryExists(RepoKey),
+    /// Nothing live at the path.
+    #[error("'{0}' does not exist")]
+    NoArtifact(ArtifactPath),
+    /// No such node in good standing.
+    #[error("node {0} is not a member of the circle in good standing")]
+    NoSuchNode(NodeId),
+    /// An edge can't be a member.
+    #[error("node {0} is an edge: it follows federations and cannot be a member of one")]
+    IsEdge(NodeId),
+    /// It is this node itself.
+    #[error("a node cannot revoke itself")]
+    Oneself,
+    /// It is there already.
+    #[error("node {0} is a member already")]
+    AlreadyMember(NodeId),
+    /// The circle's rules forbid it.
+    #[error(transparent)]
+    Trust(#[from] TrustRefusal),
+    /// The pairing is refused; the newcomer is told why.
+    #[error(transparent)]
+    Pairing(#[from] PairingReason),
+    /// A field is out of bounds.
+    #[error(transparent)]
+    Entry(#[from] EntryFault),
+}
+
+/// Why a segment or message of a peer isn't applied. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its bytes are broken.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The message doesn't decode.
+    #[error("malformed message: {0}")]
+    Message(String),
+    /// An entry isn't its author's to write.
+    #[error(transparent)]
+    Trust(#[from] TrustRefusal),
+    /// An entry is out of bounds, or kills what its author hadn't seen.
+    #[error("entry {0:?}: {1}")]
+    Entry(Dot, EntryFault),
+    /// An entry of a known kind doesn't decode, or stands where it can't.
+    #[error("entry {0:?} is malformed or misplaced: {1}")]
+    Misplaced(Dot, String),
+    /// An entry of a kind that this version doesn't know: the author is parked here until the upgrade.
+    #[error("entry {0:?} is of kind {1}, which this version does not know: upgrade this node")]
+    UnknownKind(Dot, u16),
+    /// Another segment with the same place in the log was applied before: proof of a fault of its author.
+    #[error("two different logs of {0:?} reach sequence {1}")]
+    Fork(Incarnation, u64),
+    /// A space that this node and the peer don't share.
+    #[error("{0} is not shared with that node")]
+    NotShared(Space),
+    /// The site's setting doesn't take federations of that node.
+    #[error("federations founded by node {0} are not accepted here (replication.accept_federations)")]
+    NotAccepted(NodeId),
+}
+
+/// Whose federations become repositories here by themselves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AcceptPolicy {
+    /// Every member's.
+    Any,
+    /// Nobody's.
+    None,
+    /// Those of these nodes, by name or id.
+    Of(Vec<String>),
+}
+
+/// What the transport should do with a gossiped message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Pass it on.
+    Accept,
+    /// Neither pass on nor blame.
+    Ignore,
+    /// Its source is at fault.
+    Reject,
+}
+
+/// What the replica wants done, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Make these rows durable, atomically.
+    Persist(Vec<Row>),
+    /// Tell the user.
+    Reply(u64, Result<Receipt, CommandError>),
+    /// Send a frame on the peer's control stream; if it can't be sent, anti-entropy will make up for it.
+    Send(NodeId, Vec<u8>),
+    /// Gossip this in a space.
+    Publish(Space, Vec<u8>),
+    /// The answer to [`Input::Gossip`].
+    Judge(Verdict),
+    /// Who is a member, or where members can be reached, has changed.
+    Members,
+    /// Which spaces and repositories are held has changed.
+    Spaces,
+    /// Fetch a blob that an applied entry names; also at rest as a [`super::rows::Want`].
+    Wanted {
+        /// Fetch it inside this space.
+        space: Space,
+        /// The version that names it.
+        dot: Dot,
+        /// Its path, by which the asked node finds the reference.
+        path: ArtifactPath,
+        /// The blob.
+        digest: Digest,
+        /// Its length.
+        size: u64,
+        /// Claimed by the author.
+        checksums: Checksums,
+    },
+    /// A fact for the operator.
+    Note(Event),
+}
+
+/// A fact for the operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Entries were applied.
+    Applied {
+        /// Where.
+        space: Space,
+        /// Whose.
+        author: NodeId,
+        /// How many.
+        entries: u32,
+        /// Whether gossip brought them.
+        gossip: bool,
+    },
+    /// Something of a peer was refused.
+    Refused {
+        /// Who sent it, when that is known.
+        from: Option<NodeId>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// An author's clock is far ahead of ours.
+    FarAhead {
+        /// Whose.
+        author: NodeId,
+        /// Where.
+        path: ArtifactPath,
+        /// By how much.
+        ahead_ms: u64,
+    },
+    /// An invitation can't be taken because its repository key is in use here.
+    KeyTaken {
+        /// The federation.
+        federation: FederationId,
+        /// The key.
+        key: RepoKey,
+    },
+    /// This node learnt that it was revoked.
+    SelfRevoked,
+    /// A node was revoked.
+    Revoked(NodeId),
+    /// A segment waits for what it depends on.
+    Parked {
+        /// Where.
+        space: Space,
+        /// Whose.
+        incarnation: Incarnation,
+    },
+    /// A peer's addresses were learnt.
+    Addresses(NodeId, Addresses),
+}

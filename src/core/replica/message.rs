@@ -1,0 +1,173 @@
+//! What two replicas say to each other. A message is one envelope; kinds that aren't known are passed over.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::model::codec::{self, DecodeError};
+use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation, Space};
+use crate::trust::{Addresses, Statement};
+
+/// The version of the control protocol; a node that speaks another refuses with a clear message.
+pub const PROTOCOL: u32 = 1;
+
+/// Feature bits that this version has: none yet beyond the protocol itself.
+pub const FEATURES: u64 = 0;
+
+/// The first frame on every control stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// What the sender can do beyond it.
+    pub features: u64,
+    /// The sender's circle.
+    pub circle: CircleId,
+    /// The sender, in its present life.
+    pub incarnation: Incarnation,
+    /// The sender's wall clock.
+    pub wall: Timestamp,
+    /// Where the sender listens now.
+    pub addresses: Addresses,
+    /// The sender's version, for people; at most 64 bytes.
+    pub version: String,
+}
+
+impl Hello {
+    /// The bytes that travel.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        Envelope { kind: 1, body: codec::encode(self) }.to_bytes()
+    }
+
+    /// Reads a hello; a body of a later kind is refused with its number.
+    pub fn read(bytes: &[u8]) -> Result<Hello, String> {
+        let envelope = one(bytes)?;
+        if envelope.kind != 1 {
+            return Err(format!("hello of unknown kind {}", envelope.kind));
+        }
+        let hello: Hello = codec::decode(&envelope.body).map_err(|error| error.to_string())?;
+        if !hello.addresses.are_bounded() || hello.version.len() > 64 {
+            return Err("hello out of bounds".into());
+        }
+        Ok(hello)
+    }
+}
+
+fn one(bytes: &[u8]) -> Result<Envelope, String> {
+    let mut all = Envelope::read_all(bytes, 1).map_err(|error| error.to_string())?;
+    all.pop().ok_or_else(|| "empty message".to_owned())
+}
+
+/// The heads of one space.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SpaceHeads {
+    /// Which.
+    pub space: Space,
+    /// What the sender has applied.
+    pub heads: Heads,
+}
+
+/// Heads of some of the spaces that both share.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HeadsMessage {
+    /// Trust first.
+    pub spaces: Vec<SpaceHeads>,
+    /// Hash over all statements that the sender knows.
+    pub statements: Digest,
+    /// Whether the sender wants the receiver's heads in return.
+    pub reply: bool,
+}
+
+/// A wish for segments.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WantMessage {
+    /// Of which space.
+    pub space: Space,
+    /// What the asker has.
+    pub since: Context,
+}
+
+/// Segments, oldest first per log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SegmentsMessage {
+    /// Of which space.
+    pub space: Space,
+    /// As their authors signed them.
+    pub segments: Vec<Vec<u8>>,
+    /// Whether there is more than fitted.
+    pub more: bool,
+}
+
+/// A message on a control stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// What I have.
+    Heads(HeadsMessage),
+    /// What I want.
+    Want(WantMessage),
+    /// What you wanted, or what you should know at once.
+    Segments(SegmentsMessage),
+    /// All statements that I know.
+    Statements(Vec<Statement>),
+    /// Of a later version; passed over.
+    Unknown(u16),
+}
+
+impl Message {
+    /// The bytes that travel.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (kind, body) = match self {
+            Message::Heads(heads) => (1, codec::encode(heads)),
+            Message::Want(want) => (2, codec::encode(want)),
+            Message::Segments(segments) => (3, codec::encode(segments)),
+            Message::Statements(statements) => (4, codec::encode(statements)),
+            Message::Unknown(kind) => (*kind, Vec::new()),
+        };
+        Envelope { kind, body }.to_bytes()
+    }
+
+    /// Reads a message.
+    pub fn read(bytes: &[u8]) -> Result<Message, String> {
+        let envelope = one(bytes)?;
+        let text = |error: DecodeError| error.to_string();
+        Ok(match envelope.kind {
+            1 => Message::Heads(codec::decode(&envelope.body).map_err(text)?),
+            2 => Message::Want(codec::decode(&envelope.body).map_err(text)?),
+            3 => Message::Segments(codec::decode(&envelope.body).map_err(text)?),
+            4 => Message::Statements(codec::decode(&envelope.body).map_err(text)?),
+            kind => Message::Unknown(kind),
+        })
+    }
+}
+
+/// What is gossiped: the newest segment of a log, whole when it is small.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Announcement {
+    /// The segment itself.
+    Segment(Vec<u8>),
+    /// Only that it exists.
+    Head(Incarnation, Head),
+}
+
+impl Announcement {
+    /// The bytes that are gossiped.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (kind, body) = match self {
+            Announcement::Segment(bytes) => (1, bytes.clone()),
+            Announcement::Head(incarnation, head) => (2, codec::encode(&(*incarnation, *head))),
+        };
+        Envelope { kind, body }.to_bytes()
+    }
+
+    /// Reads an announcement; `None` for one of a later version.
+    pub fn read(bytes: &[u8]) -> Result<Option<Announcement>, String> {
+        let envelope = one(bytes)?;
+        Ok(match envelope.kind {
+            1 => Some(Announcement::Segment(envelope.body)),
+            2 => {
+                let (incarnation, head) = codec::decode(&envelope.body).map_err(|error| error.to_string())?;
+                Some(Announcement::Head(incarnation, head))
+            }
+            _ => None,
+        })
+    }
+}

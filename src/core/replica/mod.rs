@@ -1,0 +1,33 @@
+//! The node's mind: a state machine that decides everything and does nothing itself.
+//!
+//! [`Replica::handle`] takes the wall clock, a [`View`] of the rows at rest and one [`Input`], and returns
+//! [`Output`]s to be performed in order. *Persist* comes before *reply*, *send* and *publish* of the same change; a caller
+//! whose persist fails must stop the node, for the replica has already moved on.
+//!
+//! # Why
+//! Convergence under partitions, crashes, skewed clocks and liars can't be tested on sockets. The seeded simulator and the
+//! engine are the only two callers, so what the simulator proves is what runs. Time and randomness are arguments;
+//! every map is ordered; so a seed replays. The replica holds members, heads and work in flight, never artifacts: those
+//! are rows, read through the view.
+
+mod apply;
+mod author;
+mod draft;
+mod inspect;
+mod io;
+pub mod message;
+mod parking;
+mod receive;
+pub mod rows;
+mod state;
+mod sync;
+mod trust_duties;
+
+pub use inspect::{MemberLag, state_digest};
+pub use io::{
+    AcceptPolicy, Command, CommandError, Event, Input, Output, Page, Receipt, Refusal, Row, Table, Verdict, View,
+    ViewFault,
+};
+pub use message::{Hello, Message};
+pub use rows::{Placement, Repository, Want};
+pub use state::{Identity, LoadError, Peer, Replica};

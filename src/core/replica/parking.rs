@@ -1,0 +1,47 @@
+//! Segments that wait for what they depend on. Bounded: what is dropped is fetched again.
+
+use std::collections::BTreeMap;
+
+use crate::changelog::Sealed;
+use crate::model::{Incarnation, Space};
+
+/// The most bytes that wait.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The most segments that wait.
+const SEGMENTS_MAX: usize = 4096;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parking {
+    waiting: BTreeMap<(Space, Incarnation, u64), Sealed>,
+    bytes: usize,
+}
+
+impl Parking {
+    /// Parks a segment, or drops it when there is no room; says whether it is parked.
+    pub(super) fn park(&mut self, segment: Sealed) -> bool {
+        let slot = (segment.header.space, segment.header.incarnation, segment.header.first_sequence);
+        let size = segment.bytes().len();
+        if self.waiting.contains_key(&slot) {
+            return true;
+        }
+        if self.waiting.len() >= SEGMENTS_MAX || self.bytes + size > BYTES_MAX {
+            return false;
+        }
+        self.bytes += size;
+        self.waiting.insert(slot, segment);
+        true
+    }
+
+    /// Takes out one segment that `ready` accepts.
+    pub(super) fn take_ready(&mut self, ready: impl Fn(&Sealed) -> bool) -> Option<Sealed> {
+        let slot = *self.waiting.iter().find(|(_, segment)| ready(segment))?.0;
+        let segment = self.waiting.remove(&slot)?;
+        self.bytes -= segment.bytes().len();
+        Some(segment)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}

@@ -1,0 +1,327 @@
+//! What peers send: segments are verified, applied in causal order, or parked.
+
+use super::apply::{Entry, Stop};
+use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
+use super::rows;
+use super::state::{Replica, Work};
+use crate::changelog::{Change, ChangeError, Sealed, SegmentError, entry_hash, kind};
+use crate::model::{Context, Head, NodeId, RepoKey, Space};
+use crate::trust::{Capability, Role, TrustRefusal};
+
+/// What became of a segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    Applied,
+    Duplicate,
+    Parked,
+    Refused(Refusal),
+}
+
+impl Replica {
+    /// Takes one segment, and whatever waited for it.
+    pub(super) fn take<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: Option<NodeId>,
+        bytes: &[u8],
+        gossip: bool,
+    ) -> Result<Taken, ViewFault> {
+        let segment = match Sealed::read(bytes) {
+            Ok(segment) => segment,
+            Err(error) => return Ok(self.refuse(work, from, error.into())),
+        };
+        let taken = self.take_one(work, from, segment, gossip)?;
+        if taken == Taken::Applied {
+            while let Some(ready) = self.next_parked() {
+                self.take_one(work, None, ready, false)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn refuse<V: View>(&mut self, work: &mut Work<'_, V>, from: Option<NodeId>, refusal: Refusal) -> Taken {
+        work.note(Event::Refused { from, refusal: refusal.clone() });
+        Taken::Refused(refusal)
+    }
+
+    fn next_parked(&mut self) -> Option<Sealed> {
+        let spaces = &self.spaces;
+        let trust = spaces.get(&Space::Trust).map(|state| &state.heads);
+        self.parked.take_ready(|segment| {
+            let header = &segment.header;
+            let heads = spaces.get(&header.space).map(|state| &state.heads);
+            heads.is_some_and(|heads| {
+                header.first_sequence <= heads.of(&header.incarnation).sequence + 1
+                    && heads.cover_context(&header.context)
+                    && trust.is_some_and(|trust| trust.cover_context(&header.needs))
+            })
+        })
+    }
+
+    fn take_one<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: Option<NodeId>,
+        segment: Sealed,
+        gossip: bool,
+    ) -> Result<Taken, ViewFault> {
+        let header = &segment.header;
+        let (space, incarnation) = (header.space, header.incarnation);
+        if let Err(refusal) = self.check_scope(&segment) {
+            return Ok(self.refuse(work, from, refusal));
+        }
+        let state = self.spaces.get(&space).cloned_heads();
+        let head = state.of(&incarnation);
+        if header.last_sequence() <= head.sequence {
+            return self.check_duplicate(work, from, &segment, head);
+        }
+        if incarnation.node == self.me.node {
+            // An echo of our own log beyond what we have: we were rolled back. Never applied as if it were another's.
+            return Ok(self.refuse(work, from, Refusal::Fork(incarnation, header.first_sequence)));
+        }
+        let trust_heads = self.spaces.get(&Space::Trust).cloned_heads();
+        let depends = state.cover_context(&header.context) && trust_heads.cover_context(&header.needs);
+        if header.first_sequence > head.sequence + 1 || !depends {
+            let parked = self.parked.park(segment);
+            if parked {
+                work.note(Event::Parked { space, incarnation });
+            }
+            return Ok(Taken::Parked);
+        }
+        if header.first_sequence != head.sequence + 1 || header.previous != head.chain {
+            return Ok(self.refuse(work, from, Refusal::Fork(incarnation, header.first_sequence)));
+        }
+        match self.verify_and_apply(work, &segment) {
+            Ok(()) => {
+                let entries = segment.header.entries;
+                work.note(Event::Applied { space, author: incarnation.node, entries, gossip });
+                Ok(Taken::Applied)
+            }
+            Err(Stop::Fault(fault)) => Err(fault),
+            Err(Stop::Refused(refusal)) => Ok(self.refuse(work, from, refusal)),
+        }
+    }
+
+    /// Whether this node holds the segment's space, or would begin to hold it with this segment.
+    fn check_scope(&self, segment: &Sealed) -> Result<(), Refusal> {
+        let space = segment.header.space;
+        let held = match space {
+            Space::Trust => self.trust.is_some(),
+            Space::Accounts => false,
+            Space::Federation(_) => self.spaces.get(&space).is_some_and(|state| state.federation.is_some()),
+        };
+        if held {
+            return Ok(());
+        }
+        // Only a space we asked for may be new, and its founding decides.
+        if !self.wishes.contains_key(&space) {
+            return Err(Refusal::NotShared(space));
+        }
+        let founds = segment.header.first_sequence == 1 && segment.entries[0].kind == kind::FOUND;
+        let founder = segment.header.incarnation.node;
+        if founds && !self.accepts(&founder) {
+            return Err(Refusal::NotAccepted(founder));
+        }
+        Ok(())
+    }
+
+    fn accepts(&self, founder: &NodeId) -> bool {
+        if self.role() == Some(Role::Edge) {
+            return true;
+        }
+        match &self.accept {
+            AcceptPolicy::Any => true,
+            AcceptPolicy::None => false,
+            AcceptPolicy::Of(list) => {
+                let name =
+                    self.trust.as_ref().and_then(|trust| trust.member(founder)).map(|m| m.grant().name.to_string());
+                list.iter().any(|text| *text == founder.to_string() || Some(text) == name.as_ref())
+            }
+        }
+    }
+
+    /// A segment at or below the head is an echo, unless its bytes differ from what was applied: then its author forked.
+    fn check_duplicate<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: Option<NodeId>,
+        segment: &Sealed,
+        head: Head,
+    ) -> Result<Taken, ViewFault> {
+        let header = &segment.header;
+        let same = if header.last_sequence() == head.sequence {
+            head.chain == segment.hash
+        } else {
+            let key = rows::segment_key(&header.space, &header.incarnation, header.first_sequence);
+            work.draft.get(Table::Log, &key)?.is_some_and(|stored| stored == segment.bytes())
+        };
+        if same {
+            return Ok(Taken::Duplicate);
+        }
+        let circle = self.circle.as_ref().map(|row| row.circle);
+        let signed = circle.is_some_and(|circle| segment.verify(&circle).is_ok());
+        let refusal = if signed {
+            Refusal::Fork(header.incarnation, header.first_sequence)
+        } else {
+            Refusal::Segment(SegmentError::Signature)
+        };
+        Ok(self.refuse(work, from, refusal))
+    }
+
+    /// Applies all entries or none.
+    fn verify_and_apply<V: View>(&mut self, work: &mut Work<'_, V>, segment: &Sealed) -> Result<(), Stop> {
+        let header = &segment.header;
+        let (space, incarnation) = (header.space, header.incarnation);
+        let not_shared = || Stop::Refused(Refusal::NotShared(space));
+        let circle = self.circle.as_ref().map(|row| row.circle).ok_or_else(not_shared)?;
+        segment.verify(&circle).map_err(|error| Stop::Refused(error.into()))?;
+
+        let (mut context, mut needs) =
+            self.spaces.get(&space).and_then(|state| state.known.get(&incarnation)).cloned().unwrap_or_default();
+        context.merge(&header.context);
+        needs.merge(&header.needs);
+
+        let trust = self.trust.as_ref().ok_or_else(not_shared)?;
+        if header.last_sequence() > trust.admitted(space, &incarnation) {
+            return Err(TrustRefusal::Sealed(incarnation.node).into());
+        }
+        let founds_circle = space == Space::Trust && segment.entries[0].kind == kind::ROOT;
+        if !founds_circle {
+            let knew = if space == Space::Trust { own_log_too(&context, segment) } else { needs.clone() };
+            trust.check_key(&incarnation.node, &header.key, &knew)?;
+        }
+
+        let saved = (self.trust.clone().filter(|_| space == Space::Trust), self.saved_federation(&space, segment));
+        let (notes, changed) = (work.out.len(), work.trust_changed);
+        work.draft.mark();
+        let result = self.apply_entries(work, segment, &context, &needs, founds_circle);
+        if result.is_err() {
+            work.draft.roll_back();
+            work.out.truncate(notes);
+            work.trust_changed = changed;
+            if let Some(trust) = saved.0 {
+                self.trust = Some(trust);
+            }
+            match saved.1 {
+                Saved::Untouched => {}
+                Saved::Federation(federation) => {
+                    self.spaces.entry(space).or_default().federation = Some(*federation);
+                }
+                Saved::NoSpace => {
+                    self.spaces.remove(&space);
+                }
+            }
+            return result;
+        }
+        self.advance(work, segment, context, needs);
+        self.welcome(work, space)?;
+        Ok(())
+    }
+
+    fn saved_federation(&self, space: &Space, segment: &Sealed) -> Saved {
+        let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::LEAVE).contains(&entry.kind);
+        match self.spaces.get(space) {
+            None => Saved::NoSpace,
+            Some(state) if segment.entries.iter().any(membership) => {
+                state.federation.clone().map_or(Saved::Untouched, |federation| Saved::Federation(Box::new(federation)))
+            }
+            Some(_) => Saved::Untouched,
+        }
+    }
+
+    fn apply_entries<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        segment: &Sealed,
+        context: &Context,
+        needs: &Context,
+        founds_circle: bool,
+    ) -> Result<(), Stop> {
+        for (index, envelope) in segment.entries.iter().enumerate() {
+            let dot = segment.header.dot(index);
+            let change = Change::read(envelope).map_err(|error| {
+                Stop::Refused(match error {
+                    ChangeError::UnknownKind(kind) => Refusal::UnknownKind(dot, kind),
+                    ChangeError::Decode(error) => Refusal::Misplaced(dot, error.to_string()),
+                })
+            })?;
+            let entry = Entry { dot, hash: entry_hash(envelope), envelope, context, needs };
+            self.apply(work, segment.header.space, &entry, &change)?;
+        }
+        if founds_circle {
+            let trust = self.trust.as_ref().expect("checked by the caller");
+            let mut knew = own_log_too(context, segment);
+            knew.0.insert(segment.header.incarnation, segment.header.last_sequence());
+            trust.check_key(&segment.header.incarnation.node, &segment.header.key, &knew)?;
+        }
+        Ok(())
+    }
+
+    fn advance<V: View>(&mut self, work: &mut Work<'_, V>, segment: &Sealed, context: Context, needs: Context) {
+        let header = &segment.header;
+        let (space, incarnation) = (header.space, header.incarnation);
+        let state = self.spaces.entry(space).or_default();
+        let head = Head { sequence: header.last_sequence(), chain: segment.hash };
+        state.heads.0.insert(incarnation, head);
+        state.known.insert(incarnation, (context, needs));
+        self.save_log(work, &space, &incarnation);
+        let key = rows::segment_key(&space, &incarnation, header.first_sequence);
+        work.draft.set_bytes(Table::Log, key, segment.bytes().to_vec());
+        self.dirty.insert(space);
+    }
+
+    /// What a newly held federation asks of this node: a repository that shows it, and an acceptance.
+    fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        let Space::Federation(id) = space else { return Ok(()) };
+        if !work.membership_changed.contains(&space) || self.repository_of(&space).is_some() {
+            return Ok(());
+        }
+        let Some(federation) = self.spaces.get(&space).and_then(|state| state.federation.as_ref()) else {
+            return Ok(());
+        };
+        let membership = federation.members.get(&self.me.node);
+        let pending: Option<RepoKey> = membership
+            .filter(|membership| membership.is_pending())
+            .and_then(|membership| membership.invitations.values().next_back().cloned());
+        let followed = self.role() == Some(Role::Edge)
+            && self.trust.as_ref().is_some_and(|t| t.follows(&self.me.node, &Capability::Follow(Some(id))));
+        let key = match pending {
+            Some(key) => key,
+            None if followed => federation.founding.repo_key.clone(),
+            None => return Ok(()),
+        };
+        if self.repositories.contains_key(&key.folded()) {
+            work.note(Event::KeyTaken { federation: id, key });
+            Ok(())
+        } else if followed {
+            self.add_repository(work, &key, space);
+            Ok(())
+        } else {
+            self.accept_invitation(work, space, &key)
+        }
+    }
+}
+
+/// What to put back when a segment turns out to be refused.
+enum Saved {
+    Untouched,
+    Federation(Box<crate::catalog::Federation>),
+    NoSpace,
+}
+
+/// The author's knowledge of a space with its own log up to before this segment.
+fn own_log_too(context: &Context, segment: &Sealed) -> Context {
+    let mut knew = context.clone();
+    knew.0.insert(segment.header.incarnation, segment.header.first_sequence - 1);
+    knew
+}
+
+trait HeadsOf {
+    fn cloned_heads(self) -> crate::model::Heads;
+}
+
+impl HeadsOf for Option<&super::state::SpaceState> {
+    fn cloned_heads(self) -> crate::model::Heads {
+        self.map(|state| state.heads.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,202 @@
+//! The rows at rest: their keys and values. One path parser for keys, one list of prefixes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::model::codec::{self, DecodeError};
+use crate::model::{
+    ArtifactPath, Checksums, CircleId, Context, Digest, Dot, Head, Incarnation, NodeId, PublicKey, RepoKey, Space,
+};
+use crate::trust::{Addresses, NodeKeys};
+
+/// How a node keeps a repository's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Placement {
+    /// All of them.
+    Mirror,
+    /// Those that were read.
+    OnDemand,
+}
+
+/// A repository of this node: the key under which it shows a federation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Repository {
+    /// As it was given.
+    pub key: RepoKey,
+    /// What it shows.
+    pub space: Space,
+    /// Mirror or on demand.
+    pub placement: Placement,
+    /// When it appeared here.
+    pub created: Timestamp,
+}
+
+/// A blob that a version names and this mirror still lacks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Want {
+    /// Fetch it inside this space.
+    pub space: Space,
+    /// The version.
+    pub dot: Dot,
+    /// Its path.
+    pub path: ArtifactPath,
+    /// The blob.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Claimed by the author.
+    pub checksums: Checksums,
+}
+
+/// What is known of one log: row `head`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LogRow {
+    /// Last applied.
+    pub head: Option<Head>,
+    /// All that its author had applied in this space when it wrote that.
+    pub context: Context,
+    /// All that its author had applied of Trust.
+    pub needs: Context,
+}
+
+/// The circle that this node belongs to: row `circle`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct CircleRow {
+    /// Its id.
+    pub circle: CircleId,
+    /// Its root key.
+    pub root: PublicKey,
+    /// Who admitted this node: trusted to be the peer until the Trust space says more.
+    pub issuer: Option<Introducer>,
+}
+
+/// Who admitted this node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Introducer {
+    /// Its id.
+    pub node: NodeId,
+    /// Its keys.
+    pub keys: NodeKeys,
+    /// Where it listens.
+    pub addresses: Addresses,
+}
+
+/// Meta key of the circle row.
+pub const CIRCLE: &[u8] = b"circle";
+/// Meta key of the incarnation's number, 8 bytes little-endian.
+pub const INCARNATION: &[u8] = b"incarnation";
+/// Prefix of the heads.
+pub const HEADS: &[u8] = b"head/";
+/// Prefix of the federations.
+pub const FEDERATIONS: &[u8] = b"fed/";
+/// Prefix of the repositories.
+pub const REPOSITORIES: &[u8] = b"repo/";
+/// Meta key of the circle's state: a [`crate::trust::State`].
+pub const TRUST: &[u8] = b"trust";
+/// Prefix of the wanted blobs.
+pub const WANTS: &[u8] = b"want/";
+/// Prefix of the addresses that peers told.
+pub const ADDRESSES: &[u8] = b"addr/";
+
+/// The first key after all those that start with `prefix`.
+pub fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; 64]
+}
+
+fn incarnation_bytes(incarnation: &Incarnation) -> [u8; 40] {
+    let mut bytes = [0; 40];
+    bytes[..32].copy_from_slice(&incarnation.node.0);
+    bytes[32..].copy_from_slice(&incarnation.number.to_be_bytes());
+    bytes
+}
+
+fn incarnation_from(bytes: &[u8]) -> Option<Incarnation> {
+    let node = NodeId(bytes.get(..32)?.try_into().ok()?);
+    let number = u64::from_be_bytes(bytes.get(32..40)?.try_into().ok()?);
+    Some(Incarnation { node, number })
+}
+
+pub(super) fn head_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
+    [HEADS, &space.key(), &incarnation_bytes(incarnation)].concat()
+}
+
+pub(super) fn space_from(key: &[u8]) -> Option<Space> {
+    match key.first()? {
+        1 => Some(Space::Trust),
+        2 => Some(Space::Accounts),
+        3 => Some(Space::Federation(crate::model::FederationId(key.get(1..33)?.try_into().ok()?))),
+        _ => None,
+    }
+}
+
+pub(super) fn head_key_parts(key: &[u8]) -> Option<(Space, Incarnation)> {
+    let rest = key.strip_prefix(HEADS)?;
+    Some((space_from(rest)?, incarnation_from(rest.get(33..)?)?))
+}
+
+pub(super) fn federation_key(space: &Space) -> Vec<u8> {
+    [FEDERATIONS, &space.key()].concat()
+}
+
+/// Meta key of a repository.
+pub fn repository_key(key: &RepoKey) -> Vec<u8> {
+    [REPOSITORIES, key.folded().as_bytes()].concat()
+}
+
+/// Meta key of a wanted blob.
+pub fn want_key(space: &Space, dot: &Dot) -> Vec<u8> {
+    [WANTS, &space.key(), &incarnation_bytes(&dot.incarnation), &dot.sequence.to_be_bytes()].concat()
+}
+
+/// Meta key of the addresses that `node` told.
+pub fn address_key(node: &NodeId) -> Vec<u8> {
+    [ADDRESSES, &node.0].concat()
+}
+
+/// Catalog key of a path.
+pub fn catalog_key(space: &Space, path: &ArtifactPath) -> Vec<u8> {
+    [&space.key(), path.as_str().as_bytes()].concat()
+}
+
+/// Catalog key of the first path at or after `prefix`.
+pub fn catalog_prefix(space: &Space, prefix: &str) -> Vec<u8> {
+    [&space.key(), prefix.as_bytes()].concat()
+}
+
+/// The path in a catalog key.
+pub fn catalog_path(key: &[u8]) -> Option<ArtifactPath> {
+    String::from_utf8(key.get(33..)?.to_vec()).ok()?.parse().ok()
+}
+
+/// Log key of the segment that starts with `first_sequence`.
+pub fn segment_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
+    [&space.key(), &incarnation_bytes(incarnation)[..], &first_sequence.to_be_bytes()].concat()
+}
+
+/// The version of the values; the first byte of each.
+const VALUE_VERSION: u8 = 1;
+
+/// A value as it is stored: a version byte, then the codec's bytes.
+pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![VALUE_VERSION];
+    bytes.extend(codec::encode(value));
+    bytes
+}
+
+/// A value that was stored by this version or an earlier one.
+pub fn read<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, DecodeError> {
+    match value.split_first() {
+        Some((&VALUE_VERSION, bytes)) => codec::decode(bytes),
+        Some((version, _)) => {
+            Err(DecodeError::Malformed { what: "row", reason: format!("version {version} is of a later Artimesh") })
+        }
+        None => Err(DecodeError::Malformed { what: "row", reason: "empty".into() }),
+    }
+}

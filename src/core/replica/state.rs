@@ -1,0 +1,264 @@
+//! The replica itself: what it knows, how it wakes up, and the one door in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::draft::{Draft, stored};
+use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
+use super::message::Hello;
+use super::parking::Parking;
+use super::rows::{self, CircleRow, LogRow, Placement, Repository};
+use crate::catalog::Federation;
+use crate::clock::Timestamp;
+use crate::model::{Context, Envelope, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
+use crate::trust::{Addresses, NodeKeys, Role, State as Trust};
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The hash of its first log key.
+    pub node: NodeId,
+    /// What it is called.
+    pub name: NodeName,
+    /// Signs its segments and statements.
+    pub log_key: KeyPair,
+    /// The public halves of all its keys.
+    pub keys: NodeKeys,
+}
+
+/// A peer, connected or remembered.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// What it said of itself when it last connected.
+    pub hello: Option<Hello>,
+    /// What it last said it has applied, per shared space.
+    pub heads: BTreeMap<Space, Heads>,
+    /// When it last said so, by our wall clock.
+    pub heads_at: Option<Timestamp>,
+}
+
+/// One space's logs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SpaceState {
+    pub(super) heads: Heads,
+    /// What each author had applied here and of Trust when it wrote its last segment.
+    pub(super) known: BTreeMap<Incarnation, (Context, Context)>,
+    /// `None` for Trust.
+    pub(super) federation: Option<Federation>,
+}
+
+/// A wish for segments under way: one a space at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) peer: NodeId,
+    pub(super) since: Timestamp,
+}
+
+/// The rows as they were could not be understood at start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// A row doesn't decode, or is of a later version.
+    #[error(transparent)]
+    Fault(#[from] ViewFault),
+}
+
+/// The node's mind.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub(super) me: Identity,
+    pub(super) incarnation: Incarnation,
+    pub(super) accept: AcceptPolicy,
+    pub(super) placement: Option<Placement>,
+    pub(super) circle: Option<CircleRow>,
+    pub(super) trust: Option<Trust>,
+    pub(super) spaces: BTreeMap<Space, SpaceState>,
+    pub(super) repositories: BTreeMap<String, Repository>,
+    pub(super) addresses: BTreeMap<NodeId, Addresses>,
+    pub(super) peers: BTreeMap<NodeId, Peer>,
+    pub(super) parked: Parking,
+    pub(super) wishes: BTreeMap<Space, Wish>,
+    /// Spaces whose heads moved since peers were told.
+    pub(super) dirty: BTreeSet<Space>,
+    /// Federations that this site's setting doesn't take.
+    pub(super) declined: BTreeSet<Space>,
+}
+
+/// One input being handled.
+pub(super) struct Work<'a, V> {
+    pub(super) now: Timestamp,
+    pub(super) draft: Draft<'a, V>,
+    pub(super) out: Vec<Output>,
+    /// Own entries not yet sealed into a segment.
+    pub(super) open: BTreeMap<Space, Vec<Envelope>>,
+    /// Own segments sealed by this input.
+    pub(super) sealed: Vec<(Space, Vec<u8>, Output)>,
+    pub(super) trust_changed: bool,
+    pub(super) repositories_changed: bool,
+    pub(super) membership_changed: BTreeSet<Space>,
+}
+
+impl<V> Work<'_, V> {
+    pub(super) fn note(&mut self, event: Event) {
+        self.out.push(Output::Note(event));
+    }
+}
+
+impl Replica {
+    /// Wakes up from the rows at rest. `fresh` numbers the incarnation of a store that has none yet.
+    pub fn load(
+        view: &impl View,
+        me: Identity,
+        accept: AcceptPolicy,
+        placement: Option<Placement>,
+        fresh: u64,
+    ) -> Result<(Replica, Vec<Output>), LoadError> {
+        let mut outputs = Vec::new();
+        let number = match view.get(Table::Meta, rows::INCARNATION)? {
+            Some(value) => stored(&value)?,
+            None => {
+                let value = Some(rows::write(&fresh));
+                outputs.push(Output::Persist(vec![Row { table: Table::Meta, key: rows::INCARNATION.into(), value }]));
+                fresh
+            }
+        };
+        let circle: Option<CircleRow> = view.get(Table::Meta, rows::CIRCLE)?.map(|value| stored(&value)).transpose()?;
+        let trust = match view.get(Table::Meta, rows::TRUST)? {
+            Some(value) => Some(stored(&value)?),
+            None => circle.as_ref().map(|row| Trust::new(row.circle)),
+        };
+        let replica = Replica {
+            incarnation: Incarnation { node: me.node, number },
+            me,
+            accept,
+            placement,
+            circle,
+            trust,
+            spaces: load_spaces(view)?,
+            repositories: load_repositories(view)?,
+            addresses: load_addresses(view)?,
+            peers: BTreeMap::new(),
+            parked: Parking::default(),
+            wishes: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            declined: BTreeSet::new(),
+        };
+        Ok((replica, outputs))
+    }
+
+    /// Handles one input at wall-clock time `now`. At most one [`Output::Persist`], and it comes first.
+    pub fn handle<V: View>(&mut self, now: Timestamp, view: &V, input: Input) -> Result<Vec<Output>, ViewFault> {
+        let mut work = Work {
+            now,
+            draft: Draft::new(view),
+            out: Vec::new(),
+            open: BTreeMap::new(),
+            sealed: Vec::new(),
+            trust_changed: false,
+            repositories_changed: false,
+            membership_changed: BTreeSet::new(),
+        };
+        match input {
+            Input::Local(commands) => self.local(&mut work, commands)?,
+            Input::Connected(peer, hello) => self.connected(&mut work, peer, hello),
+            Input::Disconnected(peer) => self.disconnected(peer),
+            Input::Frame(peer, bytes) => self.frame(&mut work, peer, &bytes)?,
+            Input::Gossip(space, bytes) => self.gossip(&mut work, space, &bytes)?,
+            Input::Tick { dice, round } => self.tick(&mut work, dice, round),
+        }
+        self.finish(work)
+    }
+
+    /// Seals what was authored, does what trust demands, and puts the outputs in order.
+    fn finish<V: View>(&mut self, mut work: Work<'_, V>) -> Result<Vec<Output>, ViewFault> {
+        self.seal_open(&mut work);
+        self.write_seals(&mut work);
+        if let Some(trust) = self.trust.as_ref().filter(|_| work.trust_changed) {
+            work.draft.set(Table::Meta, rows::TRUST.into(), trust);
+        }
+        if work.repositories_changed || !work.membership_changed.is_empty() {
+            work.out.push(Output::Spaces);
+        }
+        self.announce(&mut work);
+        // After the announcements: peers hear of a revocation before the revoked one is cut off.
+        if work.trust_changed {
+            work.out.push(Output::Members);
+        }
+        let Work { draft, mut out, .. } = work;
+        if !draft.is_empty() {
+            out.insert(0, Output::Persist(draft.into_rows()));
+        }
+        Ok(out)
+    }
+
+    pub(super) fn role(&self) -> Option<Role> {
+        Some(self.trust.as_ref()?.member(&self.me.node)?.role())
+    }
+
+    pub(super) fn save_log<V: View>(&self, work: &mut Work<'_, V>, space: &Space, incarnation: &Incarnation) {
+        let state = &self.spaces[space];
+        let (context, needs) = state.known.get(incarnation).cloned().unwrap_or_default();
+        let row = LogRow { head: Some(state.heads.of(incarnation)), context, needs };
+        work.draft.set(Table::Meta, rows::head_key(space, incarnation), &row);
+    }
+}
+
+/// Reads every row under a prefix, a thousand at a time.
+fn each_row(
+    view: &impl View,
+    prefix: &[u8],
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), ViewFault>,
+) -> Result<(), ViewFault> {
+    let (mut from, end) = (prefix.to_vec(), rows::end_of(prefix));
+    loop {
+        let page = view.range(Table::Meta, &from, &end, 1000)?;
+        for (key, value) in &page {
+            take(key, value)?;
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == 1000 => from = [last.as_slice(), &[0]].concat(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFault> {
+    let mut spaces: BTreeMap<Space, SpaceState> = BTreeMap::new();
+    each_row(view, rows::HEADS, |key, value| {
+        let unreadable = || ViewFault("a head row has a broken key".into());
+        let (space, incarnation) = rows::head_key_parts(key).ok_or_else(unreadable)?;
+        let row: LogRow = stored(value)?;
+        let state = spaces.entry(space).or_default();
+        state.heads.0.extend(row.head.map(|head| (incarnation, head)));
+        state.known.insert(incarnation, (row.context, row.needs));
+        Ok(())
+    })?;
+    each_row(view, rows::FEDERATIONS, |key, value| {
+        let space = rows::space_from(&key[rows::FEDERATIONS.len()..]);
+        let space = space.ok_or_else(|| ViewFault("a federation row has a broken key".into()))?;
+        spaces.entry(space).or_default().federation = Some(stored(value)?);
+        Ok(())
+    })?;
+    Ok(spaces)
+}
+
+fn load_repositories(view: &impl View) -> Result<BTreeMap<String, Repository>, ViewFault> {
+    let mut repositories = BTreeMap::new();
+    each_row(view, rows::REPOSITORIES, |_, value| {
+        let repository: Repository = stored(value)?;
+        repositories.insert(repository.key.folded(), repository);
+        Ok(())
+    })?;
+    Ok(repositories)
+}
+
+fn load_addresses(view: &impl View) -> Result<BTreeMap<NodeId, Addresses>, ViewFault> {
+    let mut addresses = BTreeMap::new();
+    each_row(view, rows::ADDRESSES, |key, value| {
+        if let Ok(node) = key[rows::ADDRESSES.len()..].try_into() {
+            addresses.insert(NodeId(node), stored(value)?);
+        }
+        Ok(())
+    })?;
+    Ok(addresses)
+}
