@@ -1,0 +1,3 @@
+//! placeholder
+/// A disk in memory.
+pub struct SimulatedFiles;
