@@ -22,6 +22,8 @@ mod shared;
 mod staged;
 mod store;
 mod sums;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};

@@ -76,6 +76,19 @@ impl Overlay {
         self.changed.notify_all();
     }
 
+    /// Wakes the drain although there are no rows; `false` when it has ended or soon will.
+    pub fn nudge(&self) -> bool {
+        let mut queue = self.queue();
+        if queue.is_stopping || queue.is_failed {
+            return false;
+        }
+        let number = queue.next;
+        queue.groups.push_back((number, Group { rows: Vec::new(), checkpoint: None }));
+        drop(queue);
+        self.changed.notify_all();
+        true
+    }
+
     /// Waits for a group; `None` once it was stopped and everything was taken.
     pub fn take(&self) -> Option<(u64, Group)> {
         let mut queue = self.queue();

@@ -10,6 +10,7 @@ use super::files::{File, FileSystem, SyncPoint};
 use super::index::{Checkpoint, Index, SledIndex};
 use super::large;
 use super::options::{IndexKind, Options};
+use super::overlay;
 use super::pack::footer::Footer;
 use super::pack::reader::{Committed, Reader};
 use super::pack::record::{COMMIT_BYTES, Entry};
@@ -208,7 +209,7 @@ fn bring_up(
         replay_pack(shared, found, &mut replay, header, &checkpoint)?;
     }
     let newest = found.newest().number;
-    let end = replay.finish(newest, tail.end);
+    let end = replay.reached();
     shared.counts.blobs.store(end.blobs, Ordering::Relaxed);
     shared.counts.last_commit.store(end.commit, Ordering::Relaxed);
     recovery.records_read = replay.records_read();
@@ -219,6 +220,9 @@ fn bring_up(
     }
     shared.reserve_large(end.next_file);
     tidy_large(shared, checkpoint.first_open_file, recovery)?;
+    let (next_file, first_open_file) = shared.large_numbers();
+    let reached = Checkpoint { next_file, first_open_file, ..end };
+    shared.overlay.publish(overlay::Group { rows: Vec::new(), checkpoint: Some(reached) });
     let path = found.path(newest);
     let reader = reader(found, newest, &tail.file, PACK_HEADER_BYTES as u64)?;
     let entries = reader.entries(PACK_HEADER_BYTES as u64, tail.end).map_err(OpenError::io(&path))?;

@@ -26,7 +26,6 @@ pub struct Replay<'a> {
     rows: Vec<IndexRow>,
     records_read: u64,
     damaged_blobs: u64,
-    published: u64,
 }
 
 /// Why a record can't be replayed.
@@ -58,7 +57,7 @@ impl From<io::Error> for Fault {
 impl<'a> Replay<'a> {
     /// From `checkpoint` on.
     pub fn new(shared: &'a Shared, checkpoint: Checkpoint) -> Replay<'a> {
-        Replay { shared, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0, published: 0 }
+        Replay { shared, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0 }
     }
 
     /// The last commit that was replayed.
@@ -121,10 +120,8 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// The checkpoint that holds now; written down if anything was replayed or nothing ever was.
-    pub fn finish(&mut self, pack: u64, end: u64) -> Checkpoint {
-        self.at.pack = pack;
-        self.at.offset = end;
+    /// What holds now that everything was replayed.
+    pub fn reached(&self) -> Checkpoint {
         self.at
     }
 
@@ -139,7 +136,6 @@ impl<'a> Replay<'a> {
 
     fn publish(&mut self, checkpoint: Option<Checkpoint>) {
         let rows = std::mem::take(&mut self.rows);
-        self.published += rows.len() as u64;
         self.shared.overlay.publish(Group { rows, checkpoint });
     }
 

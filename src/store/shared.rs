@@ -276,9 +276,12 @@ impl Shared {
         (large.next, large.open.first().copied().unwrap_or(large.next))
     }
 
-    /// Has a file removed soon, by a thread that may block.
+    /// Has a file removed soon, by a thread that may block; at once when that thread has ended.
     pub fn abandon(&self, number: u64, paths: Vec<PathBuf>, bytes: u64) {
         lock(&self.abandoned).push(Abandoned { number, paths, bytes });
+        if !self.overlay.nudge() {
+            self.remove_abandoned();
+        }
     }
 
     /// Removes what was abandoned. Blocks.

@@ -1,6 +1,7 @@
 //! The seam through which every file call of the store goes.
 
 mod real;
+#[cfg(test)]
 mod simulated;
 
 use std::io;
@@ -8,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use real::RealFiles;
-pub use simulated::SimulatedFiles;
+#[cfg(test)]
+pub use simulated::{Loss, SimulatedFiles};
 
 /// Why something is made durable: names each call site, so that a test can leave one out and must see a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -157,11 +157,6 @@ impl Group {
         offset + HEADER_BYTES as u64
     }
 
-    /// How many records it has.
-    pub fn records(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The size of all its records.
     pub fn bytes(&self) -> u64 {
         self.bytes
