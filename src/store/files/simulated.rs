@@ -192,7 +192,8 @@ impl SimulatedFiles {
 /// Whether all folders above a path are there; the root has none.
 fn is_reachable(names: &BTreeMap<PathBuf, Node>, path: &Path) -> bool {
     let Some(root) = names.keys().next() else { return false };
-    path == root || path.ancestors().skip(1).take_while(|above| above.starts_with(root)).all(|above| names.contains_key(above))
+    path == root
+        || path.ancestors().skip(1).take_while(|above| above.starts_with(root)).all(|above| names.contains_key(above))
 }
 
 struct Dice(u64);

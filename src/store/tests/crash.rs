@@ -9,12 +9,10 @@ use artimesh_core::model::Digest;
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
-use super::{ID, noise, put, rows, stage, sums_of};
+use super::{ID, noise, put, rows, sums_of};
 use crate::store::files::{Loss, SimulatedFiles, SyncPoint};
 use crate::store::groups::{self, GROUP_BYTES};
-use crate::store::{
-    Batch, CommitError, IndexKind, IndexRecovery, MemoryIndex, OpenError, Options, RowWrite, Store, Tree,
-};
+use crate::store::{Batch, CommitError, IndexKind, MemoryIndex, OpenError, Options, RowWrite, Store, Tree};
 
 const LOSSES: [Loss; 9] = [
     Loss::Everything,
@@ -128,9 +126,10 @@ impl Seen {
         }
         let large = crate::store::files::FileSystem::list(files, &folder().join("large")).map_err(|e| e.to_string())?;
         let blobs = large.iter().filter(|file| file.name.ends_with(".blob")).count();
-        let shown = seen.blobs.iter().filter(|digest| {
-            store.blob(digest).ok().flatten().is_some_and(|info| info.size > GROUP_BYTES as u64)
-        });
+        let shown = seen
+            .blobs
+            .iter()
+            .filter(|digest| store.blob(digest).ok().flatten().is_some_and(|info| info.size > GROUP_BYTES as u64));
         let shown = shown.count();
         if blobs != shown { Err(format!("{blobs} large files for {shown} large blobs")) } else { Ok(seen) }
     }

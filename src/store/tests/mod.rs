@@ -1,7 +1,9 @@
 //! The store as a whole: behaviour on real files, against a model, and over every crash.
 
-mod behaviour;
+mod blobs;
 mod crash;
+mod faults;
+mod fills;
 mod golden;
 mod model;
 
