@@ -1,0 +1,1 @@
+//! Two and more swarms on loopback.
