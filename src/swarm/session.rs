@@ -95,6 +95,7 @@ impl Session {
             tracing::info!(peer = %self.key, reason = %fault, "a session ended");
             let event = Event::Disconnected { peer: self.key, reason: fault.clone() };
             tokio::select! {
+                biased;
                 () = root.cancelled() => {}
                 _ = self.context.events.send(event) => {}
             }

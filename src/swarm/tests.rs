@@ -1,1 +1,0 @@
-//! Two and more swarms on loopback.
