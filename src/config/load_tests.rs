@@ -52,7 +52,9 @@ peers = [1, 2]
         ("PATH", "x"),
     ];
     let flags = [("log.format", "xml"), ("store.reserve", "lots")];
-    assert_eq!(transcript(file, &variables, &flags), r#"14 faults in the configuration:
+    assert_eq!(
+        transcript(file, &variables, &flags),
+        r#"14 faults in the configuration:
   node.name = "Berlin" (artimesh.toml:3)
     allowed: 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends
   http.listen = "localhost:8082" (artimesh.toml:6)
@@ -78,7 +80,8 @@ peers = [1, 2]
   log.format = "xml" (flag --log-format)
     allowed: text or json
   store.reserve = "lots" (flag --reserve)
-    allowed: 1MiB to 16TiB, in bytes or with KiB, MiB, GiB or TiB, such as 64MiB"#);
+    allowed: 1MiB to 16TiB, in bytes or with KiB, MiB, GiB or TiB, such as 64MiB"#
+    );
 }
 
 #[test]
@@ -98,7 +101,9 @@ advertise_bulk = "/dns/berlin.example/tcp/8084"
 [replication]
 placement = "mirror"
 "#;
-    assert_eq!(transcript(file, &[], &[]), r#"6 faults in the configuration:
+    assert_eq!(
+        transcript(file, &[], &[]),
+        r#"6 faults in the configuration:
   cache.quota = "2GiB" (artimesh.toml:3)
     the cache has to be smaller than the quota of the whole store (store.quota = "128MiB", artimesh.toml:4)
   cache.quota = "2GiB" (artimesh.toml:3)
@@ -110,25 +115,32 @@ placement = "mirror"
   http.listen = "0.0.0.0:8083" (artimesh.toml:7)
     both would listen on one port: give each its own (swarm.listen = ["/ip4/127.0.0.1/tcp/8083"], default)
   swarm.advertise_bulk = ["/dns/berlin.example/tcp/8084"] (artimesh.toml:11)
-    nothing is listened on that could be advertised (swarm.bulk_listen = [], artimesh.toml:10)"#);
+    nothing is listened on that could be advertised (swarm.bulk_listen = [], artimesh.toml:10)"#
+    );
 }
 
 #[test]
 fn a_faulty_value_takes_no_part_in_combinations() {
     let flags = [("node.name", "berlin"), ("store.quota", "1MiB")];
-    assert_eq!(transcript("", &[], &flags), r#"1 fault in the configuration:
+    assert_eq!(
+        transcript("", &[], &flags),
+        r#"1 fault in the configuration:
   store.quota = "1MiB" (flag --quota)
-    allowed: none, or at least 16MiB, in bytes or with KiB, MiB, GiB or TiB, such as 200GiB"#);
+    allowed: none, or at least 16MiB, in bytes or with KiB, MiB, GiB or TiB, such as 200GiB"#
+    );
 }
 
 #[test]
 fn a_file_that_is_not_toml_does_not_hide_the_other_layers() {
     let file = "[node]\nname = \"berlin\"\n[http\nlisten = 1\n";
-    assert_eq!(transcript(file, &[("ARTIMESH_HTTP_LISTEN", "x")], &[]), r#"2 faults in the configuration:
+    assert_eq!(
+        transcript(file, &[("ARTIMESH_HTTP_LISTEN", "x")], &[]),
+        r#"2 faults in the configuration:
   not TOML (artimesh.toml:3)
     unclosed table, expected `]`
   http.listen = "x" (environment variable ARTIMESH_HTTP_LISTEN)
-    allowed: an IP address and a port, such as 127.0.0.1:8082 or [::]:8082"#);
+    allowed: an IP address and a port, such as 127.0.0.1:8082 or [::]:8082"#
+    );
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub use address::{TcpTarget, tcp_target};
 pub use fault::{Fault, Faults, Problem, Source};
 pub use key::{Key, Kind};
 pub use keys::{KeyFileError, Keys, read_secret, write_new};
+pub(crate) use keys::{random_pair, write_pair};
 pub use load::{FILE_NAME, Given, Loaded, Origin, load};
 pub use parse::{BadValue, parse_duration, parse_size};
 pub use sample::sample;
