@@ -15,8 +15,7 @@ use super::flags::SettingFlags;
 use super::misuse::Misuse;
 use super::output;
 use super::run::WriteFounding;
-use crate::config::{FILE_NAME, Given, Keys, load, sample, write_new};
-use crate::config::{random_pair, write_pair};
+use crate::config::{FILE_NAME, Given, Keys, load, random_pair, sample, write_new, write_pair};
 
 /// The options of `init`.
 #[derive(Debug, Args)]
@@ -61,7 +60,7 @@ pub(super) fn run(global: &Global, command: &Init, write_founding: WriteFounding
     };
     let value = made.report(folder, command, root_path.as_deref());
     output::answer(global.json, &value, |value| human(value, folder))?;
-    if let Some(path) = root_path.filter(|_| !global.json) {
+    if let Some(path) = root_path {
         output::note(&advice(&path));
     }
     Ok(())

@@ -135,25 +135,20 @@ impl fmt::Display for Faults {
 }
 
 /// The name in `known` that `name` was probably meant to be.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-    let last = |name: &'a str| name.rsplit('.').next().unwrap_or(name);
-    let close = known
-        .clone()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(4).max(2))
-        .min();
+pub(super) fn nearest(name: &str, known: &[&str]) -> Option<String> {
+    let distances = known.iter().map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));
+    let close = distances.filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(4).max(2)).min();
     // A key in the wrong section, or in none, is far away as text but has the right last part.
-    let misplaced = || {
-        let wanted = name.rsplit('.').next().unwrap_or(name);
-        known.clone().find(|candidate| last(candidate) == wanted)
-    };
-    close.map(|(_, candidate)| candidate).or_else(misplaced).map(str::to_owned)
+    let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
+    let misplaced = || known.iter().find(|candidate| last(candidate) == last(name));
+    close.map(|(_, candidate)| candidate).or_else(misplaced).map(|name| (*name).to_owned())
 }
 
 impl Problem {
     /// A key that isn't in the table.
     pub(super) fn unknown_key(name: &str) -> Problem {
-        let suggestion = nearest(name, KEYS.iter().map(|key| key.name));
+        let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        let suggestion = nearest(name, &known);
         Problem::Unknown { name: name.to_owned(), suggestion }
     }
 }

@@ -97,7 +97,7 @@ fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>, f
         let source = Source::Variable(name.clone());
         let Some((_, key)) = keys.iter().find(|(variable, _)| *variable == name) else {
             let known = keys.iter().map(|(variable, _)| variable.as_str()).chain(OTHER_VARIABLES.iter().copied());
-            let suggestion = nearest(&name, known);
+            let suggestion = nearest(&name, &known.collect::<Vec<_>>());
             faults.push(Fault { source, problem: Problem::Unknown { name, suggestion } });
             continue;
         };

@@ -158,10 +158,14 @@ fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
+/// `http(s)://HOST[:PORT][/PATH]`: no user, query or fragment, since paths are appended to it.
 fn is_base_url(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let plain = !text.contains(['?', '#', '@', ' ']);
-    plain && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')) && text.parse::<hyper::Uri>().is_ok()
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return false };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let in_authority = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    let in_path = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'<' | b'>' | b'\\');
+    let starts_with_host = !authority.is_empty() && !authority.starts_with(':');
+    starts_with_host && authority.bytes().all(in_authority) && path.bytes().all(in_path)
 }
 
 #[cfg(test)]
@@ -212,6 +216,11 @@ mod tests {
             (Kind::Address, "localhost:80", false),
             (Kind::Url, "https://a.example/x", true),
             (Kind::Url, "ftp://a", false),
+            (Kind::Url, "http://u@a", false),
+            (Kind::Url, "http://a?b", false),
+            (Kind::Url, "http://[::1]:80/", true),
+            (Kind::Url, "http://:80", false),
+            (Kind::Url, "http://a b", false),
             (Kind::Url, "http:///x", false),
             (Kind::Truth, "true", true),
             (Kind::Truth, "yes", false),

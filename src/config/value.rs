@@ -68,7 +68,7 @@ fn size_text(bytes: u64) -> String {
 fn time_text(time: Duration) -> String {
     let ms = time.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    match units.iter().find(|(_, unit_ms)| ms > 0 && ms % unit_ms == 0) {
+    match units.iter().find(|(_, unit_ms)| ms > 0 && ms.is_multiple_of(*unit_ms)) {
         Some((unit, unit_ms)) => format!("{}{unit}", ms / unit_ms),
         None => format!("{ms}ms"),
     }

@@ -114,3 +114,26 @@ fn a_listing_shows_folders_and_sizes() {
  2.00 KiB  2026-01-01T00:00:00.000Z  a/b";
     assert_eq!(shown, golden);
 }
+
+/// A node that refuses by the head of a request must be heard although megabytes are still unsent.
+#[tokio::test]
+async fn a_refusal_before_the_body_was_sent_is_heard() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let node = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 16];
+        stream.read_exact(&mut head).await.unwrap();
+        let body = r#"{"errors":[{"status":507,"message":"the quota is used up"}]}"#;
+        let head = format!("HTTP/1.1 507 No\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+    });
+    let target = crate::cli::target::Target { base, token: None, nobody: String::new() };
+    let body = std::io::Cursor::new(vec![0; 32 << 20]);
+    let error = put_stream(&Client::new(target), &place(), body).await.unwrap_err();
+    assert_eq!(error.to_string(), "the quota is used up");
+    node.await.unwrap();
+}
