@@ -24,7 +24,7 @@ pub struct Global {
     /// The data folder of the node on this machine
     #[arg(long, global = true, env = "ARTIMESH_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The address of a node elsewhere, such as http://berlin.example:8082
+    /// The address of a node elsewhere, such as `http://berlin.example:8082`
     #[arg(long, global = true, env = "ARTIMESH_URL", value_name = "URL")]
     pub url: Option<String>,
     /// A file that holds the access token; the default is admin.token of the data folder

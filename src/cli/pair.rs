@@ -81,13 +81,11 @@ pub(super) async fn run(global: &Global, command: &Pair) -> anyhow::Result<()> {
 }
 
 async fn create(global: &Global, command: &Create) -> anyhow::Result<()> {
-    let word =
-        |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|word| word.get_name().to_owned());
     let request = json!({
-        "role": word(&|| command.role.to_possible_value()),
+        "role": word(&command.role),
         "for": command.repositories,
         "ttl_s": command.ttl.as_millis().div_ceil(1000),
-        "can": command.can.iter().filter_map(|can| word(&|| can.to_possible_value())).collect::<Vec<_>>(),
+        "can": command.can.iter().map(word).collect::<Vec<_>>(),
     });
     let made = Client::find(global)?.call(Method::POST, PATH, Some(request)).await?;
     let Some(token) = made["pairing_token"].as_str() else { bail!("the node answered without a pairing token") };
@@ -98,6 +96,11 @@ async fn create(global: &Global, command: &Create) -> anyhow::Result<()> {
     output::note(&format!("pairing token {id}, for one node, until {expiry}"));
     output::note("give it to the other site over a channel you trust; there: artimesh pair accept --data DIR < TOKEN");
     output::say(token)
+}
+
+/// The word that the option has for `value`, which is also the protocol's.
+fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|word| word.get_name().to_owned()).unwrap_or_default()
 }
 
 async fn accept(global: &Global, command: &Accept) -> anyhow::Result<()> {
