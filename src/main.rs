@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use artimesh::cli::{Seams, run};
+use artimesh::node;
 
 fn main() -> ExitCode {
-    run(&Seams {
-        serve: |_, _| Err(anyhow::anyhow!("this build has no node to run")),
-        write_founding: |_, _, _, _| Err(anyhow::anyhow!("this build can't found a circle")),
-    })
+    run(&Seams { serve: node::run, write_founding: node::founding::write })
 }

@@ -133,7 +133,12 @@ pub(super) async fn serve(shared: Arc<Shared>, peer: PublicKey, mut stream: Bulk
     }
 }
 
-async fn answer(shared: &Arc<Shared>, node: &NodeId, request: Request, stream: &mut BulkStream) -> Result<(), BulkError> {
+async fn answer(
+    shared: &Arc<Shared>,
+    node: &NodeId,
+    request: Request,
+    stream: &mut BulkStream,
+) -> Result<(), BulkError> {
     match request {
         Request::Whole(references) => {
             for reference in references.into_iter().take(WHOLE_MAX) {
@@ -151,7 +156,9 @@ async fn answer(shared: &Arc<Shared>, node: &NodeId, request: Request, stream: &
             let store = shared.store.clone();
             let digest = reference.digest;
             let values = match find(shared, node, reference).await {
-                Some(_) => tokio::task::spawn_blocking(move || store.groups(&digest).ok().flatten()).await.ok().flatten(),
+                Some(_) => {
+                    tokio::task::spawn_blocking(move || store.groups(&digest).ok().flatten()).await.ok().flatten()
+                }
                 None => None,
             };
             let part = values.map(|values| {
@@ -185,9 +192,8 @@ async fn answer(shared: &Arc<Shared>, node: &NodeId, request: Request, stream: &
 async fn find(shared: &Arc<Shared>, node: &NodeId, reference: Reference) -> Option<BlobReader> {
     let node = *node;
     let digest = reference.digest;
-    let allowed = shared.inspect(move |replica, view| {
-        replica.shares(&reference.space, &node) && names(view, &reference)
-    });
+    let allowed =
+        shared.inspect(move |replica, view| replica.shares(&reference.space, &node) && names(view, &reference));
     if !allowed.await.unwrap_or(false) {
         return None;
     }

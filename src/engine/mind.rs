@@ -114,7 +114,8 @@ impl Mind {
 
     async fn handle(&mut self, input: Input, mut waiting: Waiting) -> Result<(), EngineFailed> {
         let now = self.shared.clock.now();
-        let outputs = self.replica.handle(now, &self.view, input).map_err(|ViewFault(reason)| EngineFailed { reason })?;
+        let outputs =
+            self.replica.handle(now, &self.view, input).map_err(|ViewFault(reason)| EngineFailed { reason })?;
         let (mut members, mut spaces) = (false, false);
         let mut outputs = outputs.into_iter().peekable();
         if let Some(Output::Persist(_)) = outputs.peek() {
@@ -190,7 +191,8 @@ impl Mind {
         tracing::warn!(reason, "a change was refused for want of space");
         self.renew(true, true).await;
         for (node, hello) in connected {
-            let again = Box::pin(self.handle(Input::Connected(node, hello), Waiting { vital: true, ..Waiting::default() }));
+            let again =
+                Box::pin(self.handle(Input::Connected(node, hello), Waiting { vital: true, ..Waiting::default() }));
             again.await?;
         }
         Ok(())

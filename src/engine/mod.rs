@@ -26,3 +26,4 @@ pub use engine::{Engine, Options};
 pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
 pub use fetch::{FetchCounts, Source};
 pub use snapshot::{Life, Snapshot};
+pub use view::StoreView;

@@ -7,7 +7,7 @@ use crate::store::{RowWrite, Store, Tree};
 
 /// Rows at rest, as of all commits so far.
 #[derive(Clone)]
-pub(crate) struct StoreView(pub(crate) Store);
+pub struct StoreView(pub(super) Store);
 
 pub(super) fn tree(table: Table) -> Tree {
     match table {

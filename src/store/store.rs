@@ -9,7 +9,7 @@ use artimesh_core::model::{Checksums, Digest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::batch::{Batch, KEY_BYTES_MAX, RowWrite, Tree, VALUE_BYTES_MAX};
+use super::batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};
 use super::committer::{Committer, Request};
 use super::error::{CommitError, OpenError, ReadError};
 use super::files::FileSystem;
@@ -124,6 +124,12 @@ impl Store {
         queue.send(Request { batch, confirmed, reply }).await.map_err(|_| CommitError::Closed)?;
         drop(queue);
         answer.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Whether `bytes` more would be taken now: so that an upload can be refused before its body is sent.
+    pub fn check_room(&self, bytes: u64) -> Result<(), CommitError> {
+        self.0.shared.check()?;
+        self.0.shared.check_room(bytes, Priority::Normal)
     }
 
     /// Starts an upload.

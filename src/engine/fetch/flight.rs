@@ -51,7 +51,6 @@ impl FetchCounts {
 }
 
 /// One blob on its way here.
-#[derive(Debug)]
 pub struct Flight {
     fill: Fill,
     /// The first group that a reader waits for.
@@ -75,7 +74,7 @@ impl Flight {
 }
 
 /// Where a reader's bytes come from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Source {
     /// They are here.
     Stored(BlobReader),
@@ -95,7 +94,8 @@ impl Source {
                 }
                 let not_had = |error: FillError| FetchError::NobodyHasIt(error.to_string());
                 flight.fill.wait_group(group).await.map_err(not_had)?;
-                let bytes = flight.fill.read_group(group).await.map_err(|error| FetchError::Store(error.to_string()))?;
+                let bytes =
+                    flight.fill.read_group(group).await.map_err(|error| FetchError::Store(error.to_string()))?;
                 let start = ((offset % GROUP_BYTES) as usize).min(bytes.len());
                 let end = start.saturating_add(most).min(bytes.len());
                 Ok(bytes.slice(start..end))

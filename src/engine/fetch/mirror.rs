@@ -88,13 +88,7 @@ async fn pass(shared: &Arc<Shared>, busy: &Busy, permits: &Arc<Semaphore>, units
     }
 }
 
-async fn spawn(
-    shared: &Arc<Shared>,
-    busy: &Busy,
-    permits: &Arc<Semaphore>,
-    units: &mut JoinSet<()>,
-    wants: Vec<Want>,
-) {
+async fn spawn(shared: &Arc<Shared>, busy: &Busy, permits: &Arc<Semaphore>, units: &mut JoinSet<()>, wants: Vec<Want>) {
     let Ok(permit) = permits.clone().acquire_owned().await else { return };
     let dots: Vec<Dot> = wants.iter().map(|want| want.dot).collect();
     busy.lock().unwrap_or_else(PoisonError::into_inner).extend(dots.iter().copied());
