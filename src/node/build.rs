@@ -103,6 +103,5 @@ pub(super) fn service_options(settings: &Settings, folder: &Path, admin_token: S
         anonymous_read: settings.http.anonymous_read,
         admin_token,
         folder: folder.to_owned(),
-        http_address: settings.http.listen.to_string(),
     }
 }

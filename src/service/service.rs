@@ -1,8 +1,8 @@
 //! The service itself: what it is made of, who may call, and whether it is well.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use artimesh_core::access::{self, Action, Principal};
 use artimesh_core::clock::Timestamp;
@@ -26,8 +26,6 @@ pub struct Options {
     pub admin_token: String,
     /// The node's folder, for people.
     pub folder: PathBuf,
-    /// Where HTTP is served, for people.
-    pub http_address: String,
 }
 
 /// Whether the node can do its work.
@@ -45,7 +43,7 @@ struct Inner {
     /// Only a hash is kept, and compared in constant time.
     admin_token: Digest,
     folder: PathBuf,
-    http_address: String,
+    http_address: OnceLock<SocketAddr>,
     metrics: Metrics,
     audit: Audit,
     started: Timestamp,
@@ -69,7 +67,7 @@ impl Service {
             anonymous_read: options.anonymous_read,
             admin_token: token_hash(&options.admin_token),
             folder: options.folder,
-            http_address: options.http_address,
+            http_address: OnceLock::new(),
             metrics,
             audit: Audit,
             started,
@@ -137,8 +135,14 @@ impl Service {
         &self.0.folder
     }
 
-    pub(super) fn http_address(&self) -> &str {
-        &self.0.http_address
+    pub(super) fn http_address(&self) -> Option<SocketAddr> {
+        self.0.http_address.get().copied()
+    }
+
+    /// Tells where HTTP is served, for the status.
+    pub fn served_at(&self, address: SocketAddr) {
+        // A service is served once; a second address would be news to nobody.
+        let _ = self.0.http_address.set(address);
     }
 
     pub(super) fn administer(&self, caller: &Caller) -> Result<(), ServiceError> {
