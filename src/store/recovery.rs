@@ -360,11 +360,10 @@ fn open_index(
     } else {
         "it is missing".to_owned()
     };
-    let is_new = found.headers.len() == 1 && !is_there;
     if is_there {
         set_aside(folder, options, files)?;
     }
-    if !found.is_created && !is_new {
+    if !found.is_created {
         tracing::warn!(reason = fault, "the index is built anew from the packs");
         recovery.index = IndexRecovery::Rebuilt { reason: fault };
     }
@@ -438,7 +437,8 @@ fn tidy_large(shared: &Shared, first_open: u64, recovery: &mut Recovery) -> Resu
             shared.reserve_large(number + 1);
             let opened = shared.files.open(&path).map_err(OpenError::io(&path))?;
             let header = large::Header::read(opened.as_ref());
-            let filling = header.filter(|header| header.state == large::State::Filling);
+            let is_news = |header: &large::Header| matches!(shared.blob(&header.digest), Ok(None));
+            let filling = header.filter(|header| header.state == large::State::Filling && is_news(header));
             if let Some(header) = filling {
                 fills.push(number);
                 shared.reopen_large(number);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use artimesh_core::model::Digest;
 use bytes::Bytes;
@@ -140,7 +141,8 @@ fn folder() -> PathBuf {
 }
 
 fn options(index: &MemoryIndex) -> Options {
-    Options { pack_bytes: 16 << 10, index: IndexKind::Memory(index.clone()), clock: || 7, ..Options::default() }
+    let index = IndexKind::Memory(index.clone());
+    Options { pack_bytes: 16 << 10, index_linger: Duration::ZERO, index, clock: || 7, ..Options::default() }
 }
 
 fn open(files: &SimulatedFiles, index: &MemoryIndex) -> Result<(Store, crate::store::Recovery), OpenError> {
