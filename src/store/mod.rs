@@ -48,9 +48,11 @@ mod error;
 pub mod files;
 mod fill;
 mod fill_map;
+mod found;
 pub mod groups;
 mod handle;
 mod index;
+mod index_recovery;
 mod indexer;
 mod ingest;
 mod large;
@@ -65,6 +67,7 @@ mod staged;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod value;
 
 pub use batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};

@@ -139,6 +139,7 @@ impl SimulatedFiles {
         let mut disk = self.disk().clone();
         disk.is_off = false;
         disk.off_at = None;
+        disk.failing = None;
         SimulatedFiles(Arc::new(Mutex::new(disk)))
     }
 

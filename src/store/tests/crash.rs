@@ -151,10 +151,17 @@ fn open(files: &SimulatedFiles, index: &MemoryIndex) -> Result<(Store, crate::st
 
 /// Runs the workload until the machine goes off; returns how many steps were acknowledged.
 fn run(runtime: &Runtime, files: &SimulatedFiles, index: &MemoryIndex) -> usize {
+    run_until(runtime, files, index, |_| {})
+}
+
+/// Runs the workload until a step fails; `before` gets the number of each step, from 0 for the opening.
+fn run_until(runtime: &Runtime, files: &SimulatedFiles, index: &MemoryIndex, before: impl Fn(usize)) -> usize {
     runtime.block_on(async {
+        before(0);
         let Ok((store, _)) = open(files, index) else { return 0 };
         let mut acknowledged = 0;
         for step in steps() {
+            before(acknowledged + 1);
             if step.run(&store).await.is_err() {
                 break;
             }
@@ -268,6 +275,33 @@ fn what_was_acknowledged_survives_a_power_loss_before_any_file_operation() {
 #[test]
 fn what_a_restarted_process_shows_survives_a_later_power_loss() {
     first_loss(None, kill_then_power_fails).unwrap();
+}
+
+#[test]
+fn a_failing_sync_loses_nothing_that_was_acknowledged_or_shown_later() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for point in SyncPoint::ALL {
+        for earlier_steps in [0, 2, 5, 7] {
+            let files = SimulatedFiles::new(Path::new("/disk"));
+            let index = MemoryIndex::with_history();
+            let acknowledged = run_until(&runtime, &files, &index, |step| {
+                if step == earlier_steps {
+                    files.fail_next(point);
+                }
+            });
+            let allowed = [expected(acknowledged), expected(acknowledged + 1)];
+            for loss in LOSSES {
+                let name =
+                    |what: String| format!("{point:?} fails after {earlier_steps} steps, losing {loss:?}: {what}");
+                let after = files.after_power_loss(loss);
+                look(&runtime, &after, &MemoryIndex::default(), &allowed, true).map_err(name).unwrap();
+                let killed = files.after_kill();
+                let seen = look(&runtime, &killed, &MemoryIndex::default(), &allowed, false).map_err(name).unwrap();
+                let after = killed.after_power_loss(loss);
+                look(&runtime, &after, &MemoryIndex::default(), &[seen], true).map_err(name).unwrap();
+            }
+        }
+    }
 }
 
 #[test]
