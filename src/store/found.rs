@@ -47,6 +47,7 @@ impl Found {
             found.bytes += bytes;
         }
         if found.headers.is_empty() {
+            refuse_orphans(files, folder)?;
             let header = Writer::header(fresh_id, 1, 1);
             Writer::create(files, &packs, header).map_err(OpenError::io(&packs))?;
             found.headers.push(header);
@@ -115,4 +116,19 @@ fn make_folders(files: &dyn FileSystem, folder: &Path) -> Result<(), OpenError> 
         files.sync_folder(parent, SyncPoint::StoreFolder).map_err(OpenError::io(parent))?;
     }
     files.sync_folder(folder, SyncPoint::Subfolders).map_err(OpenError::io(folder))
+}
+
+/// Large files without any pack are what is left of a store whose packs were lost: they must not be tidied away.
+fn refuse_orphans(files: &dyn FileSystem, folder: &Path) -> Result<(), OpenError> {
+    let large = folder.join("large");
+    let listed = files.list(&large).map_err(OpenError::io(&large))?;
+    if listed.iter().any(|file| pack::number_of(&file.name, "blob").is_some()) {
+        let file = pack::path(&folder.join("packs"), 1);
+        return Err(OpenError::Damaged {
+            file,
+            offset: 0,
+            reason: "the pack is missing, though large files are there",
+        });
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use super::index::{Checkpoint, Index, SledIndex};
 use super::options::{IndexKind, Options};
 use super::pack::PACK_HEADER_BYTES;
 use super::pack::record::COMMIT_BYTES;
-use super::recovery::{IndexRecovery, Recovery};
+use super::recovery::{IndexFault, IndexRecovery, Recovery};
 
 /// Opens the index. What can't be opened or contradicts the packs is set aside, and an empty one takes its place.
 pub fn open(
@@ -39,20 +39,20 @@ pub fn open(
         match engine(options, &path).and_then(|index| Ok((index.checkpoint()?, index))) {
             Ok((Some(checkpoint), index)) => match contradiction(files, found, &checkpoint)? {
                 None => return Ok((index, checkpoint)),
-                Some(fault) => fault.to_owned(),
+                Some(fault) => fault,
             },
-            Ok((None, _)) => "it has no checkpoint".to_owned(),
-            Err(error) => error.reason,
+            Ok((None, _)) => IndexFault::NoCheckpoint,
+            Err(error) => IndexFault::Unreadable { reason: error.reason },
         }
     } else {
-        "it is missing".to_owned()
+        IndexFault::Missing
     };
     if is_there {
         set_aside(folder, options, files)?;
     }
     if !found.is_created {
-        tracing::warn!(reason = fault, "the index is built anew from the packs");
-        recovery.index = IndexRecovery::Rebuilt { reason: fault };
+        tracing::warn!(%fault, "the index is built anew from the packs");
+        recovery.index = IndexRecovery::Rebuilt { fault };
     }
     Ok((engine(options, &path)?, start))
 }
@@ -84,26 +84,26 @@ fn contradiction(
     files: &dyn FileSystem,
     found: &Found,
     checkpoint: &Checkpoint,
-) -> Result<Option<&'static str>, OpenError> {
+) -> Result<Option<IndexFault>, OpenError> {
     if checkpoint.store_id != found.store_id() {
-        return Ok(Some("it belongs to another store"));
+        return Ok(Some(IndexFault::Foreign));
     }
     if checkpoint.pack == 0 || checkpoint.pack > found.headers.len() as u64 {
-        return Ok(Some("it is ahead of the packs"));
+        return Ok(Some(IndexFault::Ahead));
     }
     let path = found.path(checkpoint.pack);
     let file = files.open(&path).map_err(OpenError::io(&path))?;
     if checkpoint.commit == 0 {
         let is_start = checkpoint.pack == 1 && checkpoint.offset == PACK_HEADER_BYTES as u64;
-        return Ok((!is_start).then_some("its checkpoint is malformed"));
+        return Ok((!is_start).then_some(IndexFault::Contradicts));
     }
     if checkpoint.offset > file.size().map_err(OpenError::io(&path))? {
-        return Ok(Some("it is ahead of the packs"));
+        return Ok(Some(IndexFault::Ahead));
     }
     let Some(at) = checkpoint.offset.checked_sub(COMMIT_BYTES as u64) else {
-        return Ok(Some("its checkpoint is malformed"));
+        return Ok(Some(IndexFault::Contradicts));
     };
     let commit = found.reader(checkpoint.pack, &file, at)?.commit_at(at).map_err(OpenError::io(&path))?;
     let agrees = commit.is_some_and(|commit| commit.number == checkpoint.commit);
-    Ok((!agrees).then_some("its checkpoint isn't a commit in the packs"))
+    Ok((!agrees).then_some(IndexFault::Contradicts))
 }

@@ -80,5 +80,5 @@ pub use index::MemoryIndex;
 pub use ingest::Ingest;
 pub use options::{IndexKind, Options};
 pub use reader::{BlobInfo, BlobReader};
-pub use recovery::{IndexRecovery, Recovery};
+pub use recovery::{IndexFault, IndexRecovery, Recovery};
 pub use staged::Staged;

@@ -54,8 +54,34 @@ pub enum IndexRecovery {
     /// It was built anew from all packs.
     Rebuilt {
         /// What was wrong with the old one.
+        fault: IndexFault,
+    },
+}
+
+/// What was wrong with an index that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexFault {
+    /// There was none: deleted, or restored without it.
+    #[error("it is missing")]
+    Missing,
+    /// Its engine can't read it, or panicked over it.
+    #[error("it is unreadable: {reason}")]
+    Unreadable {
+        /// The engine's own words.
         reason: String,
     },
+    /// It was never brought up to any commit.
+    #[error("it has no checkpoint")]
+    NoCheckpoint,
+    /// It was made from the packs of another store.
+    #[error("it belongs to another store")]
+    Foreign,
+    /// It knows commits that the packs no longer have: the packs were rolled back, and acknowledged commits are lost.
+    #[error("it is ahead of the packs")]
+    Ahead,
+    /// Its checkpoint isn't a commit of the packs.
+    #[error("its checkpoint is no commit in the packs")]
+    Contradicts,
 }
 
 /// An open store before its committer runs.
