@@ -254,6 +254,29 @@ fn kill_then_power_fails(runtime: &Runtime, omitted: Option<SyncPoint>, operatio
     Ok(files.is_off())
 }
 
+/// The power fails before operation `operation`, and again before each operation of the recovery.
+fn power_fails_twice(runtime: &Runtime, omitted: Option<SyncPoint>, operation: u64) -> Result<bool, String> {
+    let files = SimulatedFiles::new(Path::new("/disk"));
+    omitted.into_iter().for_each(|point| files.omit(point));
+    files.turn_off_at(operation);
+    let acknowledged = run(runtime, &files, &MemoryIndex::default());
+    let allowed = [expected(acknowledged), expected(acknowledged + 1)];
+    for loss in [Loss::FirstWrites, Loss::Dice(operation)] {
+        for again in 0.. {
+            let after = files.after_power_loss(loss);
+            after.turn_off_at(again);
+            drop(open(&after, &MemoryIndex::default()));
+            let name = |what: String| format!("power fails before operation {operation}, then {again}: {what}");
+            let twice = after.after_power_loss(Loss::Dice(again));
+            look(runtime, &twice, &MemoryIndex::default(), &allowed, true).map_err(name)?;
+            if !after.is_off() {
+                break;
+            }
+        }
+    }
+    Ok(files.is_off())
+}
+
 type Crash = fn(&Runtime, Option<SyncPoint>, u64) -> Result<bool, String>;
 
 /// The first loss that any crash leads to.
@@ -275,6 +298,11 @@ fn what_was_acknowledged_survives_a_power_loss_before_any_file_operation() {
 #[test]
 fn what_a_restarted_process_shows_survives_a_later_power_loss() {
     first_loss(None, kill_then_power_fails).unwrap();
+}
+
+#[test]
+fn a_power_loss_during_recovery_loses_nothing_either() {
+    first_loss(None, power_fails_twice).unwrap();
 }
 
 #[test]
