@@ -49,7 +49,7 @@ async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
     let (store, recovery) = build::open_store(settings, folder).await?;
     tell(&recovery);
     let (swarm, events) = build::start_swarm(settings, &keys).await?;
-    let engine = build::start_engine(settings, &keys, store.clone(), swarm.clone(), events).await?;
+    let engine = build::start_engine(settings, &keys, &recovery, store.clone(), swarm.clone(), events).await?;
     found_circle(&engine, folder).await?;
 
     let options = build::service_options(settings, folder, admin_token);
@@ -101,9 +101,9 @@ fn tell(recovery: &Recovery) {
                 "the index caught up with the packs"
             );
         }
-        IndexRecovery::Rebuilt { reason } => {
+        IndexRecovery::Rebuilt { fault } => {
             tracing::warn!(
-                reason,
+                %fault,
                 records = recovery.records_read,
                 ms = recovery.elapsed_ms,
                 "the index was rebuilt from the packs"
