@@ -1,1 +1,20 @@
-//! The `service` room.
+//! What a node does for its user. Knows no HTTP; every call takes a [`Caller`].
+
+mod artifacts;
+mod audit;
+mod caller;
+mod error;
+mod metrics;
+mod pairing;
+mod repositories;
+mod service;
+mod status;
+
+pub use artifacts::{Download, Entry, Expected, Folder, Found, Item, Upload};
+pub use audit::Audit;
+pub use caller::{Caller, Credential, RequestId};
+pub use error::ServiceError;
+pub use metrics::Metrics;
+pub use pairing::{CircleMember, CircleView, Issued, Joined, PairingWish, Revoked};
+pub use repositories::{MemberView, RepositorySpec, RepositoryView};
+pub use service::{Health, Options, Service};

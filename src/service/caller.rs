@@ -1,0 +1,42 @@
+//! Who calls, and under which request id.
+
+use std::fmt;
+
+use artimesh_core::access::Principal;
+
+/// Names one request through every log line and audit record: 16 hexadecimal digits, or what the client sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestId(pub String);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who asks, once authenticated, and the request's id.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// With which rights.
+    pub principal: Principal,
+    /// For logs.
+    pub request: RequestId,
+}
+
+/// What a client shows to be recognised. Never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing.
+    None,
+    /// A token: a bearer, an API-key header, or a Basic password.
+    Token(String),
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credential::None => "Credential::None",
+            Credential::Token(_) => "Credential::Token(…)",
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! Why a call isn't done, as decisions its caller can take. Messages name the thing and say what to do.
+
+use artimesh_core::access::Denied;
+use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::replica::CommandError;
+use artimesh_core::trust::BadToken;
+
+/// Nothing was changed in any of these cases, unless the variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Say who you are (401).
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The credential is nobody's (401).
+    #[error("the token is not valid here")]
+    BadCredential,
+    /// The administrator's token works from this machine only (403).
+    #[error("the administrator token works on this machine's loopback address only")]
+    NotLoopback,
+    /// No such repository (404).
+    #[error("repository '{0}' does not exist")]
+    NoRepository(RepoKey),
+    /// No such artifact (404).
+    #[error("'{path}' does not exist in repository '{repo}'")]
+    NoArtifact {
+        /// Where it was looked for.
+        repo: RepoKey,
+        /// What was looked for.
+        path: ArtifactPath,
+    },
+    /// An edge has no write routes (403).
+    #[error("Deployment to an Edge Artifactory node is not supported.")]
+    Edge,
+    /// The body isn't what the client's checksum header says (409).
+    #[error("the {algorithm} of the body is {actual}, but the request said {expected}")]
+    ChecksumMismatch {
+        /// `SHA-256`, `SHA-1` or `MD5`.
+        algorithm: &'static str,
+        /// In hexadecimal.
+        expected: String,
+        /// In hexadecimal.
+        actual: String,
+    },
+    /// The disk, its reserve or the quota (507).
+    #[error("no space is left for artifacts at this site: {0}")]
+    NoSpace(String),
+    /// The bytes aren't here and nobody connected has them now (503).
+    #[error("the bytes of '{path}' are not at this site yet, and no connected member has them now: {reason}")]
+    NotHere {
+        /// Whose bytes.
+        path: ArtifactPath,
+        /// What was tried.
+        reason: String,
+    },
+    /// A rule of the circle or of the repository (400, 403, 404 or 409: see its variants).
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The text isn't a usable pairing token (400).
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// The pairing failed on the way: the issuer can't be reached, or its answer can't be understood (502).
+    #[error("pairing failed: {0}")]
+    Pairing(String),
+    /// The pairing was refused by the issuer (403).
+    #[error("pairing was refused: {0}")]
+    PairingRefused(artimesh_core::trust::PairingReason),
+    /// A name that stands for no node, or for several (404).
+    #[error("no single member of the circle is called '{0}'")]
+    NoSuchNode(String),
+    /// A field of the request has a value that it can't have (400).
+    #[error("{field}: {reason}")]
+    BadField {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it and what is allowed.
+        reason: String,
+    },
+    /// The node is stopping, or its store failed; what was under way may or may not have been done (503).
+    #[error("this node cannot do that now: {0}")]
+    Unavailable(String),
+}
