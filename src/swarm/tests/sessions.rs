@@ -1,5 +1,7 @@
 //! Sessions between members.
 
+use std::time::Duration;
+
 use artimesh_core::model::KeyPair;
 use bytes::Bytes;
 use futures::AsyncWriteExt;
@@ -147,6 +149,28 @@ async fn an_oversized_frame_ends_the_session() {
     out.flush().await.unwrap();
     assert_eq!(node.disconnected(evil.public()).await, Fault::FrameTooLarge { bytes });
     evil.closed(connection).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_gives_no_sign_of_life_is_given_up() {
+    let (leader, follower) = leader_and_follower();
+    let options = Options { silence_max: Duration::from_millis(600), ..options() };
+    // It has a session, and answers no ping.
+    let (mut silent, mut node) = (Stock::with_key(leader), Node::start(follower, options.clone()).await);
+    let mut alive = Node::start(super::key(3), options).await;
+    let member = Member { peer: silent.public(), control: Vec::new(), bulk: Vec::new() };
+    node.swarm.set_members(vec![member, alive.member()]).await;
+    alive.swarm.set_members(vec![node.unreachable_member()]).await;
+    node.connected(alive.public()).await;
+    alive.connected(node.public()).await;
+    let connection = silent.dial(node.public(), &node.swarm.addresses().control[0]).await.unwrap();
+    let mut out = silent.open(node.public(), connection, CONTROL).await.unwrap();
+    introduce(&mut out, b"still here").await.unwrap();
+    welcome(&mut silent.inbound().await.stream, 4096).await.unwrap();
+    node.connected(silent.public()).await;
+    assert_eq!(node.disconnected(silent.public()).await, Fault::Silent);
+    assert_eq!(node.swarm.last_error(&silent.public()), Some(Fault::Silent));
+    assert_eq!(node.swarm.connected(), [alive.public()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
