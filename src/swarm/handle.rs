@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -13,6 +14,7 @@ use futures::StreamExt;
 use libp2p::{
     Multiaddr, TransportError,
     identity::Keypair,
+    multiaddr::Protocol,
     swarm::{self, SwarmEvent},
 };
 use tokio::sync::{mpsc, watch};
@@ -286,12 +288,28 @@ fn build(
     Ok(libp2p::Swarm::new(transport, behaviour, identity.public().to_peer_id(), config))
 }
 
+/// Fails if somebody listens there. libp2p sets SO_REUSEPORT, so a second node on one port would not be told, and each
+/// would get half of the connections.
+async fn free(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => tokio::net::TcpListener::bind((ip, port)).await.map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Listens on all addresses and waits until each listener knows where.
 async fn listen(swarm: &mut libp2p::Swarm<Behaviour>, addresses: &[String]) -> Result<Vec<Multiaddr>, StartError> {
     let mut pending = std::collections::HashMap::new();
     for address in addresses {
         let bad = || StartError::BadAddress { address: address.clone() };
         let parsed = resolve::parse(address).filter(|parsed| !resolve::is_name(parsed)).ok_or_else(bad)?;
+        free(&parsed).await.map_err(|source| StartError::Listen { address: address.clone(), source })?;
         let listener = swarm.listen_on(parsed).map_err(|error| match error {
             TransportError::MultiaddrNotSupported(_) => bad(),
             TransportError::Other(source) => StartError::Listen { address: address.clone(), source },
