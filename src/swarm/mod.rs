@@ -16,11 +16,11 @@
 //! # Why
 //!
 //! - **Two libp2p swarms with one key.** A Yamux connection is one queue: behind a bulk transfer a control frame waits
-//!   31 ms in the median and 71 ms at p99, on its own connection 0.4 ms. Both swarms are the same [`net`] loop.
+//!   31 ms in the median and 71 ms at p99, on its own connection 0.4 ms. Both swarms run the same loop (`net`).
 //! - **Own TLS upgrade and own Yamux shim.** The stock upgrade prefers ChaCha20 and 16 KiB pieces; AES-128-GCM first
 //!   and 64 KiB pieces are 2.4 times as fast and the same on the wire.
 //! - **Own stream handler instead of libp2p-stream.** That one picks a connection at random when there are several,
-//!   drops inbound streams silently in bursts and can't offer different protocols to different peers. [`streams`] names
+//!   drops inbound streams silently in bursts and can't offer different protocols to different peers. `streams` names
 //!   the connection, counts what it refuses, and offers strangers the pairing protocol only.
 //! - **A role is fixed when the connection is made.** Who becomes a member has to connect again. So nothing has to be
 //!   switched on or off under a running connection.

@@ -101,6 +101,9 @@ impl Session {
         };
         self.context.outboxes.close(&self.key, self.id);
         self.context.faults.note(&self.key, fault.clone());
+        if fault == Fault::Silent {
+            self.context.bulk.tell(Command::Doubt { peer: self.peer }).await;
+        }
         if is_up {
             tracing::info!(peer = %self.key, reason = %fault, "a session ended");
             let event = Event::Disconnected { peer: self.key, reason: fault.clone() };

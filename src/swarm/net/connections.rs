@@ -128,6 +128,13 @@ impl Net {
         }
     }
 
+    /// Ends a member's connections that have been silent for a third of what is allowed otherwise.
+    pub(super) fn doubt(&mut self, peer: &PeerId) {
+        let since = self.parts.silence_max / 3;
+        let now = Instant::now();
+        self.hang_up_where(&Fault::Silent, |connection| connection.peer == *peer && connection.alive + since <= now);
+    }
+
     /// A member's connection that is good for streams, the newest first.
     pub(super) fn usable(&self, peer: &PeerId) -> Option<ConnectionId> {
         self.connections

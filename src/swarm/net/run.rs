@@ -164,6 +164,7 @@ impl Net {
             Command::Paired { connection } => self.end_pairing(connection),
             Command::Resolved { peer, addresses } => self.connect(peer, addresses),
             Command::Nudge { peer } => self.nudge(&peer),
+            Command::Doubt { peer } => self.doubt(&peer),
             Command::SessionUp { peer, session } => self.on_session_up(peer, session),
             Command::SessionDown { peer, session, fault } => self.on_session_down(peer, session, &fault),
             Command::Subscribe { topic, done } => {
