@@ -31,6 +31,8 @@
 //!   streams before any protocol has seen a byte.
 //! - **A removed member becomes a stranger, not a ghost.** It is cut off at once and denied on the bulk swarm, but it
 //!   can pair again, and from outside it can't tell whether it is unknown, revoked or at the wrong circle.
+//! - **A connection lives as long as its pings are answered**, and ends abruptly. libp2p's ping reports only the second
+//!   failure, and Yamux's goodbye on a dead link waits until TCP gives up.
 //! - **Gossip may be lost, frames may not.** A slow consumer of the events stops the reading of frames and so the sender;
 //!   gossip over its bound is dropped and counted, because anti-entropy replicates anyway.
 

@@ -130,6 +130,10 @@ impl Net {
             _ => self.hang_up(running.connection, fault),
         }
         self.departing.insert(id, running.task);
+        // A dial that came due while the session lasted was passed over.
+        if let Some(due) = self.peers.get(&id).map(|peer| peer.dial_at) {
+            self.wake_at(due);
+        }
         self.consider(id);
     }
 
