@@ -54,13 +54,7 @@ fn amount(name: &str, value: &Value) -> String {
 fn members(status: &Value) -> String {
     let rows = items(status, "members").iter().map(|member| {
         let error = last_error(member);
-        [
-            field(member, "name"),
-            short(&field(member, "node")),
-            field(member, "role"),
-            field(member, "state"),
-            error,
-        ]
+        [field(member, "name"), short(&field(member, "node")), field(member, "role"), field(member, "state"), error]
     });
     table(["member", "node", "role", "state", "last error"], rows)
 }
