@@ -99,5 +99,9 @@ pub(super) fn http_options(settings: &Settings) -> http::Options {
 }
 
 pub(super) fn service_options(settings: &Settings, folder: &Path, admin_token: String) -> service::Options {
-    service::Options { anonymous_read: settings.http.anonymous_read, admin_token, folder: folder.to_owned() }
+    service::Options {
+        anonymous_read: settings.http.anonymous_read,
+        admin_token,
+        folder: folder.to_owned(),
+    }
 }
