@@ -65,7 +65,6 @@ fn row(origin: &Origin) -> Value {
         "default": origin.key.default,
         "variable": origin.key.variable(),
         "flag": origin.key.flag.map(|flag| format!("--{flag}")),
-        "reloadable": origin.key.reloadable,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `artimesh repo create|list|show|delete`
 
 use artimesh_core::model::RepoKey;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -29,21 +29,12 @@ pub enum Repo {
 pub struct Create {
     /// Its key
     key: RepoKey,
-    /// Whether it is shared with other nodes
-    #[arg(long, value_enum, default_value_t = Class::Local)]
-    class: Class,
-    /// The nodes to share it with, by name or id; makes it federated
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    /// Share it with other nodes
+    #[arg(long)]
+    federated: bool,
+    /// A node to share it with, by name or id; may be repeated, and makes the repository federated
+    #[arg(long = "member", value_name = "NODE", value_delimiter = ',')]
     members: Vec<String>,
-}
-
-/// The class of a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Class {
-    /// At this node only
-    Local,
-    /// Shared with other nodes
-    Federated,
 }
 
 /// Which repository.
@@ -73,7 +64,7 @@ pub(super) async fn run(global: &Global, command: &Repo) -> anyhow::Result<()> {
 }
 
 fn body(command: &Create) -> Value {
-    let is_federated = command.class == Class::Federated || !command.members.is_empty();
+    let is_federated = command.federated || !command.members.is_empty();
     let mut body = json!({
         "key": command.key,
         "rclass": if is_federated { "federated" } else { "local" },

@@ -1,7 +1,5 @@
 //! `artimesh status`
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use hyper::Method;
 use serde_json::Value;
 
@@ -15,12 +13,11 @@ pub(super) const PATH: &str = "/artifactory/api/mesh/status";
 /// Asks the node how everything is.
 pub(super) async fn run(global: &Global) -> anyhow::Result<()> {
     let status = Client::find(global)?.call(Method::GET, PATH, None).await?;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    output::answer(global.json, &status, |status| human(status, u64::try_from(now_ms).unwrap_or(u64::MAX)))
+    output::answer(global.json, &status, human)
 }
 
 /// The status for people. Fields may be missing (an older node) or new (a newer one).
-fn human(status: &Value, now_ms: u64) -> String {
+fn human(status: &Value) -> String {
     let node = &status["node"];
     let mut text = format!("node        {} ({})\n", field(node, "name"), short(&field(node, "id")));
     let uptime = node["uptime_ms"].as_u64().map_or("-".to_owned(), duration);
@@ -30,10 +27,11 @@ fn human(status: &Value, now_ms: u64) -> String {
     text += &format!("swarm       {}\n", field(&status["swarm"], "control"));
     text += &format!("bulk        {}\n", field(&status["swarm"], "bulk"));
     if let Some(store) = status["store"].as_object() {
-        let pairs = store.iter().map(|(name, value)| format!("{name} {}", amount(name, value)));
+        let pairs = store.iter().filter(|(_, value)| !value.is_null());
+        let pairs = pairs.map(|(name, value)| format!("{name} {}", amount(name, value)));
         text += &format!("store       {}\n", pairs.collect::<Vec<_>>().join(", "));
     }
-    text += &format!("\n{}\n", members(status, now_ms));
+    text += &format!("\n{}\n", members(status));
     let repositories = items(status, "repositories");
     if repositories.is_empty() {
         return text + "\nno repositories\n";
@@ -53,20 +51,12 @@ fn amount(name: &str, value: &Value) -> String {
     }
 }
 
-fn members(status: &Value, now_ms: u64) -> String {
+fn members(status: &Value) -> String {
     let rows = items(status, "members").iter().map(|member| {
-        let since = member["since_ms"].as_u64().map_or("-".to_owned(), |at_ms| duration(now_ms.saturating_sub(at_ms)));
         let error = last_error(member);
-        [
-            field(member, "name"),
-            short(&field(member, "node")),
-            field(member, "role"),
-            field(member, "state"),
-            since,
-            error,
-        ]
+        [field(member, "name"), short(&field(member, "node")), field(member, "role"), field(member, "state"), error]
     });
-    table(["member", "node", "role", "state", "for", "last error"], rows)
+    table(["member", "node", "role", "state", "last error"], rows)
 }
 
 fn last_error(value: &Value) -> String {
@@ -130,9 +120,9 @@ mod tests {
                      "circle": "00112233445566", "uptime_ms": 7_200_000},
             "http": {"address": "127.0.0.1:8082"},
             "swarm": {"control": ["/ip4/127.0.0.1/tcp/8083"], "bulk": []},
-            "store": {"bytes": 2048, "blobs": 3},
+            "store": {"bytes": 2048, "blobs": 3, "failed": null},
             "members": [{"node": "ffeeddccbbaa9988", "name": "pa\u{1b}ris", "role": "edge", "state": "unreachable",
-                         "since_ms": 1_000_000, "last_error": {"code": "dial", "message": "refused", "remedy": "start it"}}],
+                         "last_error": {"code": "dial", "message": "refused", "remedy": "start it"}}],
             "repositories": [{"key": "libs", "federation": "abcdef0123456789", "placement": "mirror",
                 "state_digest": "99", "artifacts": 5, "siblings": 0, "missing_blobs": 2, "missing_bytes": 1024,
                 "members": [{"name": "paris", "repo_key": "libs-fr", "connected": false, "behind_entries": null,
@@ -147,8 +137,8 @@ swarm       /ip4/127.0.0.1/tcp/8083
 bulk        -
 store       blobs 3, bytes 2.00 KiB
 
- MEMBER  NODE          ROLE  STATE        FOR   LAST ERROR
- pa\u{fffd}ris  ffeeddccbbaa  edge  unreachable  60 s  dial: refused → start it
+ MEMBER  NODE          ROLE  STATE        LAST ERROR
+ pa\u{fffd}ris  ffeeddccbbaa  edge  unreachable  dial: refused → start it
 
  REPOSITORY  FEDERATION    PLACEMENT  ARTIFACTS  SIBLINGS  MISSING HERE       STATE
  libs        abcdef012345  mirror     5          0         2 blobs, 1.00 KiB  99
@@ -156,11 +146,11 @@ store       blobs 3, bytes 2.00 KiB
  REPOSITORY  AT             CONNECTED  BEHIND   LAG  LAST ERROR
  libs        paris/libs-fr  no         unknown  -    -
 ";
-        assert_eq!(human(&status, 1_060_000), golden);
+        assert_eq!(human(&status), golden);
     }
 
     #[test]
     fn a_status_without_the_expected_fields_is_shown_all_the_same() {
-        assert!(human(&json!({"later": 1}), 0).contains("no repositories"));
+        assert!(human(&json!({"later": 1})).contains("no repositories"));
     }
 }

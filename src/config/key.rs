@@ -19,8 +19,6 @@ pub struct Key {
     pub example: &'static str,
     /// The flag without its dashes, where the key is common enough to have one.
     pub flag: Option<&'static str>,
-    /// Whether a running node can take a new value over; the others need a restart.
-    pub reloadable: bool,
 }
 
 /// What a key's values are, with their bounds.

@@ -206,29 +206,13 @@ impl Layers {
         };
         if let Some(quota) = size(self, "store.quota") {
             let larger_than_quota = |key| size(self, key).is_some_and(|bytes| bytes >= quota);
-            let [reserve, pack, cache] = ["store.reserve", "store.pack_size", "cache.quota"].map(larger_than_quota);
+            let [reserve, pack] = ["store.reserve", "store.pack_size"].map(larger_than_quota);
             if reserve {
                 self.impossible("store.reserve", "store.quota", "the reserve has to be smaller than the quota");
             }
             if pack {
                 self.impossible("store.pack_size", "store.quota", "a pack has to be smaller than the quota");
             }
-            if cache {
-                self.impossible(
-                    "cache.quota",
-                    "store.quota",
-                    "the cache has to be smaller than the quota of the whole store",
-                );
-            }
-        }
-        if self.get("replication.placement") == Some(&Value::Text("mirror".into()))
-            && matches!(self.get("cache.quota"), Some(Value::Size(_)))
-        {
-            self.impossible(
-                "cache.quota",
-                "replication.placement",
-                "a mirror drops nothing, so its cache has no quota",
-            );
         }
         for (told, listened) in [("swarm.advertise", "swarm.listen"), ("swarm.advertise_bulk", "swarm.bulk_listen")] {
             let is_empty = |key| matches!(self.get(key), Some(Value::List(items)) if items.is_empty());

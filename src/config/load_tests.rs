@@ -39,7 +39,7 @@ quota = "1GiB"
 [swarm]
 listen = ["/ip4/127.0.0.1/udp/1"]
 gossip = 3
-peers = [1, 2]
+advertise = [1, 2]
 
 [unheard_of]
 "#;
@@ -69,7 +69,7 @@ peers = [1, 2]
     allowed: a list of /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT
   swarm.gossip = 3 (artimesh.toml:15)
     allowed: true or false
-  swarm.peers = [1, 2] (artimesh.toml:16)
+  swarm.advertise = [1, 2] (artimesh.toml:16)
     allowed: a list of addresses that others can dial: /ip4, /ip6 or /dns, then /HOST/tcp/PORT, port not 0
   unheard_of is not known (artimesh.toml:18)
   ARTIMESH_FROBNICATION_OF_THE_WHOLE is not known (environment variable ARTIMESH_FROBNICATION_OF_THE_WHOLE)
@@ -88,7 +88,6 @@ peers = [1, 2]
 fn impossible_combinations_blame_what_somebody_set() {
     let file = r#"
 node.name = "berlin"
-cache.quota = "2GiB"
 store = { quota = "128MiB" }
 
 [http]
@@ -97,25 +96,18 @@ listen = "0.0.0.0:8083"
 [swarm]
 bulk_listen = []
 advertise_bulk = "/dns/berlin.example/tcp/8084"
-
-[replication]
-placement = "mirror"
 "#;
     assert_eq!(
         transcript(file, &[], &[]),
-        r#"6 faults in the configuration:
-  cache.quota = "2GiB" (artimesh.toml:3)
-    the cache has to be smaller than the quota of the whole store (store.quota = "128MiB", artimesh.toml:4)
-  cache.quota = "2GiB" (artimesh.toml:3)
-    a mirror drops nothing, so its cache has no quota (replication.placement = "mirror", artimesh.toml:14)
-  store.quota = "128MiB" (artimesh.toml:4)
+        r#"4 faults in the configuration:
+  store.quota = "128MiB" (artimesh.toml:3)
     the reserve has to be smaller than the quota (store.reserve = "256MiB", default)
-  store.quota = "128MiB" (artimesh.toml:4)
+  store.quota = "128MiB" (artimesh.toml:3)
     a pack has to be smaller than the quota (store.pack_size = "256MiB", default)
-  http.listen = "0.0.0.0:8083" (artimesh.toml:7)
+  http.listen = "0.0.0.0:8083" (artimesh.toml:6)
     both would listen on one port: give each its own (swarm.listen = ["/ip4/127.0.0.1/tcp/8083"], default)
-  swarm.advertise_bulk = ["/dns/berlin.example/tcp/8084"] (artimesh.toml:11)
-    nothing is listened on that could be advertised (swarm.bulk_listen = [], artimesh.toml:10)"#
+  swarm.advertise_bulk = ["/dns/berlin.example/tcp/8084"] (artimesh.toml:10)
+    nothing is listened on that could be advertised (swarm.bulk_listen = [], artimesh.toml:9)"#
     );
 }
 

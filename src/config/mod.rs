@@ -33,8 +33,6 @@ pub(crate) use keys::{random_pair, write_pair};
 pub use load::{FILE_NAME, Given, Loaded, Origin, load};
 pub use parse::{BadValue, parse_duration, parse_size};
 pub use sample::sample;
-pub use settings::{
-    Accept, Cache, Http, Log, LogFormat, Node, Placement, Replication, Settings, Shutdown, Store, Swarm,
-};
+pub use settings::{Accept, Http, Log, LogFormat, Node, Placement, Replication, Settings, Shutdown, Store, Swarm};
 pub use table::{KEYS, OTHER_VARIABLES};
 pub use value::Value;

@@ -19,8 +19,6 @@ pub struct Settings {
     pub swarm: Swarm,
     /// `replication.*`
     pub replication: Replication,
-    /// `cache.*`
-    pub cache: Cache,
     /// `store.*`
     pub store: Store,
     /// `log.*`
@@ -70,8 +68,6 @@ pub struct Swarm {
     pub advertise_bulk: Vec<String>,
     /// Whether changes are announced.
     pub gossip: bool,
-    /// Control addresses to dial besides the known ones.
-    pub peers: Vec<String>,
 }
 
 /// How the node replicates.
@@ -105,15 +101,8 @@ pub enum Placement {
     Mirror,
     /// Those that somebody asked for.
     OnDemand,
-    /// Full members all, edges as they are told.
+    /// Full members all, edges those that somebody asked for.
     ByRole,
-}
-
-/// Blobs fetched on demand.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cache {
-    /// Bytes; `None`: only the store's quota bounds them.
-    pub quota: Option<u64>,
 }
 
 /// Bytes at rest.
@@ -125,8 +114,6 @@ pub struct Store {
     pub reserve: u64,
     /// Bytes of a pack.
     pub pack_size: u64,
-    /// Bytes of memory for the index.
-    pub index_cache: u64,
 }
 
 /// The log on standard error.
@@ -167,15 +154,12 @@ impl Settings {
                 advertise: values.list("swarm.advertise"),
                 advertise_bulk: values.list("swarm.advertise_bulk"),
                 gossip: values.truth("swarm.gossip"),
-                peers: values.list("swarm.peers"),
             },
             replication: values.replication(),
-            cache: Cache { quota: values.limit("cache.quota") },
             store: Store {
                 quota: values.limit("store.quota"),
                 reserve: values.number("store.reserve"),
                 pack_size: values.number("store.pack_size"),
-                index_cache: values.number("store.index_cache"),
             },
             log: Log {
                 format: match values.text("log.format").as_deref() {

@@ -16,9 +16,9 @@ const fn seconds(min: u64, max: u64) -> Kind {
     Kind::Time { min: Duration::from_secs(min), max: Duration::from_secs(max) }
 }
 
-/// An optional, not reloadable key without a flag: what the rows below differ from.
+/// An optional key without a flag: what the rows below differ from.
 const fn key(name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
-    Key { name, kind, default, required: false, doc: "", example: "", flag: None, reloadable: false }
+    Key { name, kind, default, required: false, doc: "", example: "", flag: None }
 }
 
 /// All keys, section by section, in the order of the commented file.
@@ -41,15 +41,13 @@ pub const KEYS: &[Key] = &[
               reverse proxy, for instance. It is written into links such as downloadUri.",
         example: "https://artifacts.example",
         flag: Some("public-url"),
-        reloadable: true,
         ..key("http.public_url", Kind::Url, None)
     },
     Key {
-        doc: "Whether whoever can reach this node may read artifacts without a token. It is this site's floor: a \
-              federation can forbid what is allowed here, never allow what is forbidden here.",
+        doc: "Whether whoever can reach this node may read artifacts without a token. Without it only this node's \
+              administrator reads, from this machine.",
         example: "true",
         flag: Some("anonymous-read"),
-        reloadable: true,
         ..key("http.anonymous_read", Kind::Truth, Some("false"))
     },
     Key {
@@ -76,7 +74,6 @@ pub const KEYS: &[Key] = &[
     Key {
         doc: "The largest artifact that is taken in one upload. Larger ones get 413.",
         example: "50GiB",
-        reloadable: true,
         ..key("http.max_upload", Kind::Size { min: 1, max: 16 * TIB }, Some("1TiB"))
     },
     Key {
@@ -114,23 +111,16 @@ pub const KEYS: &[Key] = &[
         ..key("swarm.gossip", Kind::Truth, Some("true"))
     },
     Key {
-        doc: "Control addresses that are dialled besides those known from trust: for a site whose address changed \
-              while nobody could tell. A trailing /p2p/ID is not needed.",
-        example: "/dns4/paris.example/tcp/8083",
-        flag: Some("peers"),
-        ..key("swarm.peers", Kind::Dial, Some(""))
-    },
-    Key {
         doc: "Whose invitations to a federation this node follows by itself: any (every member that may invite), none \
               (an operator decides each time), or the names or ids of nodes.",
         example: "paris,oslo",
         flag: Some("accept-federations"),
-        reloadable: true,
         ..key("replication.accept_federations", Kind::Nodes, Some("any"))
     },
     Key {
         doc: "Which bytes this node holds: mirror (all, fetched as soon as a change is known), on-demand (those that \
-              somebody asked for, up to cache.quota), or by-role (full members mirror, edges as they are told).",
+              somebody asked for), or by-role (full members mirror, edges fetch on demand). It applies to \
+              repositories that appear here from now on.",
         example: "mirror",
         flag: Some("placement"),
         ..key("replication.placement", Kind::Choice(&["mirror", "on-demand", "by-role"]), Some("by-role"))
@@ -139,7 +129,6 @@ pub const KEYS: &[Key] = &[
         doc: "How often heads are compared with every connected member. It is what makes replication certain; gossip \
               only makes it quick.",
         example: "10s",
-        reloadable: true,
         ..key(
             "replication.heads_interval",
             Kind::Time { min: Duration::from_millis(100), max: Duration::from_secs(86_400) },
@@ -152,16 +141,9 @@ pub const KEYS: &[Key] = &[
         ..key("replication.fetches", Kind::Count { min: 1, max: 256 }, Some("8"))
     },
     Key {
-        doc: "How many bytes blobs that were fetched on demand may take; the longest unused go first. Without it only \
-              store.quota bounds them. It means nothing to a mirror.",
-        example: "100GiB",
-        ..key("cache.quota", Kind::Size { min: MIB, max: 1024 * TIB }, None)
-    },
-    Key {
         doc: "How many bytes the data folder may take, or none. Uploads beyond it get 507.",
         example: "500GiB",
         flag: Some("quota"),
-        reloadable: true,
         ..key("store.quota", Kind::Limit { min: 16 * MIB }, Some("none"))
     },
     Key {
@@ -169,18 +151,12 @@ pub const KEYS: &[Key] = &[
               deletes, revocations, garbage collection.",
         example: "1GiB",
         flag: Some("reserve"),
-        reloadable: true,
         ..key("store.reserve", Kind::Size { min: MIB, max: 16 * TIB }, Some("256MiB"))
     },
     Key {
         doc: "How large a pack file gets before the next is begun. Larger artifacts get packs of their own.",
         example: "64MiB",
         ..key("store.pack_size", Kind::Size { min: MIB, max: 4 * GIB }, Some("256MiB"))
-    },
-    Key {
-        doc: "How much memory the index of the store may use for its cache.",
-        example: "128MiB",
-        ..key("store.index_cache", Kind::Size { min: MIB, max: 64 * GIB }, Some("64MiB"))
     },
     Key {
         doc: "The shape of log lines on standard error: text for people, json for machines.",

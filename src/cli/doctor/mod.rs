@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::command::Global;
 use super::{output, serve, status};
-use crate::config::{FILE_NAME, Settings, load};
+use crate::config::{FILE_NAME, load};
 use check::{Check, Outcome};
 
 /// The options of `doctor`.
@@ -56,7 +56,7 @@ async fn examine(global: &Global, folder: &Path) -> Vec<Check> {
     checks.extend(kernel::settings());
     if let Some(settings) = &settings {
         checks.extend(network::ports(settings, status.as_ref()).await);
-        checks.extend(network::peers(&targets(settings, status.as_ref())).await);
+        checks.extend(network::peers(&targets(status.as_ref())).await);
     }
     checks
 }
@@ -67,12 +67,12 @@ async fn running(global: &Global, folder: &Path) -> Option<Value> {
     Client::find(&here).ok()?.call(hyper::Method::GET, status::PATH, None).await.ok()
 }
 
-/// Addresses to try: those of the configuration and those that the running node knows.
-fn targets(settings: &Settings, status: Option<&Value>) -> Vec<String> {
+/// Addresses to try: those of the other members, as far as the running node knows them.
+fn targets(status: Option<&Value>) -> Vec<String> {
     let members = status.map_or(&[][..], |status| output::items(status, "members"));
     let others = members.iter().filter(|member| member["state"] != "self" && member["state"] != "revoked");
     let known = others.flat_map(|member| output::items(member, "addresses")).filter_map(Value::as_str);
-    let mut targets: Vec<String> = settings.swarm.peers.iter().cloned().chain(known.map(str::to_owned)).collect();
+    let mut targets: Vec<String> = known.map(str::to_owned).collect();
     targets.sort();
     targets.dedup();
     targets
