@@ -54,7 +54,7 @@ async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
 
     let options = build::service_options(settings, folder, admin_token);
     let service = Service::new(engine.clone(), options, Metrics::default());
-    let server = Server::bind(service.clone(), build::http_options(settings)).await;
+    let server = Server::bind(service.clone(), build::http_options(settings));
     let server = server.with_context(|| format!("http.listen {} cannot be served", settings.http.listen))?;
     let address = server.local_addr();
     service.served_at(address);

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artimesh_core::catalog::{Content, RepositoryConfig};
-use artimesh_core::model::{
-    ArtifactPath, Checksums, Digest, KeyPair, NodeId, Properties, RepoKey, Space, TokenId,
-};
+use artimesh_core::model::{ArtifactPath, Checksums, Digest, KeyPair, NodeId, Properties, RepoKey, Space, TokenId};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
 use artimesh_core::replica::{
     Command, CommandError, Event, Hello, Input, Output, Receipt, Refusal, Verdict, state_digest,
@@ -421,7 +419,8 @@ impl World {
     }
 
     pub fn refusals(&self, site: usize) -> Vec<Refusal> {
-        let refused = |event: &Event| if let Event::Refused { refusal, .. } = event { Some(refusal.clone()) } else { None };
+        let refused =
+            |event: &Event| if let Event::Refused { refusal, .. } = event { Some(refusal.clone()) } else { None };
         self.sites[site].notes.iter().filter_map(refused).collect()
     }
 }
