@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use artimesh_core::model::{CircleId, Digest, Incarnation, KeyPair, NodeId, PublicKey, Space};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
 use artimesh_core::replica::{
-    AcceptPolicy, Command, Hello, Identity, LoadError, Output, Placement, Receipt, Refusal, Replica,
+    AcceptPolicy, Command, Hello, Identity, LoadError, Output, Placement, Receipt, Refusal, Replica, rows,
 };
 use artimesh_core::trust::Addresses;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ use super::mind::{Message, Mind};
 use super::pool::Pool;
 use super::snapshot::Snapshot;
 use super::view::{StoreView, row_write};
-use crate::store::{Batch, Priority, Staged, Store};
+use crate::store::{Batch, Priority, RowWrite, Staged, Store, Tree};
 use crate::swarm::{self, Swarm};
 
 /// Messages that wait for the mind at most; whoever brings more waits too.
@@ -46,6 +46,8 @@ pub struct Options {
     pub advertise: Addresses,
     /// What this release calls itself to peers.
     pub version: String,
+    /// The store is older than it was: its next sequence numbers may be in use, so this life of the node has ended.
+    pub rolled_back: bool,
 }
 
 /// What happened since the start, for status and metrics.
@@ -188,6 +190,12 @@ impl Engine {
         let (inbox, messages) = mpsc::channel(INBOX);
         let view = StoreView(store.clone());
         let failed = |reason: String| EngineFailed { reason };
+        if options.rolled_back {
+            tracing::warn!("the store was rolled back: this node goes on under a new incarnation");
+            let row = RowWrite::put(Tree::Meta, rows::INCARNATION, rows::write(&fresh_incarnation));
+            let batch = Batch { rows: vec![row], blobs: Vec::new(), priority: Priority::Vital };
+            store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
+        }
         let (accept, placement) = (options.accept.clone(), options.placement);
         let loaded = Replica::load(&view, identity.clone(), accept, placement, fresh_incarnation);
         let (replica, outputs) = loaded.map_err(|error| failed(error.to_string()))?;

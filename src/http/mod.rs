@@ -1,1 +1,43 @@
-//! The `http` room.
+//! Requests → service calls → status codes: the surface that existing clients of artifact repositories speak.
+//!
+//! A request is matched against one static table ([`routes`]) on its undecoded target, its caller is recognised, and one
+//! small function per resource asks the service. Whatever goes wrong is an [`HttpError`], and one file knows its status.
+//!
+//! # Why
+//! - HTTP/1.1 only: every client here speaks it, and one plain connection carries a download as fast as the disk gives it.
+//! - Answers that refuse a body are sent before it is read, and the rest of it is read and thrown away for a moment:
+//!   closing at once would reset the connection, and the client would never see why.
+//! - A download that fails in the middle breaks its connection. Its length was promised, so it can't look whole.
+//! - A browser that holds the administrator's password would send it along for other sites' pages too; requests that
+//!   change something are refused when the browser says that they come from there.
+
+mod answer;
+mod artifact;
+mod ask;
+mod auth;
+mod body;
+mod connection;
+mod dates;
+mod dispatch;
+mod error;
+mod inbound;
+mod item;
+mod links;
+mod mesh;
+mod meter;
+mod options;
+mod repositories;
+mod request_id;
+mod routes;
+mod server;
+mod stalling;
+mod status;
+mod storage;
+mod system;
+mod target;
+mod ui;
+
+pub use error::HttpError;
+pub use options::Options;
+pub use routes::{Endpoint, Needs, Route, routes};
+pub use server::Server;

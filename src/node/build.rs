@@ -11,7 +11,8 @@ use artimesh_core::trust::Addresses;
 use super::founding::public_keys;
 use crate::config::{self, Keys, Settings};
 use crate::engine::{self, Engine, SystemClock};
-use crate::store::{self, RealFiles, Recovery, Store};
+use crate::store::files::RealFiles;
+use crate::store::{self, IndexFault, IndexRecovery, Recovery, Store};
 use crate::swarm::{self, Swarm};
 use crate::{http, service};
 
@@ -68,18 +69,21 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
         fetches: replication.fetches,
         advertise: Addresses { control: settings.swarm.advertise.clone(), bulk: settings.swarm.advertise_bulk.clone() },
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        rolled_back: false,
     }
 }
 
 pub(super) async fn start_engine(
     settings: &Settings,
     keys: &Keys,
+    recovery: &Recovery,
     store: Store,
     swarm: Swarm,
     events: tokio::sync::mpsc::Receiver<swarm::Event>,
 ) -> anyhow::Result<Engine> {
     let identity = identity(settings, keys);
-    let options = engine_options(settings);
+    let rolled_back = matches!(recovery.index, IndexRecovery::Rebuilt { fault: IndexFault::Ahead });
+    let options = engine::Options { rolled_back, ..engine_options(settings) };
     let fresh = getrandom::u64()?;
     let clock = Arc::new(SystemClock);
     Ok(Engine::start(identity, keys.pairing.clone(), store, swarm, events, clock, options, fresh).await?)
@@ -99,9 +103,5 @@ pub(super) fn http_options(settings: &Settings) -> http::Options {
 }
 
 pub(super) fn service_options(settings: &Settings, folder: &Path, admin_token: String) -> service::Options {
-    service::Options {
-        anonymous_read: settings.http.anonymous_read,
-        admin_token,
-        folder: folder.to_owned(),
-    }
+    service::Options { anonymous_read: settings.http.anonymous_read, admin_token, folder: folder.to_owned() }
 }

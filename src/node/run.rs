@@ -49,12 +49,12 @@ async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
     let (store, recovery) = build::open_store(settings, folder).await?;
     tell(&recovery);
     let (swarm, events) = build::start_swarm(settings, &keys).await?;
-    let engine = build::start_engine(settings, &keys, store.clone(), swarm.clone(), events).await?;
+    let engine = build::start_engine(settings, &keys, &recovery, store.clone(), swarm.clone(), events).await?;
     found_circle(&engine, folder).await?;
 
     let options = build::service_options(settings, folder, admin_token);
     let service = Service::new(engine.clone(), options, Metrics::default());
-    let server = Server::bind(service.clone(), build::http_options(settings)).await;
+    let server = Server::bind(service.clone(), build::http_options(settings));
     let server = server.with_context(|| format!("http.listen {} cannot be served", settings.http.listen))?;
     let address = server.local_addr();
     service.served_at(address);
@@ -101,9 +101,9 @@ fn tell(recovery: &Recovery) {
                 "the index caught up with the packs"
             );
         }
-        IndexRecovery::Rebuilt { reason } => {
+        IndexRecovery::Rebuilt { fault } => {
             tracing::warn!(
-                reason,
+                %fault,
                 records = recovery.records_read,
                 ms = recovery.elapsed_ms,
                 "the index was rebuilt from the packs"

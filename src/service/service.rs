@@ -53,6 +53,12 @@ struct Inner {
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("folder", &self.0.folder).finish_non_exhaustive()
+    }
+}
+
 fn token_hash(token: &str) -> Digest {
     Digest::derived("artimesh/admin-token/v1", token.trim().as_bytes())
 }

@@ -5,10 +5,10 @@ use tokio::task::spawn_blocking;
 
 use super::error::{ConfirmError, ReadError};
 use super::groups::{self, GROUP_BYTES};
+use super::handle::Store;
 use super::large::confirmed;
 use super::pack::record::Meta;
 use super::reader::BlobReader;
-use super::store::Store;
 use super::sums::{self, Md5Lane, ShaLane};
 
 impl Store {

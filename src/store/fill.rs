@@ -97,10 +97,16 @@ impl FillState {
     /// Makes the file, or verifies what an earlier fill left in it. Blocks.
     fn prepare(&self) -> Result<(), CommitError> {
         self.shared.check()?;
-        let resumed =
-            self.at_rest.map(|number| self.resume(number)).transpose().map_err(|error| self.failed(&error))?;
-        if resumed.flatten().is_some() {
-            return Ok(());
+        if let Some(number) = self.at_rest {
+            match self.resume(number) {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => tracing::debug!(digest = %self.digest, "an earlier fill got nowhere; starting anew"),
+                Err(error) => {
+                    tracing::warn!(digest = %self.digest, %error, "an earlier fill is unreadable; starting anew");
+                }
+            }
+            let paths = Part::paths(&self.shared, number);
+            self.shared.abandon(number, paths, self.size_bytes);
         }
         self.shared.check_room(file_bytes(self.size_bytes), Priority::Normal)?;
         let large = self.create().map_err(|error| self.failed(&error))?;
@@ -157,7 +163,7 @@ impl Fill {
             let state = self.0.clone();
             spawn_blocking(move || state.prepare()).await.map_err(|_| CommitError::Closed)?
         };
-        self.0.prepared.get_or_try_init(prepare).await.map(|()| ())
+        self.0.prepared.get_or_try_init(prepare).await.copied()
     }
 
     /// The blob's address.

@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::error::IndexError;
 use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Checkpoint, IndexRow};
+use super::overlay::Taken;
 use super::shared::Shared;
 
 /// After so many batches a checkpoint is written even when more is waiting.
@@ -28,34 +30,38 @@ struct Indexer<'a> {
     batch_bytes: usize,
     batches: u32,
     reached: Option<Checkpoint>,
+    deadline: Option<Instant>,
 }
 
 impl<'a> Indexer<'a> {
     fn new(shared: &'a Shared) -> Self {
-        Indexer { shared, batch: Vec::new(), batch_bytes: 0, batches: 0, reached: None }
+        Indexer { shared, batch: Vec::new(), batch_bytes: 0, batches: 0, reached: None, deadline: None }
     }
 
     fn drain(mut self) -> Result<(), IndexError> {
-        while let Some(mut next) = self.shared.overlay.take() {
-            loop {
-                let (number, group) = next;
-                for row in group.rows {
-                    self.add(number, row)?;
+        loop {
+            match self.shared.overlay.take(self.deadline) {
+                Taken::Group(number, group) => {
+                    for row in group.rows {
+                        self.add(number, row)?;
+                    }
+                    self.reached = group.checkpoint.or(self.reached);
+                    if self.batches >= BATCHES_PER_CHECKPOINT {
+                        self.checkpoint()?;
+                    }
+                    let has_work = !self.batch.is_empty() || self.reached.is_some();
+                    if has_work && self.deadline.is_none() {
+                        self.deadline = Some(Instant::now() + self.shared.options.index_linger);
+                    }
+                    self.shared.remove_abandoned();
                 }
-                self.reached = group.checkpoint.or(self.reached);
-                if self.batches >= BATCHES_PER_CHECKPOINT {
-                    self.checkpoint()?;
-                }
-                match self.shared.overlay.try_take() {
-                    Some(more) => next = more,
-                    None => break,
+                Taken::Nothing => self.checkpoint()?,
+                Taken::Stopped => {
+                    self.shared.remove_abandoned();
+                    return self.checkpoint();
                 }
             }
-            self.checkpoint()?;
-            self.shared.remove_abandoned();
         }
-        self.shared.remove_abandoned();
-        Ok(())
     }
 
     fn add(&mut self, number: u64, row: IndexRow) -> Result<(), IndexError> {
@@ -85,6 +91,7 @@ impl<'a> Indexer<'a> {
     fn checkpoint(&mut self) -> Result<(), IndexError> {
         self.apply()?;
         self.batches = 0;
+        self.deadline = None;
         match self.reached.take() {
             Some(checkpoint) => self.shared.index.set_checkpoint(&checkpoint),
             None => Ok(()),

@@ -37,7 +37,7 @@ struct Spill {
     part: Arc<Part>,
     sha: Lane<ShaLane>,
     md5: Lane<Md5Lane>,
-    write: Lane<io::Result<()>>,
+    write: Lane<Result<(), CommitError>>,
     written_bytes: u64,
 }
 
@@ -133,12 +133,14 @@ impl Ingest {
             lane
         };
         spill.sha.run(update_sha).await?;
-        let written = spill.write.take().await?;
-        written.map_err(|error| large_failed(&self.shared, &error, self.total_bytes))?;
-        self.shared.check_room(group_bytes, Priority::Normal)?;
-        let (part, at) = (spill.part.clone(), DATA_OFFSET + spill.written_bytes);
+        spill.write.take().await??;
+        let (shared, part, at) = (self.shared.clone(), spill.part.clone(), DATA_OFFSET + spill.written_bytes);
         spill.written_bytes += group_bytes;
-        spill.write = Lane::Busy(spawn_blocking(move || write_group(&part, &group, at)));
+        let write = move || {
+            shared.check_room(group_bytes, Priority::Normal)?;
+            write_group(&part, &group, at).map_err(|error| large_failed(&shared, &error, group_bytes))
+        };
+        spill.write = Lane::Busy(spawn_blocking(write));
         Ok(())
     }
 
@@ -166,7 +168,7 @@ impl Ingest {
     async fn finish_large(self, mut spill: Spill) -> Result<Staged, CommitError> {
         let size_bytes = self.total_bytes;
         let (sha, md5) = (spill.sha.take().await?, spill.md5.take().await?);
-        spill.write.take().await?.map_err(|error| large_failed(&self.shared, &error, size_bytes))?;
+        spill.write.take().await??;
         let (checksums, values) = sums::finish(sha, md5);
         let digest = groups::root(&values).expect("what was spilled has more than one group");
         let meta = confirmed(checksums);

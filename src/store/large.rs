@@ -156,6 +156,12 @@ impl Part {
         Part { shared: shared.clone(), number, file, counted_bytes, is_kept: false.into() }
     }
 
+    /// All names that the files of this number may have.
+    pub fn paths(shared: &Shared, number: u64) -> Vec<PathBuf> {
+        let folder = shared.large_folder();
+        ["part", "blob", "map"].iter().map(|extension| path(&folder, number, extension)).collect()
+    }
+
     /// Counts bytes against the quota.
     pub fn count(&self, bytes: u64) {
         self.counted_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -193,8 +199,7 @@ impl Drop for Part {
         if self.is_kept.load(Ordering::Relaxed) {
             return;
         }
-        let folder = self.shared.large_folder();
-        let paths = ["part", "blob", "map"].iter().map(|extension| path(&folder, self.number, extension)).collect();
+        let paths = Part::paths(&self.shared, self.number);
         self.shared.abandon(self.number, paths, self.counted_bytes.load(Ordering::Relaxed));
     }
 }

@@ -1,6 +1,6 @@
 //! What an opener of a store decides.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::index::MemoryIndex;
 
@@ -15,6 +15,9 @@ pub struct Options {
     pub quota_bytes: Option<u64>,
     /// How many bytes of rows may wait for the index before commits wait as well; 64 MiB.
     pub overlay_bytes: usize,
+    /// How long rows may wait for more before they are brought to the index, so that a quiet store syncs it rarely;
+    /// 100 ms.
+    pub index_linger: Duration,
     /// Which engine keeps the index.
     pub index: IndexKind,
     /// The wall clock, in milliseconds since 1970; only written down, never decides anything.
@@ -37,6 +40,7 @@ impl Default for Options {
             reserve_bytes: 0,
             quota_bytes: None,
             overlay_bytes: 64 << 20,
+            index_linger: Duration::from_millis(100),
             index: IndexKind::Sled,
             clock: wall_ms,
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -29,6 +30,16 @@ pub struct Pending {
     group: u64,
     /// What a reader sees.
     pub value: Option<Bytes>,
+}
+
+/// What [`Overlay::take`] found.
+pub enum Taken {
+    /// A group and its number.
+    Group(u64, Group),
+    /// Nothing until the deadline.
+    Nothing,
+    /// The overlay was stopped, and everything was taken.
+    Stopped,
 }
 
 /// The rows of one commit.
@@ -89,23 +100,27 @@ impl Overlay {
         true
     }
 
-    /// Waits for a group; `None` once it was stopped and everything was taken.
-    pub fn take(&self) -> Option<(u64, Group)> {
+    /// Waits for a group, but not after `deadline`, nor while somebody waits for room.
+    pub fn take(&self, deadline: Option<Instant>) -> Taken {
         let mut queue = self.queue();
         loop {
-            if let Some(group) = queue.groups.pop_front() {
-                return Some(group);
+            if let Some((number, group)) = queue.groups.pop_front() {
+                return Taken::Group(number, group);
             }
             if queue.is_stopping {
-                return None;
+                return Taken::Stopped;
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = match deadline {
+                None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() || queue.bytes > self.bytes_max {
+                        return Taken::Nothing;
+                    }
+                    self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
-    }
-
-    /// The next group, if one is waiting.
-    pub fn try_take(&self) -> Option<(u64, Group)> {
-        self.queue().groups.pop_front()
     }
 
     /// Rows that the index has now; `number` is the group they came with.

@@ -1,6 +1,6 @@
 //! Reads a committed blob.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use artimesh_core::model::{Assurance, Checksums, Digest};
@@ -71,6 +71,15 @@ impl BlobReader {
     /// Size, sums, assurance.
     pub fn info(&self) -> BlobInfo {
         self.info
+    }
+
+    /// The file that holds its bytes, and where they start in it; `None` for a tiny blob, which is in the index. The
+    /// file is never changed or truncated there, so the range may be mapped or sent as it is.
+    pub fn extent(&self) -> Option<(&Path, u64)> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::File { offset, path, .. } => Some((path, *offset)),
+        }
     }
 
     /// How many 1 MiB groups it has.

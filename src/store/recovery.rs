@@ -1,24 +1,24 @@
 //! Opening: find what the packs hold, cut a torn tail, and bring the index up to it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::error::{IndexError, OpenError};
+use super::error::OpenError;
 use super::files::{File, FileSystem, SyncPoint};
-use super::index::{Checkpoint, Index, SledIndex};
-use super::large;
-use super::options::{IndexKind, Options};
+use super::found::Found;
+use super::index::Checkpoint;
+use super::options::Options;
 use super::overlay;
 use super::pack::footer::Footer;
-use super::pack::reader::{Committed, Reader};
+use super::pack::reader::Committed;
 use super::pack::record::{COMMIT_BYTES, Entry};
 use super::pack::writer::Writer;
-use super::pack::{self, FORMAT, PACK_HEADER_BYTES, PackHeader};
+use super::pack::{PACK_HEADER_BYTES, PackHeader};
 use super::replay::Replay;
 use super::shared::Shared;
-use super::value::Place;
+use super::{index_recovery, tidy};
 
 /// What an open did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,8 +54,34 @@ pub enum IndexRecovery {
     /// It was built anew from all packs.
     Rebuilt {
         /// What was wrong with the old one.
+        fault: IndexFault,
+    },
+}
+
+/// What was wrong with an index that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexFault {
+    /// There was none: deleted, or restored without it.
+    #[error("it is missing")]
+    Missing,
+    /// Its engine can't read it, or panicked over it.
+    #[error("it is unreadable: {reason}")]
+    Unreadable {
+        /// The engine's own words.
         reason: String,
     },
+    /// It was never brought up to any commit.
+    #[error("it has no checkpoint")]
+    NoCheckpoint,
+    /// It was made from the packs of another store.
+    #[error("it belongs to another store")]
+    Foreign,
+    /// It knows commits that the packs no longer have: the packs were rolled back, and acknowledged commits are lost.
+    #[error("it is ahead of the packs")]
+    Ahead,
+    /// Its checkpoint isn't a commit of the packs.
+    #[error("its checkpoint is no commit in the packs")]
+    Contradicts,
 }
 
 /// An open store before its committer runs.
@@ -70,107 +96,11 @@ pub struct Opened {
     pub recovery: Recovery,
 }
 
-/// The packs as found.
-pub struct Found {
-    folder: PathBuf,
-    headers: Vec<PackHeader>,
-    bytes: u64,
-    is_created: bool,
-}
-
 /// The newest pack, after its tail was cut.
 struct Tail {
     file: Arc<dyn File>,
     end: u64,
     is_sealed: bool,
-}
-
-impl Found {
-    /// Makes the folders, reads the headers of all packs, makes the first pack of a new store.
-    pub fn look(files: &dyn FileSystem, folder: &Path, fresh_id: [u8; 16]) -> Result<Found, OpenError> {
-        make_folders(files, folder)?;
-        let packs = folder.join("packs");
-        let mut found = Found { folder: packs.clone(), headers: Vec::new(), bytes: 0, is_created: false };
-        let listed = files.list(&packs).map_err(OpenError::io(&packs))?;
-        let numbers: Vec<(u64, u64)> =
-            listed.iter().filter_map(|file| Some((pack::number_of(&file.name, "pack")?, file.bytes))).collect();
-        for (position, (number, bytes)) in numbers.iter().enumerate() {
-            let expected = position as u64 + 1;
-            if *number != expected {
-                let file = pack::path(&packs, expected);
-                return Err(OpenError::Damaged { file, offset: 0, reason: "the pack is missing" });
-            }
-            let is_newest = position + 1 == numbers.len();
-            match found.read_header(files, *number, *bytes)? {
-                Some(header) => found.headers.push(header),
-                None if is_newest && *bytes <= PACK_HEADER_BYTES as u64 => found.remove_torn(files, *number)?,
-                None => {
-                    let file = pack::path(&packs, *number);
-                    return Err(OpenError::Damaged { file, offset: 0, reason: "the pack's header is unreadable" });
-                }
-            }
-            found.bytes += bytes;
-        }
-        if found.headers.is_empty() {
-            let header = Writer::header(fresh_id, 1, 1);
-            Writer::create(files, &packs, header).map_err(OpenError::io(&packs))?;
-            found.headers.push(header);
-            found.is_created = true;
-        }
-        files.sync_folder(&packs, SyncPoint::FoundPackFolder).map_err(OpenError::io(&packs))?;
-        Ok(found)
-    }
-
-    fn read_header(&self, files: &dyn FileSystem, number: u64, bytes: u64) -> Result<Option<PackHeader>, OpenError> {
-        if bytes < PACK_HEADER_BYTES as u64 {
-            return Ok(None);
-        }
-        let path = self.path(number);
-        let file = files.open(&path).map_err(OpenError::io(&path))?;
-        let mut header = [0; PACK_HEADER_BYTES];
-        file.read_at(&mut header, 0).map_err(OpenError::io(&path))?;
-        let Some(header) = PackHeader::decode(&header) else { return Ok(None) };
-        if header.format > FORMAT {
-            return Err(OpenError::Newer { file: path, version: header.format, known: FORMAT });
-        }
-        if header.number != number || self.headers.first().is_some_and(|first| first.store_id != header.store_id) {
-            return Err(OpenError::Foreign { file: path });
-        }
-        Ok(Some(header))
-    }
-
-    /// A pack whose making was interrupted: nothing was ever written behind its header.
-    fn remove_torn(&self, files: &dyn FileSystem, number: u64) -> Result<(), OpenError> {
-        let path = self.path(number);
-        files.remove(&path).map_err(OpenError::io(&path))
-    }
-
-    fn path(&self, number: u64) -> PathBuf {
-        pack::path(&self.folder, number)
-    }
-
-    /// The id of the store.
-    pub fn store_id(&self) -> [u8; 16] {
-        self.headers[0].store_id
-    }
-
-    fn newest(&self) -> &PackHeader {
-        self.headers.last().expect("a first pack was made")
-    }
-
-    fn damaged(&self, number: u64, offset: u64, reason: &'static str) -> OpenError {
-        OpenError::Damaged { file: self.path(number), offset, reason }
-    }
-}
-
-fn make_folders(files: &dyn FileSystem, folder: &Path) -> Result<(), OpenError> {
-    for path in [folder.to_path_buf(), folder.join("packs"), folder.join("large")] {
-        files.create_folder(&path).map_err(OpenError::io(&path))?;
-    }
-    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        files.sync_folder(parent, SyncPoint::StoreFolder).map_err(OpenError::io(parent))?;
-    }
-    files.sync_folder(folder, SyncPoint::Subfolders).map_err(OpenError::io(folder))
 }
 
 /// Opens everything but the threads; `start_indexer` is called before rows begin to queue up.
@@ -184,7 +114,7 @@ pub fn open(
     let started = Instant::now();
     let found = Found::look(files.as_ref(), folder, fresh_id)?;
     let mut recovery = Recovery { is_created: found.is_created, ..Recovery::default() };
-    let (index, checkpoint) = open_index(folder, &options, files.as_ref(), &found, &mut recovery)?;
+    let (index, checkpoint) = index_recovery::open(folder, &options, files.as_ref(), &found, &mut recovery)?;
     let shared = Arc::new(Shared::new(folder, found.store_id(), options, files, index));
     shared.counts.pack_bytes.store(found.bytes, Ordering::Relaxed);
     shared.counts.packs.store(found.headers.len() as u64, Ordering::Relaxed);
@@ -219,20 +149,15 @@ fn bring_up(
         recovery.index = IndexRecovery::Replayed;
     }
     shared.reserve_large(end.next_file);
-    tidy_large(shared, checkpoint.first_open_file, recovery)?;
+    tidy::large_files(shared, checkpoint.first_open_file, recovery)?;
     let (next_file, first_open_file) = shared.large_numbers();
     let reached = Checkpoint { next_file, first_open_file, ..end };
     shared.overlay.publish(overlay::Group { rows: Vec::new(), checkpoint: Some(reached) });
     let path = found.path(newest);
-    let reader = reader(found, newest, &tail.file, PACK_HEADER_BYTES as u64)?;
+    let reader = found.reader(newest, &tail.file, PACK_HEADER_BYTES as u64)?;
     let entries = reader.entries(PACK_HEADER_BYTES as u64, tail.end).map_err(OpenError::io(&path))?;
     let entries = entries.ok_or_else(|| found.damaged(newest, 0, "a record's header is unreadable"))?;
     Ok((tail, entries))
-}
-
-fn reader(found: &Found, number: u64, file: &Arc<dyn File>, start: u64) -> Result<Reader, OpenError> {
-    let path = found.path(number);
-    Reader::new(file.clone(), found.newest().seal(), start).map_err(OpenError::io(&path))
 }
 
 /// Where the reading of a pack starts.
@@ -252,7 +177,7 @@ fn cut_tail(
     let header = found.newest();
     let path = found.path(header.number);
     let file = shared.files.open(&path).map_err(OpenError::io(&path))?;
-    let mut reader = reader(found, header.number, &file, start_of(header.number, checkpoint))?;
+    let mut reader = found.reader(header.number, &file, start_of(header.number, checkpoint))?;
     let mut last = None;
     loop {
         let from = reader.end();
@@ -307,7 +232,7 @@ fn replay_pack(
         return Err(found.damaged(before, replay.end(), "commits are missing at the end of the pack"));
     }
     let file = shared.files.open(&path).map_err(OpenError::io(&path))?;
-    let mut reader = reader(found, number, &file, start)?;
+    let mut reader = found.reader(number, &file, start)?;
     if let Some(next) = found.headers.get(number as usize) {
         let footer = Footer::read(file.as_ref(), header.seal()).map_err(OpenError::io(&path))?;
         if let Some(footer) = footer.filter(|footer| footer.last_commit + 1 == next.first_commit) {
@@ -322,150 +247,4 @@ fn replay_pack(
         replay.commit(number, &commit, end, &records).map_err(|fault| fault.at(&path))?;
     }
     Ok(())
-}
-
-/// Opens the index. What can't be opened or contradicts the packs is set aside, and an empty one takes its place.
-fn open_index(
-    folder: &Path,
-    options: &Options,
-    files: &dyn FileSystem,
-    found: &Found,
-    recovery: &mut Recovery,
-) -> Result<(Box<dyn Index>, Checkpoint), OpenError> {
-    let start = Checkpoint {
-        store_id: found.store_id(),
-        commit: 0,
-        pack: 1,
-        offset: PACK_HEADER_BYTES as u64,
-        next_file: 0,
-        first_open_file: 0,
-        blobs: 0,
-    };
-    let path = folder.join("index");
-    let is_there = match &options.index {
-        IndexKind::Sled => {
-            files.list(folder).map_err(OpenError::io(folder))?.iter().any(|listed| listed.name == "index")
-        }
-        IndexKind::Memory(_) => true,
-    };
-    let fault = if is_there {
-        match engine(options, &path).and_then(|index| Ok((index.checkpoint()?, index))) {
-            Ok((Some(checkpoint), index)) => match contradiction(files, found, &checkpoint)? {
-                None => return Ok((index, checkpoint)),
-                Some(fault) => fault.to_owned(),
-            },
-            Ok((None, _)) => "it has no checkpoint".to_owned(),
-            Err(error) => error.reason,
-        }
-    } else {
-        "it is missing".to_owned()
-    };
-    let is_new = found.headers.len() == 1 && !is_there;
-    if is_there {
-        set_aside(folder, options, files)?;
-    }
-    if !found.is_created && !is_new {
-        tracing::warn!(reason = fault, "the index is built anew from the packs");
-        recovery.index = IndexRecovery::Rebuilt { reason: fault };
-    }
-    Ok((engine(options, &path)?, start))
-}
-
-fn engine(options: &Options, path: &Path) -> Result<Box<dyn Index>, IndexError> {
-    match &options.index {
-        IndexKind::Sled => Ok(Box::new(SledIndex::open(path)?)),
-        IndexKind::Memory(index) => Ok(Box::new(index.clone())),
-    }
-}
-
-fn set_aside(folder: &Path, options: &Options, files: &dyn FileSystem) -> Result<(), OpenError> {
-    if let IndexKind::Memory(index) = &options.index {
-        index.clear();
-        return Ok(());
-    }
-    for listed in files.list(folder).map_err(OpenError::io(folder))? {
-        if listed.name.starts_with("index.bad-") {
-            let path = folder.join(&listed.name);
-            files.remove_folder(&path).map_err(OpenError::io(&path))?;
-        }
-    }
-    let path = folder.join("index");
-    files.rename(&path, &folder.join(format!("index.bad-{}", (options.clock)()))).map_err(OpenError::io(&path))
-}
-
-/// What speaks against a checkpoint.
-fn contradiction(
-    files: &dyn FileSystem,
-    found: &Found,
-    checkpoint: &Checkpoint,
-) -> Result<Option<&'static str>, OpenError> {
-    if checkpoint.store_id != found.store_id() {
-        return Ok(Some("it belongs to another store"));
-    }
-    if checkpoint.pack == 0 || checkpoint.pack > found.headers.len() as u64 {
-        return Ok(Some("it is ahead of the packs"));
-    }
-    let path = found.path(checkpoint.pack);
-    let file = files.open(&path).map_err(OpenError::io(&path))?;
-    if checkpoint.commit == 0 {
-        let is_start = checkpoint.pack == 1 && checkpoint.offset == PACK_HEADER_BYTES as u64;
-        return Ok((!is_start).then_some("its checkpoint is malformed"));
-    }
-    if checkpoint.offset > file.size().map_err(OpenError::io(&path))? {
-        return Ok(Some("it is ahead of the packs"));
-    }
-    let Some(at) = checkpoint.offset.checked_sub(COMMIT_BYTES as u64) else {
-        return Ok(Some("its checkpoint is malformed"));
-    };
-    let commit = reader(found, checkpoint.pack, &file, at)?.commit_at(at).map_err(OpenError::io(&path))?;
-    let agrees = commit.is_some_and(|commit| commit.number == checkpoint.commit);
-    Ok((!agrees).then_some("its checkpoint isn't a commit in the packs"))
-}
-
-/// Removes large files that no commit refers to, and notes the fills that can go on.
-fn tidy_large(shared: &Shared, first_open: u64, recovery: &mut Recovery) -> Result<(), OpenError> {
-    let folder = shared.large_folder();
-    let listed = shared.files.list(&folder).map_err(OpenError::io(&folder))?;
-    let mut fills = Vec::new();
-    for file in &listed {
-        let path = folder.join(&file.name);
-        let is_wanted = if let Some(number) = pack::number_of(&file.name, "blob") {
-            shared.reserve_large(number + 1);
-            let is_wanted = number < first_open || is_referred_to(shared, &path, number)?;
-            shared.counts.large_bytes.fetch_add(if is_wanted { file.bytes } else { 0 }, Ordering::Relaxed);
-            is_wanted
-        } else if let Some(number) = pack::number_of(&file.name, "part") {
-            shared.reserve_large(number + 1);
-            let opened = shared.files.open(&path).map_err(OpenError::io(&path))?;
-            let header = large::Header::read(opened.as_ref());
-            let filling = header.filter(|header| header.state == large::State::Filling);
-            if let Some(header) = filling {
-                fills.push(number);
-                shared.reopen_large(number);
-                shared.rest_fill(header.digest, number);
-                shared.counts.large_bytes.fetch_add(header.size_bytes, Ordering::Relaxed);
-            }
-            filling.is_some()
-        } else {
-            pack::number_of(&file.name, "map")
-                .is_none_or(|number| listed.iter().any(|other| other.name == format!("{number:016x}.part")))
-        };
-        if !is_wanted {
-            shared.files.remove(&path).map_err(OpenError::io(&path))?;
-            recovery.removed_files += 1;
-        }
-    }
-    recovery.resumable_fills = fills.len() as u64;
-    Ok(())
-}
-
-fn is_referred_to(shared: &Shared, path: &Path, number: u64) -> Result<bool, OpenError> {
-    let file = shared.files.open(path).map_err(OpenError::io(path))?;
-    // A damaged header says nothing about whether a commit refers to the file: it stays, for scrub to see.
-    let Some(header) = large::Header::read(file.as_ref()) else { return Ok(true) };
-    match shared.blob(&header.digest) {
-        Ok(Some(entry)) => Ok(matches!(entry.place, Place::Large { file, .. } if file == number)),
-        Ok(None) => Ok(false),
-        Err(_) => Ok(true),
-    }
 }

@@ -149,13 +149,13 @@ impl<'a> Replay<'a> {
                 let bytes = &payload[META_BYTES..];
                 let extent = Extent { pack, offset: payload_at + META_BYTES as u64, bytes: bytes.len() as u32 };
                 let place = place_small(&[Bytes::copy_from_slice(bytes)], extent);
-                self.blob(entry, BlobEntry { meta, place });
+                self.blob(entry, &BlobEntry { meta, place });
             }
             kind::LARGE => {
                 let large = Large::decode(payload)?;
                 self.at.next_file = self.at.next_file.max(large.file + 1);
                 let place = Place::Large { file: large.file, size_bytes: large.size_bytes };
-                self.blob(entry, BlobEntry { meta: large.meta, place });
+                self.blob(entry, &BlobEntry { meta: large.meta, place });
             }
             kind::ROWS => {
                 for row in decode_rows(payload)? {
@@ -177,9 +177,9 @@ impl<'a> Replay<'a> {
         Some(())
     }
 
-    fn blob(&mut self, entry: &Entry, blob: BlobEntry) {
+    fn blob(&mut self, entry: &Entry, blob: &BlobEntry) {
         self.at.blobs += 1;
-        self.rows.push(blob_row(&entry.key, &blob));
+        self.rows.push(blob_row(&entry.key, blob));
     }
 
     fn blob_unread(&mut self, file: &dyn File, pack: u64, entry: &Entry) -> Result<(), Fault> {
@@ -191,7 +191,7 @@ impl<'a> Replay<'a> {
             Some(meta) => {
                 let bytes = entry.payload_bytes - META_BYTES as u32;
                 let extent = Extent { pack, offset: payload_at + META_BYTES as u64, bytes };
-                self.blob(entry, BlobEntry { meta, place: Place::Pack(extent) });
+                self.blob(entry, &BlobEntry { meta, place: Place::Pack(extent) });
             }
             None => self.damaged_blobs += 1,
         }

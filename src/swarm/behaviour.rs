@@ -15,13 +15,9 @@ use super::{
     gated::Gated,
     gossip,
     members::Members,
-    options::Limits,
+    options::Options,
     streams::{Accepted, BULK, CONTROL, PAIR, Streams},
 };
-
-/// How often a connection is asked whether it lives. It is given up after [`super::net::Kind::silence_max`].
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bulk streams that one peer may have open to us.
 const BULK_STREAMS_MAX: usize = 16;
@@ -43,8 +39,7 @@ impl Behaviour {
         identity: &Keypair,
         members: &Arc<Members>,
         counters: &Arc<Counters>,
-        limits: Limits,
-        gossip: bool,
+        options: &Options,
     ) -> Behaviour {
         let pair = Accepted { protocol: PAIR, streams_max: 1 };
         // Two, because a peer that wasn't acknowledged opens another before the first is dropped.
@@ -54,28 +49,29 @@ impl Behaviour {
             .with_cache_size(0)
             .with_interval(Duration::from_secs(3600));
         Behaviour {
-            admission: Admission::new(members.clone(), counters.clone(), limits, Strangers::Limited),
-            gossip: gossip.then(|| Gated::new(gossip::behaviour(), members.clone())).into(),
+            admission: Admission::new(members.clone(), counters.clone(), options.limits, Strangers::Limited),
+            gossip: options.gossip.then(|| Gated::new(gossip::behaviour(), members.clone())).into(),
             identify: Some(Gated::new(identify::Behaviour::new(identify), members.clone())).into(),
-            ping: Behaviour::ping(members),
+            ping: Behaviour::ping(members, options),
             streams: Streams::new(members.clone(), counters.clone(), vec![control, pair.clone()], vec![pair]),
         }
     }
 
     /// The bulk swarm: bulk streams for members, nothing for others.
-    pub(super) fn bulk(members: &Arc<Members>, counters: &Arc<Counters>, limits: Limits) -> Behaviour {
+    pub(super) fn bulk(members: &Arc<Members>, counters: &Arc<Counters>, options: &Options) -> Behaviour {
         let bulk = Accepted { protocol: BULK, streams_max: BULK_STREAMS_MAX };
         Behaviour {
-            admission: Admission::new(members.clone(), counters.clone(), limits, Strangers::Denied),
+            admission: Admission::new(members.clone(), counters.clone(), options.limits, Strangers::Denied),
             gossip: None.into(),
             identify: None.into(),
-            ping: Behaviour::ping(members),
+            ping: Behaviour::ping(members, options),
             streams: Streams::new(members.clone(), counters.clone(), vec![bulk], Vec::new()),
         }
     }
 
-    fn ping(members: &Arc<Members>) -> Gated<ping::Behaviour> {
-        let config = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
+    fn ping(members: &Arc<Members>, options: &Options) -> Gated<ping::Behaviour> {
+        let interval = options.silence_max / 3;
+        let config = ping::Config::new().with_interval(interval).with_timeout(interval * 2);
         Gated::new(ping::Behaviour::new(config), members.clone())
     }
 }

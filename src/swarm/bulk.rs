@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc};
 
 use artimesh_core::model::PublicKey;
 use bytes::Bytes;
-use futures::AsyncWriteExt;
+use futures::{AsyncWriteExt, TryFutureExt};
 use libp2p::{PeerId, Stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
@@ -51,49 +51,50 @@ impl BulkStream {
         if bytes.len() > FRAME_BYTES_MAX {
             return Err(BulkError::TooLarge { bytes: bytes.len() });
         }
-        tokio::select! {
-            biased;
-            () = self.token.cancelled() => return Err(BulkError::CutOff),
-            written = frame::write(&mut self.stream, &bytes) => written.map_err(broken)?,
-        }
+        let written = frame::write(&mut self.stream, &bytes);
+        unless_cut_off(&self.token, written).await?;
         self.counters.bulk_bytes_out.add(bytes.len());
         Ok(())
     }
 
     /// Receives one frame; `None` when the other side has finished.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, BulkError> {
-        let read = tokio::select! {
-            biased;
-            () = self.token.cancelled() => return Err(BulkError::CutOff),
-            read = frame::read(&mut self.stream, FRAME_BYTES_MAX) => read,
-        };
-        match read {
-            Ok(bytes) => {
-                self.counters.bulk_bytes_in.add(bytes.len());
-                Ok(Some(bytes))
+        let read = async {
+            match frame::read(&mut self.stream, FRAME_BYTES_MAX).await {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(FrameError::Ended) => Ok(None),
+                Err(error) => Err(error),
             }
-            Err(FrameError::Ended) => Ok(None),
-            Err(error) => Err(broken(error)),
-        }
+        };
+        let frame = unless_cut_off(&self.token, read).await?;
+        self.counters.bulk_bytes_in.add(frame.as_ref().map_or(0, Bytes::len));
+        Ok(frame)
     }
 
     /// Sends what waits.
     pub async fn flush(&mut self) -> Result<(), BulkError> {
-        tokio::select! {
-            biased;
-            () = self.token.cancelled() => Err(BulkError::CutOff),
-            flushed = self.stream.flush() => flushed.map_err(BulkError::Broken),
-        }
+        let flushed = self.stream.flush().map_err(FrameError::Broken);
+        unless_cut_off(&self.token, flushed).await
     }
 
     /// Says that nothing more will be sent; receiving goes on.
     pub async fn finish(&mut self) -> Result<(), BulkError> {
-        tokio::select! {
-            biased;
-            () = self.token.cancelled() => Err(BulkError::CutOff),
-            closed = self.stream.close() => closed.map_err(BulkError::Broken),
-        }
+        let closed = self.stream.close().map_err(FrameError::Broken);
+        unless_cut_off(&self.token, closed).await
     }
+}
+
+/// Being cut off comes first: a stream that ends or breaks because of it must not look as if it had ended by itself.
+async fn unless_cut_off<T>(
+    token: &CancellationToken,
+    work: impl Future<Output = Result<T, FrameError>>,
+) -> Result<T, BulkError> {
+    let done = tokio::select! {
+        biased;
+        () = token.cancelled() => return Err(BulkError::CutOff),
+        done = work => done,
+    };
+    if token.is_cancelled() { Err(BulkError::CutOff) } else { done.map_err(broken) }
 }
 
 impl fmt::Debug for BulkStream {

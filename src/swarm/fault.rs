@@ -1,5 +1,10 @@
 //! Why there is no connection to a peer.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use artimesh_core::model::PublicKey;
 use libp2p::swarm::DialError;
 
@@ -52,6 +57,24 @@ pub enum Fault {
     /// This swarm closes.
     #[error("the swarm closes")]
     Closing,
+}
+
+/// The last fault of each peer.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Mutex<HashMap<PublicKey, Fault>>);
+
+impl Faults {
+    pub(super) fn note(&self, peer: &PublicKey, fault: Fault) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*peer, fault);
+    }
+
+    pub(super) fn forget(&self, peer: &PublicKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    }
+
+    pub(super) fn last(&self, peer: &PublicKey) -> Option<Fault> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(peer).cloned()
+    }
 }
 
 impl From<&DialError> for Fault {

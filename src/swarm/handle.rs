@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -13,6 +14,7 @@ use futures::StreamExt;
 use libp2p::{
     Multiaddr, TransportError,
     identity::Keypair,
+    multiaddr::Protocol,
     swarm::{self, SwarmEvent},
 };
 use tokio::sync::{mpsc, watch};
@@ -27,10 +29,10 @@ use super::{
     counters::Counters,
     error::{OpenError, PairError, PublishError, SendError, StartError},
     event::Event,
-    fault::Fault,
+    fault::{Fault, Faults},
     identity,
     members::Members,
-    net::{Command, Contact, Faults, Kind, Net, Parts, Remote},
+    net::{Command, Contact, Kind, Net, Parts, Remote},
     options::{HELLO_BYTES_MAX, Member, Options},
     outbox::Outboxes,
     pairing, resolve,
@@ -64,7 +66,6 @@ struct Inner {
     /// One change of the members at a time, so that both swarms see the same sequence.
     changing: tokio::sync::Mutex<()>,
     listening: [Arc<RwLock<Vec<Multiaddr>>>; 2],
-    faults: Faults,
     tasks: TaskTracker,
     _ends: DropGuard,
 }
@@ -79,31 +80,32 @@ impl Swarm {
         let tasks = TaskTracker::new();
         let members = Arc::new(Members::new(root.clone()));
         let counters = Arc::new(Counters::default());
-        let faults = Faults::default();
         let (events, received) = mpsc::channel(options.event_queue.max(1));
-        let (hello, hello_now) = watch::channel(Bytes::from(options.hello));
+        let (hello, hello_now) = watch::channel(Bytes::from(options.hello.clone()));
+        let remotes = [Remote::new(), Remote::new()];
         let context = Arc::new(Context {
             events,
             outboxes: Outboxes::default(),
             counters: counters.clone(),
+            faults: Faults::default(),
             hello: hello_now,
+            bulk: remotes[1].0.clone(),
             root,
         });
 
-        let control = Behaviour::control(&identity, &members, &counters, options.limits, options.gossip);
-        let bulk = Behaviour::bulk(&members, &counters, options.limits);
-        let mut remotes = Vec::new();
-        let mut listening = Vec::new();
+        let behaviours = [
+            (Kind::Control, Behaviour::control(&identity, &members, &counters, &options), &options.listen),
+            (Kind::Bulk, Behaviour::bulk(&members, &counters, &options), &options.bulk_listen),
+        ];
+        let [control, bulk] = [remotes[0].0.clone(), remotes[1].0.clone()];
+        let listening = <[Arc<RwLock<Vec<Multiaddr>>>; 2]>::default();
         let mut nets = Vec::new();
-        for (kind, behaviour, addresses) in
-            [(Kind::Control, control, &options.listen), (Kind::Bulk, bulk, &options.bulk_listen)]
+        for (((kind, behaviour, wanted), (remote, commands)), addresses) in
+            behaviours.into_iter().zip(remotes).zip(&listening)
         {
             let mut swarm = build(&identity, &members, behaviour, &tasks)?;
-            let addresses = Arc::new(RwLock::new(listen(&mut swarm, addresses).await?));
-            let (remote, commands) = Remote::new();
-            remotes.push(remote.clone());
-            listening.push(addresses.clone());
-            nets.push(Parts {
+            *addresses.write().unwrap_or_else(PoisonError::into_inner) = listen(&mut swarm, wanted).await?;
+            nets.push(Net::new(Parts {
                 kind,
                 swarm,
                 commands,
@@ -111,28 +113,19 @@ impl Swarm {
                 members: members.clone(),
                 context: context.clone(),
                 tasks: tasks.clone(),
-                addresses,
-                faults: faults.clone(),
+                addresses: addresses.clone(),
                 stranger_lifetime: options.limits.stranger_lifetime,
-            });
+                silence_max: match kind {
+                    Kind::Control => options.silence_max,
+                    Kind::Bulk => options.silence_max * 3,
+                },
+            }));
         }
-        for parts in nets {
-            tasks.spawn(Net::new(parts).run());
+        for net in nets {
+            tasks.spawn(net.run());
         }
-        let [control, bulk] = <[Remote; 2]>::try_from(remotes).ok().expect("two swarms were built");
-        let listening = <[Arc<RwLock<Vec<Multiaddr>>>; 2]>::try_from(listening).expect("two swarms were built");
-        let inner = Inner {
-            control,
-            bulk,
-            members,
-            context,
-            hello,
-            changing: tokio::sync::Mutex::new(()),
-            listening,
-            faults,
-            tasks,
-            _ends: ends,
-        };
+        let changing = tokio::sync::Mutex::new(());
+        let inner = Inner { control, bulk, members, context, hello, changing, listening, tasks, _ends: ends };
         Ok((Swarm(Arc::new(inner)), received))
     }
 
@@ -242,7 +235,7 @@ impl Swarm {
 
     /// Why there is no session with a peer, or the last trouble on the way to it.
     pub fn last_error(&self, peer: &PublicKey) -> Option<Fault> {
-        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).get(peer).cloned()
+        self.0.context.faults.last(peer)
     }
 
     /// What it has done so far.
@@ -265,7 +258,7 @@ impl Swarm {
             if parsed.is_none() {
                 let fault = Fault::BadAddress { address: address.clone() };
                 tracing::warn!(peer = %peer, %fault, "an address of a member is of no use");
-                self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).insert(*peer, fault);
+                self.0.context.faults.note(peer, fault);
             }
             parsed
         };
@@ -295,12 +288,28 @@ fn build(
     Ok(libp2p::Swarm::new(transport, behaviour, identity.public().to_peer_id(), config))
 }
 
+/// Fails if somebody listens there. libp2p sets SO_REUSEPORT, so a second node on one port would not be told, and each
+/// would get half of the connections.
+async fn free(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => tokio::net::TcpListener::bind((ip, port)).await.map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Listens on all addresses and waits until each listener knows where.
 async fn listen(swarm: &mut libp2p::Swarm<Behaviour>, addresses: &[String]) -> Result<Vec<Multiaddr>, StartError> {
     let mut pending = std::collections::HashMap::new();
     for address in addresses {
         let bad = || StartError::BadAddress { address: address.clone() };
         let parsed = resolve::parse(address).filter(|parsed| !resolve::is_name(parsed)).ok_or_else(bad)?;
+        free(&parsed).await.map_err(|source| StartError::Listen { address: address.clone(), source })?;
         let listener = swarm.listen_on(parsed).map_err(|error| match error {
             TransportError::MultiaddrNotSupported(_) => bad(),
             TransportError::Other(source) => StartError::Listen { address: address.clone(), source },

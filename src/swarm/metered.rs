@@ -34,6 +34,11 @@ impl<S> Metered<S> {
         Metered { stream, peer, members, used: [0, 0], is_free }
     }
 
+    #[cfg(test)]
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     fn count(&mut self, direction: usize, bytes: usize) -> io::Result<()> {
         if self.is_free {
             return Ok(());

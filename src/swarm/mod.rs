@@ -16,11 +16,11 @@
 //! # Why
 //!
 //! - **Two libp2p swarms with one key.** A Yamux connection is one queue: behind a bulk transfer a control frame waits
-//!   31 ms in the median and 71 ms at p99, on its own connection 0.4 ms. Both swarms are the same [`net`] loop.
+//!   31 ms in the median and 71 ms at p99, on its own connection 0.4 ms. Both swarms run the same loop (`net`).
 //! - **Own TLS upgrade and own Yamux shim.** The stock upgrade prefers ChaCha20 and 16 KiB pieces; AES-128-GCM first
 //!   and 64 KiB pieces are 2.4 times as fast and the same on the wire.
 //! - **Own stream handler instead of libp2p-stream.** That one picks a connection at random when there are several,
-//!   drops inbound streams silently in bursts and can't offer different protocols to different peers. [`streams`] names
+//!   drops inbound streams silently in bursts and can't offer different protocols to different peers. `streams` names
 //!   the connection, counts what it refuses, and offers strangers the pairing protocol only.
 //! - **A role is fixed when the connection is made.** Who becomes a member has to connect again. So nothing has to be
 //!   switched on or off under a running connection.
@@ -31,6 +31,8 @@
 //!   streams before any protocol has seen a byte.
 //! - **A removed member becomes a stranger, not a ghost.** It is cut off at once and denied on the bulk swarm, but it
 //!   can pair again, and from outside it can't tell whether it is unknown, revoked or at the wrong circle.
+//! - **A connection lives as long as its pings are answered**, and ends abruptly. libp2p's ping reports only the second
+//!   failure, and Yamux's goodbye on a dead link waits until TCP gives up.
 //! - **Gossip may be lost, frames may not.** A slow consumer of the events stops the reading of frames and so the sender;
 //!   gossip over its bound is dropped and counted, because anti-entropy replicates anyway.
 

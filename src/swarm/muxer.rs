@@ -6,7 +6,6 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use futures::{AsyncRead, AsyncWrite};
@@ -14,7 +13,6 @@ use libp2p::core::{
     muxing::{StreamMuxer, StreamMuxerEvent},
     upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo},
 };
-use tokio::time::Sleep;
 use yamux::{Config, Connection, ConnectionError, Mode};
 
 /// How much of a write becomes one Yamux frame, bytes. The default of 16 KiB costs a third of the speed.
@@ -29,10 +27,6 @@ const WINDOW_BYTES_MAX: usize = 64 << 20;
 /// Streams that the peer opened and nobody asked for yet; more are reset.
 const WAITING_STREAMS_MAX: usize = 32;
 
-/// How long a connection may take to say goodbye. On a dead link that would be until TCP gives up, and so long the
-/// connection would count and its streams would hang.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The upgrade that makes a [`Muxer`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Upgrade;
@@ -45,7 +39,7 @@ impl Upgrade {
             .set_max_num_streams(STREAMS_MAX)
             .set_max_connection_receive_window(Some(WINDOW_BYTES_MAX));
         let connection = Connection::new(socket, config, mode);
-        ready(Ok(Muxer { connection, waiting: VecDeque::new(), inbound_waker: None, closing: None }))
+        ready(Ok(Muxer { connection: Some(connection), waiting: VecDeque::new(), inbound_waker: None }))
     }
 }
 
@@ -80,11 +74,18 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
 
 /// A Yamux connection as libp2p drives it. Yamux makes progress only while it is asked for inbound streams, so those
 /// that come when libp2p wants none wait here.
+///
+/// Closing is abrupt. Yamux's own goodbye first flushes, on a dead link until TCP gives up, and leaves whoever waits for a
+/// window or for data on one of the streams waiting for ever; dropped, it ends all streams at once. Who hangs up has
+/// decided that what is under way doesn't matter any more.
 pub(super) struct Muxer<C> {
-    connection: Connection<C>,
+    connection: Option<Connection<C>>,
     waiting: VecDeque<yamux::Stream>,
     inbound_waker: Option<Waker>,
-    closing: Option<Pin<Box<Sleep>>>,
+}
+
+fn closed() -> io::Error {
+    as_io(ConnectionError::Closed)
 }
 
 fn as_io(error: ConnectionError) -> io::Error {
@@ -96,9 +97,8 @@ fn as_io(error: ConnectionError) -> io::Error {
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<yamux::Stream>> {
-        self.connection
-            .poll_next_inbound(cx)
-            .map(|stream| stream.unwrap_or(Err(ConnectionError::Closed)).map_err(as_io))
+        let Some(connection) = &mut self.connection else { return Poll::Ready(Err(closed())) };
+        connection.poll_next_inbound(cx).map(|stream| stream.unwrap_or(Err(ConnectionError::Closed)).map_err(as_io))
     }
 }
 
@@ -118,16 +118,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<yamux::Stream>> {
-        self.connection.poll_new_outbound(cx).map_err(as_io)
+        let Some(connection) = &mut self.connection else { return Poll::Ready(Err(closed())) };
+        connection.poll_new_outbound(cx).map_err(as_io)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if let Poll::Ready(closed) = this.connection.poll_close(cx) {
-            return Poll::Ready(closed.map_err(as_io));
-        }
-        let closing = this.closing.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_TIMEOUT)));
-        closing.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.waiting.clear();
+        self.connection = None;
+        Poll::Ready(Ok(()))
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {

@@ -21,6 +21,9 @@ pub struct Options {
     pub hello: Vec<u8>,
     /// What strangers may use up.
     pub limits: Limits,
+    /// How long a member's connection may go without a sign of life before it is given up: 15 s, three times that on
+    /// bulk, where pings queue behind data. Pings go out three times as often.
+    pub silence_max: Duration,
     /// How many events wait for a slow consumer before the network is slowed down.
     pub event_queue: usize,
 }
@@ -33,6 +36,7 @@ impl Default for Options {
             gossip: true,
             hello: Vec::new(),
             limits: Limits::default(),
+            silence_max: Duration::from_secs(15),
             event_queue: 256,
         }
     }

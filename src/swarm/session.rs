@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     counters::Counters,
     event::Event,
-    fault::Fault,
+    fault::{Fault, Faults},
     frame::{self, FRAME_BYTES_MAX, FrameError},
     net::{Command, Remote},
     options::HELLO_BYTES_MAX,
@@ -41,7 +41,10 @@ pub(super) struct Context {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) outboxes: Outboxes,
     pub(super) counters: Arc<Counters>,
+    pub(super) faults: Faults,
     pub(super) hello: watch::Receiver<Bytes>,
+    /// The way to the bulk swarm.
+    pub(super) bulk: Remote,
     pub(super) root: CancellationToken,
 }
 
@@ -90,7 +93,17 @@ impl Session {
             told = &mut end => told.unwrap_or(Fault::Closing),
             fault = self.talk(&mut is_up) => fault,
         };
+        // The streams may break because of a removal before this task has heard of it.
+        let fault = match (root.is_cancelled(), member.is_cancelled()) {
+            (true, _) => Fault::Closing,
+            (false, true) => Fault::Removed,
+            (false, false) => fault,
+        };
         self.context.outboxes.close(&self.key, self.id);
+        self.context.faults.note(&self.key, fault.clone());
+        if fault == Fault::Silent {
+            self.context.bulk.tell(Command::Doubt { peer: self.peer }).await;
+        }
         if is_up {
             tracing::info!(peer = %self.key, reason = %fault, "a session ended");
             let event = Event::Disconnected { peer: self.key, reason: fault.clone() };
@@ -123,7 +136,9 @@ impl Session {
         };
         let queued = self.context.outboxes.open(self.key, self.id);
         self.context.counters.sessions.increment();
+        self.context.faults.forget(&self.key);
         self.remote.tell(Command::SessionUp { peer: self.peer, session: self.id }).await;
+        self.context.bulk.tell(Command::Nudge { peer: self.peer }).await;
         self.emit(Event::Connected { peer: self.key, hello: hello.to_vec() }).await?;
         *is_up = true;
         tracing::info!(peer = %self.key, "a session began");
@@ -168,7 +183,7 @@ impl Session {
     /// Hands frames to the caller as fast as it takes them. A second control stream means that the peer began anew.
     async fn receive<T>(&self, stream: &mut Stream) -> Result<T, Fault> {
         loop {
-            let bytes = frame::read(stream, FRAME_BYTES_MAX).await.map_err(fault)?;
+            let bytes = frame::read(stream, FRAME_BYTES_MAX).await?;
             self.context.counters.frames_in.increment();
             self.context.counters.control_bytes_in.add(bytes.len());
             self.emit(Event::Frame { peer: self.key, bytes }).await?;
@@ -185,7 +200,7 @@ impl Session {
                     queued.recv().await.ok_or(Fault::Closing)?
                 }
             };
-            frame::write(&mut stream, &bytes).await.map_err(fault)?;
+            frame::write(&mut stream, &bytes).await?;
             self.context.counters.frames_out.increment();
             self.context.counters.control_bytes_out.add(bytes.len());
         }
@@ -196,10 +211,12 @@ impl Session {
     }
 }
 
-fn fault(error: FrameError) -> Fault {
-    match error {
-        FrameError::TooLarge(bytes) => Fault::FrameTooLarge { bytes },
-        FrameError::Ended | FrameError::Broken(_) => Fault::Closed,
+impl From<FrameError> for Fault {
+    fn from(error: FrameError) -> Fault {
+        match error {
+            FrameError::TooLarge(bytes) => Fault::FrameTooLarge { bytes },
+            FrameError::Ended | FrameError::Broken(_) => Fault::Closed,
+        }
     }
 }
 

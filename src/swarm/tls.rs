@@ -243,3 +243,49 @@ impl ClientCertVerifier for Libp2pVerifier {
         Libp2pVerifier::schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use artimesh_core::model::KeyPair;
+    use tokio_util::compat::TokioAsyncReadCompatExt;
+
+    use super::*;
+    use crate::swarm::identity;
+
+    fn upgrade(seed: u8) -> (PeerId, Upgrade) {
+        let identity = identity::keypair(&KeyPair::from_secret(&[seed; 32]));
+        (identity.public().to_peer_id(), Upgrade::new(&identity, Arc::default()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn both_sides_learn_each_others_key_and_agree_on_aes_128() {
+        let ((one, dialler), (other, listener)) = (upgrade(1), upgrade(2));
+        let (near, far) = tokio::io::duplex(16 << 10);
+        let (dialled, accepted) = tokio::join!(
+            dialler.upgrade_outbound(near.compat(), "/tls/1.0.0"),
+            listener.upgrade_inbound(far.compat(), "/tls/1.0.0")
+        );
+        let (found, stream) = dialled.unwrap();
+        assert_eq!((found, accepted.unwrap().0), (other, one));
+        let suite = stream.get_ref().get_ref().1.negotiated_cipher_suite().unwrap();
+        assert_eq!(suite.suite(), rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    }
+
+    #[tokio::test]
+    async fn a_client_without_a_certificate_is_refused() {
+        let (_, listener) = upgrade(2);
+        let anonymous = ClientConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Libp2pVerifier))
+            .with_no_client_auth();
+        let (near, far) = tokio::io::duplex(16 << 10);
+        let nameless = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
+        let (_, accepted) = tokio::join!(
+            TlsConnector::from(Arc::new(anonymous)).connect(nameless, near.compat()),
+            listener.upgrade_inbound(far.compat(), "/tls/1.0.0")
+        );
+        assert!(accepted.is_err());
+    }
+}

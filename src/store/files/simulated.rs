@@ -96,6 +96,11 @@ impl SimulatedFiles {
         self.disk().omitted = Some(point);
     }
 
+    /// Whether every sync does its work.
+    pub fn is_honest(&self) -> bool {
+        self.disk().omitted.is_none()
+    }
+
     /// Lets the next sync at this point fail; what it should have written looks clean but never reaches the disk.
     pub fn fail_next(&self, point: SyncPoint) {
         self.disk().failing = Some(point);
@@ -139,6 +144,7 @@ impl SimulatedFiles {
         let mut disk = self.disk().clone();
         disk.is_off = false;
         disk.off_at = None;
+        disk.failing = None;
         SimulatedFiles(Arc::new(Mutex::new(disk)))
     }
 

@@ -81,6 +81,15 @@ async fn blobs_of_every_size_come_back_after_a_restart_and_after_the_loss_of_the
     assert!(matches!(recovery.index, IndexRecovery::Rebuilt { .. }), "{recovery:?}");
     assert_all_there(&store).await;
     assert_eq!(store.store_id(), ID);
+    drop(store);
+
+    fs::write(folder.path().join("index/db"), b"").unwrap();
+    let (store, recovery) = open(folder.path());
+    assert!(matches!(recovery.index, IndexRecovery::Rebuilt { .. }), "{recovery:?}");
+    assert_all_there(&store).await;
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let aside = names.filter(|name| name.to_string_lossy().starts_with("index.bad-")).count();
+    assert_eq!(aside, 1, "only the newest bad index is kept");
 }
 
 #[tokio::test]

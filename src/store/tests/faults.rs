@@ -8,9 +8,10 @@ use artimesh_core::model::Digest;
 use super::{ID, noise, put, put_blob, read, rows, stage};
 use crate::store::files::{File, FileSystem, Loss, SimulatedFiles, SyncPoint};
 use crate::store::groups::GROUP_BYTES;
+use crate::store::index::Index;
 use crate::store::{
-    Batch, CommitError, IndexKind, IndexRecovery, MemoryIndex, OpenError, Options, Priority, ReadError, Recovery,
-    Store, Tree,
+    Batch, CommitError, IndexFault, IndexKind, IndexRecovery, MemoryIndex, OpenError, Options, Priority, ReadError,
+    Recovery, Store, Tree,
 };
 
 struct Machine {
@@ -203,8 +204,25 @@ async fn a_checkpoint_that_contradicts_the_packs_means_a_rebuild() {
     machine.index = other.index.clone();
     machine.options.index = IndexKind::Memory(other.index.clone());
     let (store, recovery) = machine.open().unwrap();
-    assert!(matches!(recovery.index, IndexRecovery::Rebuilt { .. }), "{recovery:?}");
+    assert_eq!(recovery.index, IndexRecovery::Rebuilt { fault: IndexFault::Ahead });
     assert_eq!(store.range(Tree::Catalog, b"", b"z", 100).unwrap().len(), 1, "nothing of the other is left");
+    drop(store);
+    let mut foreign = machine.index.checkpoint().unwrap().unwrap();
+    foreign.store_id = [9; 16];
+    machine.index.set_checkpoint(&foreign).unwrap();
+    let (_, recovery) = machine.open().unwrap();
+    assert_eq!(recovery.index, IndexRecovery::Rebuilt { fault: IndexFault::Foreign });
+}
+
+#[tokio::test]
+async fn large_files_without_packs_are_refused_and_not_tidied_away() {
+    let machine = Machine::new();
+    let (store, _) = machine.open().unwrap();
+    put_blob(&store, &noise(1, GROUP_BYTES + 1)).await;
+    drop(store);
+    machine.files.remove(&Machine::pack(1)).unwrap();
+    assert!(matches!(machine.open(), Err(OpenError::Damaged { file, .. }) if file == Machine::pack(1)));
+    assert_eq!(machine.files.list(Path::new("/disk/store/large")).unwrap().len(), 1);
 }
 
 #[tokio::test]

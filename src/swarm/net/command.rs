@@ -33,6 +33,10 @@ pub(in crate::swarm) enum Command {
     Paired { connection: ConnectionId },
     /// The names of a member's addresses were looked up.
     Resolved { peer: PeerId, addresses: Vec<Multiaddr> },
+    /// A member was met on the other swarm: dial it now, if it has to be dialled.
+    Nudge { peer: PeerId },
+    /// A member doesn't answer on the other swarm: end its connections here that don't either.
+    Doubt { peer: PeerId },
     /// A session has both hellos.
     SessionUp { peer: PeerId, session: u64 },
     /// A session has ended.

@@ -55,10 +55,10 @@ impl Net {
         };
         self.parts.context.counters.connections.increment();
         self.connections.insert(id, connection);
-        self.wake_at(deadline.unwrap_or(now + SLEEP_MAX));
+        self.wake_at(deadline.unwrap_or(now + SLEEP_MAX).min(now + self.parts.silence_max));
         if let Some(dialled) = dialled {
             if dialled.send(Ok(id)).is_err() {
-                self.hang_up(id);
+                self.hang_up(id, &Fault::Closed);
             }
             return;
         }
@@ -76,37 +76,41 @@ impl Net {
     /// The connection ended by itself or by the peer.
     pub(super) fn on_closed(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(&id) else { return };
-        self.lost(&connection, id);
+        self.lost(&connection, id, &Fault::Closed);
     }
 
     /// Ends a connection. For this loop it is over at once, however long the goodbye takes.
-    pub(super) fn hang_up(&mut self, id: ConnectionId) {
+    pub(super) fn hang_up(&mut self, id: ConnectionId, fault: &Fault) {
         let Some(connection) = self.connections.remove(&id) else { return };
         self.parts.swarm.close_connection(id);
-        self.end_session_on(&connection.peer, id, &Fault::Closed);
-        self.lost(&connection, id);
+        self.end_session_on(&connection.peer, id, fault);
+        self.lost(&connection, id, fault);
     }
 
-    pub(super) fn hang_up_where(&mut self, test: impl Fn(&Connection) -> bool) {
+    pub(super) fn hang_up_where(&mut self, fault: &Fault, test: impl Fn(&Connection) -> bool) {
         let doomed: Vec<ConnectionId> =
             self.connections.iter().filter(|(_, connection)| test(connection)).map(|(id, _)| *id).collect();
         for id in doomed {
-            self.hang_up(id);
+            self.hang_up(id, fault);
         }
     }
 
-    fn lost(&mut self, connection: &Connection, id: ConnectionId) {
+    fn lost(&mut self, connection: &Connection, id: ConnectionId, fault: &Fault) {
         let is_control = self.is_control();
+        let has_another = self.usable(&connection.peer).is_some();
         let Some(peer) = self.peers.get_mut(&connection.peer) else { return };
-        let wait = peer.backoff.next();
-        peer.dial_at = Instant::now() + wait;
-        let (key, at) = (peer.key, peer.dial_at);
-        self.wake_at(at);
+        let key = peer.key;
+        if !has_another {
+            let wait = peer.backoff.next();
+            peer.dial_at = Instant::now() + wait;
+            let at = peer.dial_at;
+            self.wake_at(at);
+        }
         if connection.is_member && is_control {
             // A session that has both hellos reads what arrived before the end; one that hasn't can only wait in vain.
             self.end_unfinished_session_on(&connection.peer, id);
             if connection.deadline.is_some() && !connection.is_pairing {
-                self.note(&key, Fault::Closed);
+                self.note(&key, fault.clone());
             }
         }
         self.consider(connection.peer);
@@ -124,6 +128,13 @@ impl Net {
         }
     }
 
+    /// Ends a member's connections that have been silent for a third of what is allowed otherwise.
+    pub(super) fn doubt(&mut self, peer: &PeerId) {
+        let since = self.parts.silence_max / 3;
+        let now = Instant::now();
+        self.hang_up_where(&Fault::Silent, |connection| connection.peer == *peer && connection.alive + since <= now);
+    }
+
     /// A member's connection that is good for streams, the newest first.
     pub(super) fn usable(&self, peer: &PeerId) -> Option<ConnectionId> {
         self.connections
@@ -137,8 +148,8 @@ impl Net {
     /// Does all that is due, and finds out when the next is.
     pub(super) fn on_time(&mut self) {
         let now = Instant::now();
-        let silence_max = self.parts.kind.silence_max();
-        self.hang_up_where(|connection| {
+        let silence_max = self.parts.silence_max;
+        self.hang_up_where(&Fault::Silent, |connection| {
             connection.deadline.is_some_and(|deadline| deadline <= now)
                 || (connection.is_member && connection.alive + silence_max <= now)
         });
@@ -151,7 +162,9 @@ impl Net {
         let deadlines = self.connections.values().filter_map(|connection| connection.deadline);
         let dials = self.peers.iter().filter(|(peer, _)| self.wants_dial(peer)).map(|(_, peer)| peer.dial_at);
         let waits = self.waiting.iter().map(|waiting| waiting.until);
-        let next = deadlines.chain(dials).chain(waits).min().unwrap_or(now + SLEEP_MAX);
+        let members = self.connections.values().filter(|connection| connection.is_member);
+        let silences = members.map(|connection| connection.alive + silence_max);
+        let next = deadlines.chain(silences).chain(dials).chain(waits).min().unwrap_or(now + SLEEP_MAX);
         self.due = next.clamp(now + Duration::from_millis(1), now + SLEEP_MAX);
     }
 
@@ -171,7 +184,7 @@ impl Net {
             .map(|(id, _)| *id)
             .collect();
         for id in standbys {
-            self.hang_up(id);
+            self.hang_up(id, &Fault::Closed);
         }
     }
 }

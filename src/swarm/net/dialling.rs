@@ -20,6 +20,7 @@ impl Net {
     pub(super) fn wants_dial(&self, id: &PeerId) -> bool {
         self.peers.get(id).is_some_and(|peer| {
             peer.dialling == Dialling::No
+                && peer.session.is_none()
                 && !peer.addresses.is_empty()
                 && !self.connections.values().any(|connection| connection.peer == *id && !connection.is_pairing)
         })
@@ -45,6 +46,15 @@ impl Net {
             } else {
                 self.connect(id, addresses);
             }
+        }
+    }
+
+    /// Dials a member without further waiting, because it is known to be there.
+    pub(super) fn nudge(&mut self, id: &PeerId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.backoff.reset();
+            peer.dial_at = Instant::now();
+            self.wake_at(Instant::now());
         }
     }
 
@@ -80,7 +90,7 @@ impl Net {
         if session.is_some_and(|session| session.connection == id) {
             connection.is_pairing = false;
         } else {
-            self.hang_up(id);
+            self.hang_up(id, &Fault::Closed);
         }
     }
 

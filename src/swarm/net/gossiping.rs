@@ -90,7 +90,7 @@ impl Net {
         }
         if let Some(gossip) = self.gossip() {
             let Judged { message, source, .. } = judged;
-            gossip.report_message_validation_result(message, source, judged.acceptance.clone());
+            gossip.report_message_validation_result(message, source, judged.acceptance);
         }
     }
 }

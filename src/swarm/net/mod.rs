@@ -8,4 +8,4 @@ mod run;
 mod sessions;
 
 pub(super) use command::{Command, Contact, Remote};
-pub(super) use run::{Faults, Kind, Net, Parts};
+pub(super) use run::{Kind, Net, Parts};

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -50,20 +50,6 @@ pub(in crate::swarm) enum Kind {
     Bulk,
 }
 
-impl Kind {
-    /// How long a member's connection may go without an answered ping. On bulk pings queue behind data, and a slow
-    /// link may hold many megabytes of it.
-    pub(in crate::swarm) fn silence_max(self) -> Duration {
-        match self {
-            Kind::Control => Duration::from_secs(15),
-            Kind::Bulk => Duration::from_secs(45),
-        }
-    }
-}
-
-/// The last fault of each peer.
-pub(in crate::swarm) type Faults = Arc<Mutex<HashMap<PublicKey, Fault>>>;
-
 /// What a loop is made of.
 pub(in crate::swarm) struct Parts {
     pub(in crate::swarm) kind: Kind,
@@ -74,8 +60,9 @@ pub(in crate::swarm) struct Parts {
     pub(in crate::swarm) context: Arc<session::Context>,
     pub(in crate::swarm) tasks: TaskTracker,
     pub(in crate::swarm) addresses: Arc<RwLock<Vec<Multiaddr>>>,
-    pub(in crate::swarm) faults: Faults,
     pub(in crate::swarm) stranger_lifetime: Duration,
+    /// How long a member's connection may go without an answered ping.
+    pub(in crate::swarm) silence_max: Duration,
 }
 
 /// A member, as this swarm sees it.
@@ -163,7 +150,7 @@ impl Net {
     }
 
     pub(super) fn note(&self, key: &PublicKey, fault: Fault) {
-        self.parts.faults.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, fault);
+        self.parts.context.faults.note(key, fault);
     }
 
     fn on_command(&mut self, command: Command) {
@@ -176,8 +163,10 @@ impl Net {
             Command::Dial { peer, addresses, dialled } => self.dial_for_pairing(peer, addresses, dialled),
             Command::Paired { connection } => self.end_pairing(connection),
             Command::Resolved { peer, addresses } => self.connect(peer, addresses),
+            Command::Nudge { peer } => self.nudge(&peer),
+            Command::Doubt { peer } => self.doubt(&peer),
             Command::SessionUp { peer, session } => self.on_session_up(peer, session),
-            Command::SessionDown { peer, session, fault } => self.on_session_down(peer, session, fault),
+            Command::SessionDown { peer, session, fault } => self.on_session_down(peer, session, &fault),
             Command::Subscribe { topic, done } => {
                 self.subscribe(&topic);
                 let _ = done.send(());
@@ -196,10 +185,8 @@ impl Net {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(inbound)) => self.on_inbound(inbound),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result, .. })) => {
-                if result.is_ok() {
-                    self.on_alive(connection);
-                }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(_), .. })) => {
+                self.on_alive(connection);
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
@@ -262,7 +249,9 @@ impl Net {
         };
         self.peers.insert(peer, newcomer);
         // A connection made as a stranger stays one, so it has to come again; but let it finish pairing.
-        self.hang_up_where(|connection| connection.peer == peer && !connection.is_member && !connection.is_pairing);
+        self.hang_up_where(&Fault::Closed, |connection| {
+            connection.peer == peer && !connection.is_member && !connection.is_pairing
+        });
     }
 
     fn remove(&mut self, peer: &PeerId) {
@@ -272,7 +261,7 @@ impl Net {
         }
         self.note(&gone.key, Fault::Removed);
         self.waiting.retain(|waiting| waiting.peer != *peer);
-        self.hang_up_where(|connection| connection.peer == *peer);
+        self.hang_up_where(&Fault::Closed, |connection| connection.peer == *peer);
     }
 
     fn on_inbound(&mut self, inbound: Inbound) {
@@ -280,7 +269,7 @@ impl Net {
         let Some(connection) = self.connections.get_mut(&inbound.connection) else { return };
         let events = self.parts.context.events.clone();
         if inbound.protocol == PAIR {
-            connection.is_pairing = true;
+            connection.is_pairing |= !connection.is_member;
             let asker = pairing::Asker { peer: key, remote_address: connection.address.to_string() };
             self.parts.context.counters.pairings.increment();
             let rounds = if connection.is_member { pairing::Rounds::Many } else { pairing::Rounds::One };

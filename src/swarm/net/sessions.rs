@@ -119,20 +119,21 @@ impl Net {
         if let Some(connection) = self.connections.get_mut(&running.connection) {
             connection.deadline = None;
         }
-        self.parts.faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&peer.key);
     }
 
-    pub(super) fn on_session_down(&mut self, id: PeerId, session: u64, fault: Fault) {
+    pub(super) fn on_session_down(&mut self, id: PeerId, session: u64, fault: &Fault) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(running) = peer.session.take_if(|running| running.id == session) else { return };
-        let key = peer.key;
         match self.connections.get_mut(&running.connection) {
             // Whoever dialled us may be about to learn that we have admitted it; let it decide.
-            Some(connection) if fault == Fault::NotAdmitted && !connection.is_dialled => connection.is_refused = true,
-            _ => self.hang_up(running.connection),
+            Some(connection) if *fault == Fault::NotAdmitted && !connection.is_dialled => connection.is_refused = true,
+            _ => self.hang_up(running.connection, fault),
         }
-        self.note(&key, fault);
         self.departing.insert(id, running.task);
+        // A dial that came due while the session lasted was passed over.
+        if let Some(due) = self.peers.get(&id).map(|peer| peer.dial_at) {
+            self.wake_at(due);
+        }
         self.consider(id);
     }
 

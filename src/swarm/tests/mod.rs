@@ -1,6 +1,7 @@
 //! Two and more swarms on loopback, and a stock libp2p node as the stranger among them.
 
 mod bulk;
+mod cuts;
 mod gossip;
 mod pairing;
 mod sessions;

@@ -1,5 +1,7 @@
 //! Sessions between members.
 
+use std::time::Duration;
+
 use artimesh_core::model::KeyPair;
 use bytes::Bytes;
 use futures::AsyncWriteExt;
@@ -150,6 +152,28 @@ async fn an_oversized_frame_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_gives_no_sign_of_life_is_given_up() {
+    let (leader, follower) = leader_and_follower();
+    let options = Options { silence_max: Duration::from_millis(600), ..options() };
+    // It has a session, and answers no ping.
+    let (mut silent, mut node) = (Stock::with_key(leader), Node::start(follower, options.clone()).await);
+    let mut alive = Node::start(super::key(3), options).await;
+    let member = Member { peer: silent.public(), control: Vec::new(), bulk: Vec::new() };
+    node.swarm.set_members(vec![member, alive.member()]).await;
+    alive.swarm.set_members(vec![node.unreachable_member()]).await;
+    node.connected(alive.public()).await;
+    alive.connected(node.public()).await;
+    let connection = silent.dial(node.public(), &node.swarm.addresses().control[0]).await.unwrap();
+    let mut out = silent.open(node.public(), connection, CONTROL).await.unwrap();
+    introduce(&mut out, b"still here").await.unwrap();
+    welcome(&mut silent.inbound().await.stream, 4096).await.unwrap();
+    node.connected(silent.public()).await;
+    assert_eq!(node.disconnected(silent.public()).await, Fault::Silent);
+    assert_eq!(node.swarm.last_error(&silent.public()), Some(Fault::Silent));
+    assert_eq!(node.swarm.connected(), [alive.public()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_hello_gives_no_session() {
     let (leader, follower) = leader_and_follower();
     let (mut evil, node) = (Stock::with_key(leader), Node::start(follower, options()).await);
@@ -217,9 +241,60 @@ async fn an_address_that_is_no_address_or_is_taken_is_refused_at_the_start() {
     let bad = Options { listen: vec!["127.0.0.1:80".to_owned()], ..options() };
     let error = crate::swarm::Swarm::start(&key, bad).await.err().unwrap();
     assert!(matches!(error, crate::swarm::StartError::BadAddress { .. }), "{error}");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let busy = Options { listen: vec![format!("/ip4/127.0.0.1/tcp/{port}")], ..options() };
+    // Another swarm of ours, because libp2p's sockets would share the port.
+    let first = Node::new(2).await;
+    let busy = Options { listen: first.swarm.addresses().control, ..options() };
     let error = crate::swarm::Swarm::start(&key, busy).await.err().unwrap();
     assert!(matches!(error, crate::swarm::StartError::Listen { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_may_send_at_full_speed_at_once() {
+    const FRAMES: u32 = 128;
+    let (one, other) = connected_pair().await;
+    let flood = |from: &Node, to: &Node| {
+        let (swarm, to) = (from.swarm.clone(), to.public());
+        tokio::spawn(async move {
+            for number in 0..FRAMES {
+                let mut frame = vec![0; 256 << 10];
+                frame[..4].copy_from_slice(&number.to_le_bytes());
+                swarm.send(&to, Bytes::from(frame)).await.unwrap();
+            }
+        })
+    };
+    let (forth, back) = (flood(&one, &other), flood(&other, &one));
+    let drain = |mut node: Node, peer| async move {
+        for number in 0..FRAMES {
+            assert_eq!(node.frame(peer).await[..4], number.to_le_bytes());
+        }
+        node
+    };
+    let peers = (other.public(), one.public());
+    let _both = tokio::join!(drain(one, peers.0), drain(other, peers.1));
+    forth.await.unwrap();
+    back.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn six_nodes_that_all_dial_each_other_have_one_session_for_each_pair() {
+    let mut nodes = Vec::new();
+    for seed in 1..=6 {
+        nodes.push(Node::new(seed).await);
+    }
+    let members: Vec<Member> = nodes.iter().map(Node::member).collect();
+    futures::future::join_all(nodes.iter().map(|node| node.swarm.set_members(members.clone()))).await;
+    for node in &mut nodes {
+        let mut met = Vec::new();
+        while met.len() < members.len() - 1 {
+            match node.event().await {
+                Event::Connected { peer, .. } => met.push(peer),
+                other => panic!("expected a session, got {other:?}"),
+            }
+        }
+        met.sort_unstable();
+        assert_eq!(met, node.swarm.connected());
+    }
+    for node in &nodes {
+        assert_eq!(node.swarm.counters().sessions.get(), members.len() as u64 - 1);
+    }
 }

@@ -119,3 +119,19 @@ async fn strangers_are_few_from_one_address_and_members_do_not_count() {
     node.connected(member.public()).await;
     member.connected(node.public()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_that_dials_again_is_a_stranger_that_may_pair() {
+    let (mut removed, mut node) = (Node::new(2).await, node(roomy()).await);
+    removed.swarm.set_members(vec![node.member()]).await;
+    node.swarm.set_members(vec![removed.unreachable_member()]).await;
+    removed.connected(node.public()).await;
+    node.connected(removed.public()).await;
+    node.swarm.set_members(Vec::new()).await;
+    node.disconnected(removed.public()).await;
+    removed.disconnected(node.public()).await;
+    let (whom, addresses) = (node.public(), node.swarm.addresses().control);
+    let (answer, asked) = tokio::join!(removed.swarm.pair(whom, &addresses, b"again"), node.answer_pairing(b"no"));
+    assert_eq!((answer.unwrap(), asked.0), (b"no".to_vec(), removed.public()));
+    assert!(node.swarm.connected().is_empty() && removed.swarm.connected().is_empty());
+}

@@ -1,0 +1,67 @@
+//! `file.sha1` and its like: never artifacts of their own, but checked on PUT and computed on GET.
+
+use artimesh_core::access::Action;
+use artimesh_core::model::{ArtifactPath, RepoKey};
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, LAST_MODIFIED, LOCATION};
+
+use crate::formats::Algorithm;
+use crate::http::answer::{Answer, json, text};
+use crate::http::ask::Ask;
+use crate::http::dates::{http_date, not_after_now, seconds};
+use crate::http::error::HttpError;
+use crate::http::item::ItemView;
+
+/// The digits of the sum that `base` has.
+pub async fn computed(
+    ask: &Ask,
+    repo: &RepoKey,
+    base: &ArtifactPath,
+    algorithm: Algorithm,
+) -> Result<Answer, HttpError> {
+    let item = ask.service().item(&ask.caller, repo, base).await?;
+    let mut answer = text(StatusCode::OK, algorithm.of(&item.checksums));
+    answer.headers_mut().insert(LAST_MODIFIED, http_date(not_after_now(seconds(item.modified))));
+    Ok(answer)
+}
+
+/// Compares what the client says with the stored artifact. Stores nothing.
+pub async fn verify(ask: Ask, repo: RepoKey, base: ArtifactPath, algorithm: Algorithm) -> Result<Answer, HttpError> {
+    ask.must(Action::Write(&repo))?;
+    let item = ask.service().item(&ask.caller, &repo, &base).await?;
+    let Ask { body, links, .. } = ask;
+    let document = String::from_utf8_lossy(&body.document().await?).into_owned();
+    let actual = algorithm.of(&item.checksums);
+    let claimed = claim(&document);
+    if !claimed.eq_ignore_ascii_case(&actual) {
+        let claimed = claimed.chars().take(128).flat_map(char::escape_default).collect();
+        return Err(HttpError::SidecarMismatch { path: base, algorithm: algorithm.name(), actual, claimed });
+    }
+    let mut answer = json(StatusCode::CREATED, &ItemView::of(&item, &links))?;
+    let location = HeaderValue::try_from(links.content(&repo, Some(&base))).expect("links are ASCII");
+    answer.headers_mut().insert(LOCATION, location);
+    Ok(answer)
+}
+
+/// The digits in a checksum file: alone, before a name (`sha1sum`), or after one (`SHA1 (x) = …`, `x: …`).
+fn claim(document: &str) -> &str {
+    let is_digits =
+        |word: &&str| matches!(word.len(), 32 | 40 | 64) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut words = document.split_whitespace();
+    words.clone().find(is_digits).or_else(|| words.next()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digits_are_found_in_each_form_of_a_checksum_file() {
+        let digits = "0a".repeat(20);
+        for form in ["{}", "{}\n", "{}  lib.jar\n", "{} *lib.jar", "SHA1 (lib.jar) = {}", "lib.jar: {}"] {
+            assert_eq!(claim(&form.replace("{}", &digits)), digits, "{form}");
+        }
+        assert_eq!(claim("rubbish x"), "rubbish");
+        assert_eq!(claim(""), "");
+    }
+}

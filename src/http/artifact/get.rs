@@ -1,0 +1,158 @@
+//! GET and HEAD of an artifact.
+
+use std::ops::Range;
+
+use artimesh_core::model::{ArtifactPath, RepoKey};
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderName, HeaderValue, LAST_MODIFIED, RANGE,
+};
+use hyper::{HeaderMap, StatusCode};
+
+use super::checksum_file;
+use super::disposition::{content_disposition, file_name};
+use super::listing::{self, Base, listing};
+use super::precondition::{Validators, Verdict, evaluate, range_holds};
+use super::range::{Selection, select};
+use crate::formats::sidecar;
+use crate::http::answer::{Answer, empty, html};
+use crate::http::ask::Ask;
+use crate::http::body::Body;
+use crate::http::dates::{http_date, not_after_now, seconds};
+use crate::http::error::HttpError;
+use crate::service::{Found, Item, ServiceError};
+
+/// The file, the checksum of a file, or the page of a folder.
+pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
+    let place = ask.place()?;
+    let found = ask.service().find(&ask.caller, &place.repo, place.path.as_ref()).await;
+    match (found, place.path) {
+        (Ok(Found::File(item)), _) if !place.is_folder => file(&ask, &item).await,
+        (Ok(Found::File(item)), _) => Err(ServiceError::NoArtifact { repo: item.repo, path: item.path }.into()),
+        (Ok(Found::Folder(folder)), _) => {
+            let base = if ask.parts.uri.path().ends_with('/') { Base::Inside } else { Base::Beside };
+            Ok(html(listing(&folder, base), listing::CONTENT_SECURITY_POLICY))
+        }
+        (Err(ServiceError::NoArtifact { repo, path }), Some(asked)) if !place.is_folder => {
+            missing(&ask, repo, path, &asked).await
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// Nothing stands at the path, but it may be the checksum of something that does.
+async fn missing(ask: &Ask, repo: RepoKey, path: ArtifactPath, asked: &ArtifactPath) -> Result<Answer, HttpError> {
+    let none = HttpError::from(ServiceError::NoArtifact { repo: repo.clone(), path });
+    let Some((base, algorithm)) = sidecar(asked) else { return Err(none) };
+    match checksum_file::computed(ask, &repo, &base, algorithm).await {
+        Err(HttpError::Service(ServiceError::NoArtifact { .. })) => Err(none),
+        other => other,
+    }
+}
+
+async fn file(ask: &Ask, item: &Item) -> Result<Answer, HttpError> {
+    let etag = item.checksums.sha1_hex();
+    let validators = Validators { etag: &etag, modified_s: not_after_now(seconds(item.modified)) };
+    let mut answer = match evaluate(ask.headers(), validators) {
+        Verdict::Failed => return Err(HttpError::Precondition),
+        Verdict::NotModified => empty(StatusCode::NOT_MODIFIED),
+        Verdict::Proceed => content(ask, item, validators).await?,
+    };
+    validate(answer.headers_mut(), validators);
+    Ok(answer)
+}
+
+async fn content(ask: &Ask, item: &Item, validators: Validators<'_>) -> Result<Answer, HttpError> {
+    // A range is defined for GET only (RFC 9110 section 14.2).
+    let wanted = ask.headers().get(RANGE).filter(|_| !ask.is_head() && range_holds(ask.headers(), validators));
+    let selection = select(wanted, item.size);
+    let (status, range) = match &selection {
+        Selection::Whole => (StatusCode::OK, 0..item.size),
+        Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range.clone()),
+        Selection::Unsatisfiable => return Err(HttpError::Unsatisfiable { size: item.size }),
+    };
+    let mut answer = empty(status);
+    describe(answer.headers_mut(), item);
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    if selection != Selection::Whole {
+        let text = format!("bytes {}-{}/{}", range.start, range.end - 1, item.size);
+        answer.headers_mut().insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are ASCII"));
+    }
+    if !ask.is_head() {
+        *answer.body_mut() = bytes_of(ask, item, range).await?;
+    }
+    Ok(answer)
+}
+
+async fn bytes_of(ask: &Ask, item: &Item, range: Range<u64>) -> Result<Body, HttpError> {
+    let length = range.end - range.start;
+    if length == 0 {
+        return Ok(Body::empty());
+    }
+    Ok(Body::download(ask.service().download(&ask.caller, item, range).await?, length))
+}
+
+/// The headers by which a client recognises this content later.
+fn validate(headers: &mut HeaderMap, validators: Validators<'_>) {
+    headers.insert(ETAG, plain(format!("\"{}\"", validators.etag)));
+    headers.insert(LAST_MODIFIED, http_date(validators.modified_s));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+}
+
+/// The headers that say what the content is.
+fn describe(headers: &mut HeaderMap, item: &Item) {
+    // The media type came with an entry, perhaps from another node.
+    let media_type = HeaderValue::try_from(&item.media_type);
+    let media_type = media_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, media_type);
+    headers.insert(CONTENT_DISPOSITION, content_disposition(&item.path));
+    // An uploaded page must not run with the rights of whoever looks at it.
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    checksum_headers(headers, item);
+    headers.insert(HeaderName::from_static("x-artifactory-filename"), file_name(&item.path));
+}
+
+/// `X-Checksum-Md5`, `-Sha1` and `-Sha256`.
+pub fn checksum_headers(headers: &mut HeaderMap, item: &Item) {
+    headers.insert(HeaderName::from_static("x-checksum-md5"), plain(item.checksums.md5_hex()));
+    headers.insert(HeaderName::from_static("x-checksum-sha1"), plain(item.checksums.sha1_hex()));
+    headers.insert(HeaderName::from_static("x-checksum-sha256"), plain(item.checksums.sha256_hex()));
+}
+
+fn plain(digits: String) -> HeaderValue {
+    HeaderValue::try_from(digits).expect("hexadecimal digits and quotes are ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::item::samples::item;
+
+    #[test]
+    fn a_file_is_described_by_its_headers() {
+        let mut headers = HeaderMap::new();
+        describe(&mut headers, &item("a/lib.jar"));
+        validate(&mut headers, Validators { etag: "abc", modified_s: 784_111_777 });
+        let expected = [
+            ("content-type", "application/java-archive"),
+            ("content-disposition", "attachment; filename=\"lib.jar\"; filename*=UTF-8''lib.jar"),
+            ("x-artifactory-filename", "lib.jar"),
+            ("x-checksum-md5", "05050505050505050505050505050505"),
+            ("etag", "\"abc\""),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("accept-ranges", "bytes"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(headers[name], value);
+        }
+    }
+
+    #[test]
+    fn a_media_type_from_a_hostile_node_injects_nothing() {
+        let mut headers = HeaderMap::new();
+        let mut item = item("a/lib.jar");
+        item.media_type = "text/html\r\nSet-Cookie: x=y".into();
+        describe(&mut headers, &item);
+        assert_eq!(headers[CONTENT_TYPE], "application/octet-stream");
+    }
+}

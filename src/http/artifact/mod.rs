@@ -1,0 +1,15 @@
+//! `/artifactory/{repo}/{path}`: artifacts, their checksum files, and folders as pages of links.
+
+mod checksum_file;
+mod delete;
+mod disposition;
+mod expected;
+mod get;
+mod listing;
+mod precondition;
+mod put;
+mod range;
+
+pub use delete::delete;
+pub use get::get;
+pub use put::put;

@@ -1,0 +1,177 @@
+//! Connections: accepted within a bound, served, and ended without losing an answer.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::answer::Answer;
+use super::meter::Meter;
+use super::options::Options;
+use super::stalling::Stalling;
+
+/// How long, and for how many bytes, a connection whose body was refused is still read, so that the client sees why.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// A request and where it came from.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its body is unread.
+    pub request: hyper::Request<Incoming>,
+    /// The other end of the connection.
+    pub remote: IpAddr,
+    /// To be set when the answer goes out before the body was read.
+    pub refused: Arc<AtomicBool>,
+}
+
+/// Whoever answers requests. The future may be dropped when the client goes away.
+pub trait Handler: Fn(Arrival) -> Answering + Clone + Send + Sync + Unpin + 'static {}
+impl<H: Fn(Arrival) -> Answering + Clone + Send + Sync + Unpin + 'static> Handler for H {}
+
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Accepts and serves until `stop`; then lets requests under way finish for `options.grace`, and ends the rest.
+pub async fn accept(
+    listener: TcpListener,
+    options: &Options,
+    meter: &Meter,
+    handler: impl Handler,
+    stop: impl Future<Output = ()>,
+) {
+    let (closing, watching) = watch::channel(false);
+    let slots = Arc::new(Semaphore::new(options.max_connections.max(1)));
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let next = next_connection(&listener, &slots);
+        let (stream, remote, slot) = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            next = next => match next {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::warn!(error = %error, "a connection could not be accepted: {error}");
+                    // Out of file descriptors, most likely: trying again at once would only burn the processor.
+                    tokio::select! { () = &mut stop => break, () = tokio::time::sleep(Duration::from_millis(100)) => continue }
+                }
+            },
+        };
+        let connection = Connection { options: options.clone(), remote: remote.ip().to_canonical(), _slot: slot };
+        let (handler, watching, counted) = (handler.clone(), watching.clone(), meter.connection());
+        connections.spawn(async move {
+            connection.serve(stream, handler, watching).await;
+            drop(counted);
+        });
+        while let Some(ended) = connections.try_join_next() {
+            report(ended);
+        }
+    }
+    drop(listener);
+    closing.send_replace(true);
+    let finished = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(options.grace, finished).await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests still under way are broken off");
+        connections.shutdown().await;
+    }
+}
+
+async fn next_connection(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, remote) = listener.accept().await?;
+    Ok((stream, remote, slot))
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(error = %error, "a request ended in a panic; its connection was closed");
+    }
+}
+
+struct Connection {
+    options: Options,
+    remote: IpAddr,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, handler: impl Handler, mut closing: watch::Receiver<bool>) {
+        // Small answers shouldn't wait for more to send with them.
+        stream.set_nodelay(true).ok();
+        let refused = Arc::new(AtomicBool::new(false));
+        let (flag, remote) = (refused.clone(), self.remote);
+        let service = service_fn(move |request| {
+            let answering = handler(Arrival { request, remote, refused: flag.clone() });
+            Box::pin(async move { Ok::<_, Infallible>(answering.await) }) as Pin<Box<dyn Future<Output = _> + Send>>
+        });
+        let io = TokioIo::new(Stalling::new(stream, self.options.idle_timeout));
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.options.header_timeout)
+            .max_header_size(self.options.max_header_bytes)
+            .serve_connection(io, service);
+        let mut is_closing = false;
+        let outcome = loop {
+            tokio::select! {
+                outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => break outcome,
+                _ = closing.wait_for(|closing| *closing), if !is_closing => {
+                    is_closing = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            }
+        };
+        let stream = connection.into_parts().io.into_inner();
+        match outcome {
+            Ok(()) => part(stream, refused.load(Ordering::Relaxed)).await,
+            // The handler has logged what was ours; what is left is the client's.
+            Err(error) => tracing::debug!(error = %error, "a connection ended early: {error}"),
+        }
+    }
+}
+
+/// Says goodbye. After a refused body the rest of it is read for a moment: a socket that is closed with unread bytes sends
+/// a reset, which can destroy the answer before the client has read it.
+async fn part(mut stream: Stalling<TcpStream>, was_refused: bool) {
+    if stream.shutdown().await.is_err() || !was_refused {
+        return;
+    }
+    let rest = async {
+        let mut scratch = vec![0; 16 * 1024];
+        let mut left = LINGER_BYTES;
+        while let Ok(read @ 1..) = stream.read(&mut scratch).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whether the client stopped sending or the time is up, there is nothing more to do for it.
+    tokio::time::timeout(LINGER, rest).await.ok();
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

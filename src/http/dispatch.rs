@@ -1,0 +1,173 @@
+//! From a request to its answer: bounds, route, caller, endpoint, and the headers that every answer has.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use artimesh_core::access::{Action, Principal};
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use tracing::Instrument;
+
+use super::answer::{Answer, problem};
+use super::ask::{Ask, Site};
+use super::auth::{check_same_site, credential};
+use super::body::Body;
+use super::connection::Arrival;
+use super::error::HttpError;
+use super::inbound::Inbound;
+use super::links::{Links, authority};
+use super::meter::Tally;
+use super::request_id::X_REQUEST_ID;
+use super::routes::{Endpoint, Found, Needs, Part, Route};
+use super::{artifact, mesh, repositories, storage, system, ui};
+use crate::service::{Caller, RequestId, ServiceError};
+
+/// The longest request target, in bytes.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+const X_CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// Answers one request. May be dropped at any time: what the service had begun may then be done or not.
+pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
+    let Arrival { request, remote, refused } = arrival;
+    let (parts, body) = request.into_parts();
+    let id = site.ids.of(&parts.headers);
+    let is_head = parts.method == Method::HEAD;
+    let found = find(&site, &parts);
+    let route_name = found.as_ref().map_or("none", |(route, ..)| route.name);
+    let span = tracing::info_span!("request", id = %id, method = %parts.method, route = route_name, status = tracing::field::Empty);
+    let tally = site.meter.request(span.clone());
+    let unread = Arc::new(AtomicBool::new(false));
+    let body = Inbound::new(body, site.options.idle_timeout, unread.clone(), tally.clone());
+    let outcome = match found {
+        Ok((route, name, rest)) => {
+            let work = serve(site.clone(), route, Pieces { name, rest }, parts, body, remote, id.clone());
+            work.instrument(span.clone()).await
+        }
+        Err(error) => Err(error),
+    };
+    let mut answer = outcome.unwrap_or_else(|error| span.in_scope(|| told(&error)));
+    if unread.load(Ordering::Relaxed) {
+        refused.store(true, Ordering::Relaxed);
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    span.record("status", answer.status().as_u16());
+    site.meter.answered(route_name, answer.status());
+    finish(answer, &id, is_head, tally)
+}
+
+/// The answer that tells an error, which is logged here and nowhere else.
+fn told(error: &HttpError) -> Answer {
+    let answer = problem(error);
+    if answer.status().is_server_error() {
+        tracing::warn!(error = %error, "request failed: {error}");
+    } else {
+        tracing::debug!(error = %error, "request refused: {error}");
+    }
+    answer
+}
+
+fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: Arc<Tally>) -> Answer {
+    let id = HeaderValue::try_from(id).expect("request ids are plain ASCII");
+    answer.headers_mut().insert(X_REQUEST_ID, id);
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if is_head {
+        // What GET would send is still announced.
+        let length = hyper::body::Body::size_hint(answer.body()).exact().filter(|length| *length > 0);
+        if let Some(length) = length {
+            answer.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        }
+        return answer.map(|_| Body::empty().counted(tally));
+    }
+    answer.map(|body| body.counted(tally))
+}
+
+/// The raw pieces of the target that the route's pattern names.
+struct Pieces {
+    name: String,
+    rest: String,
+}
+
+fn find(site: &Site, parts: &Parts) -> Result<(&'static Route, String, String), HttpError> {
+    let target = parts.uri.path();
+    let length = target.len() + parts.uri.query().map_or(0, |query| query.len() + 1);
+    if length > TARGET_BYTES_MAX {
+        return Err(HttpError::TargetTooLong(TARGET_BYTES_MAX));
+    }
+    match site.table.find(&parts.method, target) {
+        Found::Route(route, params) => {
+            let piece = |name| params.get(name).unwrap_or_default().to_owned();
+            let name = if params.get("key").is_some() { piece("key") } else { piece("repo") };
+            Ok((route, name, piece("path")))
+        }
+        Found::OtherMethods(_, Part::Tree) if writes(&parts.method) && site.service.is_edge() => {
+            Err(ServiceError::Edge.into())
+        }
+        Found::OtherMethods(allow, _) => Err(HttpError::NotAllowed { method: parts.method.to_string(), allow }),
+        Found::Nothing => Err(HttpError::NoRoute(target.chars().take(120).collect())),
+    }
+}
+
+fn writes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+async fn serve(
+    site: Arc<Site>,
+    route: &'static Route,
+    pieces: Pieces,
+    parts: Parts,
+    body: Inbound<Incoming>,
+    remote: IpAddr,
+    id: RequestId,
+) -> Result<Answer, HttpError> {
+    let authority = authority(&parts.uri, &parts.headers, parts.version)?;
+    let links = Links::of(&parts, site.options.public_url.as_deref())?;
+    check_same_site(&parts.method, &parts.headers, &authority)?;
+    let is_api = pieces.name.eq_ignore_ascii_case("api");
+    if route.needs == Needs::Write && !is_api && site.service.is_edge() {
+        return Err(ServiceError::Edge.into());
+    }
+    let principal = match route.needs {
+        Needs::Open => Principal::Anonymous { reads: false },
+        Needs::Read | Needs::Write | Needs::Administer => {
+            site.service.authenticate(&credential(&parts.headers), remote)?
+        }
+    };
+    let caller = Caller { principal, request: id };
+    let ask = Ask { site, caller, remote, parts, name: pieces.name, rest: pieces.rest, links, body };
+    if route.needs == Needs::Administer {
+        ask.must(Action::Administer)?;
+    }
+    run(route.endpoint, ask).await
+}
+
+async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
+    match endpoint {
+        Endpoint::Home | Endpoint::ConsoleSlash => Ok(ui::to_console()),
+        Endpoint::Console => ui::console(ask).await,
+        Endpoint::Live => Ok(system::live()),
+        Endpoint::Ready => system::ready(&ask),
+        Endpoint::Liveness => system::liveness(),
+        Endpoint::Readiness => system::readiness(&ask),
+        Endpoint::Ping => Ok(system::ping()),
+        Endpoint::Version => system::version(),
+        Endpoint::Metrics => system::metrics(&ask),
+        Endpoint::Status => mesh::status(ask).await,
+        Endpoint::PairingCreate => mesh::create_pairing(ask).await,
+        Endpoint::PairingAccept => mesh::accept_pairing(ask).await,
+        Endpoint::Trust => mesh::trust(ask).await,
+        Endpoint::TrustRevoke => mesh::revoke(ask).await,
+        Endpoint::RepositoryList => repositories::list(ask).await,
+        Endpoint::RepositoryGet => repositories::get(ask).await,
+        Endpoint::RepositoryPut => repositories::put(ask).await,
+        Endpoint::RepositoryDelete => repositories::delete(ask).await,
+        Endpoint::StorageGet => storage::get(ask).await,
+        Endpoint::ArtifactGet => artifact::get(ask).await,
+        Endpoint::ArtifactPut => artifact::put(ask).await,
+        Endpoint::ArtifactDelete => artifact::delete(ask).await,
+    }
+}

@@ -1,0 +1,185 @@
+//! Files and folders as the JSON that Artifactory's clients read.
+
+use artimesh_core::model::{ArtifactPath, RepoKey};
+use serde::Serialize;
+
+use super::dates::iso8601;
+use super::links::Links;
+use crate::service::{Entry, Folder, Item};
+
+/// The three sums, in hexadecimal.
+#[derive(Serialize, Clone, Debug)]
+pub struct Sums {
+    sha1: String,
+    md5: String,
+    sha256: String,
+}
+
+/// A file's metadata.
+#[derive(Serialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemView {
+    repo: String,
+    path: String,
+    created: String,
+    created_by: String,
+    last_modified: String,
+    modified_by: String,
+    last_updated: String,
+    download_uri: String,
+    mime_type: String,
+    size: String,
+    checksums: Sums,
+    original_checksums: Sums,
+    uri: String,
+}
+
+impl ItemView {
+    /// Of a stored file.
+    pub fn of(item: &Item, links: &Links) -> ItemView {
+        let sums = Sums {
+            sha1: item.checksums.sha1_hex(),
+            md5: item.checksums.md5_hex(),
+            sha256: item.checksums.sha256_hex(),
+        };
+        ItemView {
+            repo: item.repo.to_string(),
+            path: format!("/{}", item.path),
+            created: iso8601(item.created),
+            created_by: item.created_by.clone(),
+            last_modified: iso8601(item.modified),
+            modified_by: item.modified_by.clone(),
+            last_updated: iso8601(item.modified),
+            download_uri: links.content(&item.repo, Some(&item.path)),
+            mime_type: item.media_type.clone(),
+            size: item.size.to_string(),
+            checksums: sums.clone(),
+            original_checksums: sums,
+            uri: links.storage(&item.repo, Some(&item.path)),
+        }
+    }
+}
+
+/// One row of a folder.
+#[derive(Serialize, Debug)]
+pub struct Child {
+    uri: String,
+    folder: bool,
+}
+
+/// A folder's metadata.
+#[derive(Serialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct FolderView {
+    repo: String,
+    path: String,
+    created: String,
+    last_modified: String,
+    last_updated: String,
+    children: Vec<Child>,
+    uri: String,
+}
+
+impl FolderView {
+    /// Of a folder that some file's path makes.
+    pub fn of(folder: &Folder, links: &Links) -> FolderView {
+        FolderView {
+            children: folder.children.iter().map(Child::of).collect(),
+            ..FolderView::empty(&folder.repo, folder.path.as_ref(), iso8601(folder.created), links)
+        }
+    }
+
+    /// Of a folder without anything in it. `created` is a date as [`iso8601`] writes it.
+    pub fn empty(repo: &RepoKey, path: Option<&ArtifactPath>, created: String, links: &Links) -> FolderView {
+        FolderView {
+            repo: repo.to_string(),
+            path: path.map_or_else(|| "/".to_owned(), |path| format!("/{path}")),
+            last_modified: created.clone(),
+            last_updated: created.clone(),
+            created,
+            children: Vec::new(),
+            uri: links.storage(repo, path),
+        }
+    }
+}
+
+impl Child {
+    fn of(entry: &Entry) -> Child {
+        match entry {
+            Entry::Folder(name) => Child { uri: format!("/{name}"), folder: true },
+            Entry::File(item) => Child { uri: format!("/{}", item.path.name()), folder: false },
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod samples {
+    //! Items for the tests of this room.
+
+    use artimesh_core::clock::Timestamp;
+    use artimesh_core::model::{Checksums, Digest, Properties};
+
+    use super::*;
+
+    /// A file of 12 bytes in `libs`.
+    pub fn item(path: &str) -> Item {
+        Item {
+            repo: "libs".parse().expect("a key"),
+            path: path.parse().expect("a path"),
+            digest: Digest::ZERO,
+            size: 12,
+            checksums: Checksums { sha256: [0x25; 32], sha1: [0x1; 20], md5: [0x5; 16] },
+            media_type: "application/java-archive".into(),
+            properties: Properties::default(),
+            created: Timestamp(1_000),
+            created_by: "alice".into(),
+            modified: Timestamp(1_795_297_642_005),
+            modified_by: "bob".into(),
+            siblings: 0,
+        }
+    }
+
+    /// Links below `http://here`.
+    pub fn links() -> Links {
+        let request = hyper::Request::get("/").header("host", "here").body(()).expect("a request");
+        Links::of(&request.into_parts().0, None).expect("a usable host")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use artimesh_core::clock::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::samples::{item, links};
+    use super::*;
+
+    #[test]
+    fn a_file_reads_as_clients_expect() {
+        let view: Value = serde_json::to_value(ItemView::of(&item("a/b c.jar"), &links())).expect("JSON");
+        let sums = json!({"sha1": "01".repeat(20), "md5": "05".repeat(16), "sha256": "25".repeat(32)});
+        let expected = json!({
+            "repo": "libs", "path": "/a/b c.jar",
+            "created": "1970-01-01T00:00:01.000Z", "createdBy": "alice",
+            "lastModified": "2026-11-21T21:47:22.005Z", "modifiedBy": "bob", "lastUpdated": "2026-11-21T21:47:22.005Z",
+            "downloadUri": "http://here/artifactory/libs/a/b%20c.jar", "mimeType": "application/java-archive",
+            "size": "12", "checksums": sums, "originalChecksums": sums,
+            "uri": "http://here/artifactory/api/storage/libs/a/b%20c.jar",
+        });
+        assert_eq!(view, expected);
+    }
+
+    #[test]
+    fn a_folder_lists_its_children() {
+        let folder = Folder {
+            repo: "libs".parse().expect("a key"),
+            path: None,
+            created: Timestamp(0),
+            children: vec![Entry::Folder("x".into()), Entry::File(item("y.jar"))],
+        };
+        let view: Value = serde_json::to_value(FolderView::of(&folder, &links())).expect("JSON");
+        assert_eq!(view["path"], "/");
+        assert_eq!(view["uri"], "http://here/artifactory/api/storage/libs");
+        assert_eq!(view["children"], json!([{"uri": "/x", "folder": true}, {"uri": "/y.jar", "folder": false}]));
+    }
+}

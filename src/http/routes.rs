@@ -1,0 +1,266 @@
+//! The one static table of routes: what is served, to whom, and by which endpoint.
+
+use hyper::Method;
+use matchit::{Params, Router};
+
+/// What a caller must be allowed to use a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs {
+    /// Nothing; credentials aren't even looked at.
+    Open,
+    /// To read the repository that the path names.
+    Read,
+    /// To write to the repository that the path names.
+    Write,
+    /// To be an administrator.
+    Administer,
+}
+
+/// The function that answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "each is documented by its routes")]
+pub enum Endpoint {
+    Home,
+    Console,
+    ConsoleSlash,
+    Live,
+    Ready,
+    Liveness,
+    Readiness,
+    Ping,
+    Version,
+    Metrics,
+    Status,
+    PairingCreate,
+    PairingAccept,
+    Trust,
+    TrustRevoke,
+    RepositoryList,
+    RepositoryGet,
+    RepositoryPut,
+    RepositoryDelete,
+    StorageGet,
+    ArtifactGet,
+    ArtifactPut,
+    ArtifactDelete,
+}
+
+/// One line of the table. `GET` stands for `HEAD` too.
+#[derive(Debug)]
+pub struct Route {
+    /// How it is asked for.
+    pub method: Method,
+    /// The target without its query, undecoded: `{name}` is one segment, `{*name}` all the rest.
+    pub pattern: &'static str,
+    /// For logs and metrics.
+    pub name: &'static str,
+    /// Who may.
+    pub needs: Needs,
+    /// What it does, for people.
+    pub doc: &'static str,
+    /// Who answers.
+    pub endpoint: Endpoint,
+}
+
+const fn route(
+    method: Method,
+    pattern: &'static str,
+    name: &'static str,
+    needs: Needs,
+    endpoint: Endpoint,
+    doc: &'static str,
+) -> Route {
+    Route { method, pattern, name, needs, doc, endpoint }
+}
+
+const GET: Method = Method::GET;
+const PUT: Method = Method::PUT;
+const POST: Method = Method::POST;
+const DELETE: Method = Method::DELETE;
+
+#[rustfmt::skip]
+static ROUTES: &[Route] = &[
+    route(GET, "/", "home", Needs::Open, Endpoint::Home, "Redirects to the console"),
+    route(GET, "/ui", "console", Needs::Open, Endpoint::ConsoleSlash, "Redirects to the console"),
+    route(GET, "/ui/", "console", Needs::Administer, Endpoint::Console, "The console: a page that shows the node's status"),
+    route(GET, "/healthz", "live", Needs::Open, Endpoint::Live, "200 while the process answers"),
+    route(GET, "/readyz", "ready", Needs::Open, Endpoint::Ready, "200 when the node can do its work, else 503 and why not"),
+    route(GET, "/metrics", "metrics", Needs::Open, Endpoint::Metrics, "OpenMetrics; open on loopback, elsewhere for administrators"),
+    route(GET, "/artifactory/api/v1/metrics", "metrics", Needs::Open, Endpoint::Metrics, "The same where Artifactory has it"),
+    route(GET, "/artifactory/api/system/ping", "ping", Needs::Open, Endpoint::Ping, "200 and OK"),
+    route(GET, "/artifactory/api/system/version", "version", Needs::Open, Endpoint::Version, "The version as JSON"),
+    route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
+    route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
+    route(GET, "/artifactory/api/mesh/status", "status", Needs::Administer, Endpoint::Status, "The node, its members, repositories and lags"),
+    route(POST, "/artifactory/api/mesh/pairing", "pairing_create", Needs::Administer, Endpoint::PairingCreate, "Makes a pairing token: {role, for, ttl_s, can}"),
+    route(POST, "/artifactory/api/mesh/pairing/accept", "pairing_accept", Needs::Administer, Endpoint::PairingAccept, "Joins the circle of a token: {pairing_token}"),
+    route(GET, "/artifactory/api/mesh/trust", "trust", Needs::Administer, Endpoint::Trust, "The circle of trust and every node ever granted"),
+    route(POST, "/artifactory/api/mesh/trust/revoke", "trust_revoke", Needs::Administer, Endpoint::TrustRevoke, "Revokes a node: {node, reason, wait_s}"),
+    route(GET, "/artifactory/api/repositories", "repository_list", Needs::Administer, Endpoint::RepositoryList, "All repositories; ?type= and ?packageType= select"),
+    route(GET, "/artifactory/api/repositories/", "repository_list", Needs::Administer, Endpoint::RepositoryList, "The same"),
+    route(GET, "/artifactory/api/repositories/{key}", "repository_get", Needs::Administer, Endpoint::RepositoryGet, "A repository's configuration; 400 when there is none"),
+    route(PUT, "/artifactory/api/repositories/{key}", "repository_put", Needs::Administer, Endpoint::RepositoryPut, "Creates a local or federated repository"),
+    route(DELETE, "/artifactory/api/repositories/{key}", "repository_delete", Needs::Administer, Endpoint::RepositoryDelete, "Leaves the repository's federation and forgets it here"),
+    route(GET, "/artifactory/api/storage/{repo}", "storage_get", Needs::Read, Endpoint::StorageGet, "A repository's root as JSON; ?list, ?properties"),
+    route(GET, "/artifactory/api/storage/{repo}/", "storage_get", Needs::Read, Endpoint::StorageGet, "The same"),
+    route(GET, "/artifactory/api/storage/{repo}/{*path}", "storage_get", Needs::Read, Endpoint::StorageGet, "A file or folder as JSON; ?list, ?properties"),
+    route(GET, "/artifactory/{repo}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "A repository's root as a page of links"),
+    route(GET, "/artifactory/{repo}/", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "The same"),
+    route(GET, "/artifactory/{repo}/{*path}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "An artifact (ranges, conditions), its computed checksum file, or a folder's page"),
+    route(PUT, "/artifactory/{repo}/{*path}", "artifact_put", Needs::Write, Endpoint::ArtifactPut, "Puts an artifact; ;k=v sets properties; a trailing slash means a folder"),
+    route(DELETE, "/artifactory/{repo}/{*path}", "artifact_delete", Needs::Write, Endpoint::ArtifactDelete, "Deletes an artifact, or a folder with all that is in it"),
+];
+
+/// The whole table, in its documented order.
+pub fn routes() -> &'static [Route] {
+    ROUTES
+}
+
+/// What a target leads to.
+#[derive(Debug)]
+pub enum Found<'table, 'target> {
+    /// A route, and the raw pieces of the target that its pattern names.
+    Route(&'static Route, Params<'table, 'target>),
+    /// Something is there, but not for that method; the value of `Allow`, and whether it is in a repository's tree.
+    OtherMethods(String, Part),
+    /// Nothing.
+    Nothing,
+}
+
+/// What part of the surface a pattern belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// `/artifactory/{repo}/…`: artifacts.
+    Tree,
+    /// Everything else.
+    Api,
+}
+
+/// The table, ready for look-ups.
+#[derive(Debug)]
+pub struct Table(Router<Vec<&'static Route>>);
+
+impl Table {
+    /// Of the one static table.
+    pub fn new() -> Table {
+        let mut router = Router::new();
+        let mut patterns: Vec<&str> = ROUTES.iter().map(|route| route.pattern).collect();
+        patterns.dedup();
+        for pattern in patterns {
+            let same = ROUTES.iter().filter(|route| route.pattern == pattern).collect();
+            router.insert(pattern, same).expect("the static patterns don't conflict: a test looks each of them up");
+        }
+        Table(router)
+    }
+
+    /// Finds the route for an undecoded path.
+    pub fn find<'target>(&self, method: &Method, path: &'target str) -> Found<'_, 'target> {
+        let Ok(matched) = self.0.at(path) else { return Found::Nothing };
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        if let Some(route) = matched.value.iter().find(|route| route.method == *wanted) {
+            return Found::Route(route, matched.params);
+        }
+        let mut allowed = Vec::new();
+        for route in matched.value {
+            allowed.push(route.method.as_str());
+            allowed.extend((route.method == Method::GET).then_some("HEAD"));
+        }
+        let is_tree = matched.value.iter().any(|route| route.pattern.starts_with("/artifactory/{repo}"));
+        let is_api = matched.params.get("repo").is_some_and(|repo| repo.eq_ignore_ascii_case("api"));
+        match (is_tree, is_api) {
+            (true, true) => Found::Nothing,
+            (true, false) => Found::OtherMethods(allowed.join(", "), Part::Tree),
+            (false, _) => Found::OtherMethods(allowed.join(", "), Part::Api),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the README and the access tests rely on. A change here is a change of the product's surface.
+    const DOCUMENTED: &str = "\
+GET / Open
+GET /ui Open
+GET /ui/ Administer
+GET /healthz Open
+GET /readyz Open
+GET /metrics Open
+GET /artifactory/api/v1/metrics Open
+GET /artifactory/api/system/ping Open
+GET /artifactory/api/system/version Open
+GET /artifactory/api/v1/system/liveness Open
+GET /artifactory/api/v1/system/readiness Open
+GET /artifactory/api/mesh/status Administer
+POST /artifactory/api/mesh/pairing Administer
+POST /artifactory/api/mesh/pairing/accept Administer
+GET /artifactory/api/mesh/trust Administer
+POST /artifactory/api/mesh/trust/revoke Administer
+GET /artifactory/api/repositories Administer
+GET /artifactory/api/repositories/ Administer
+GET /artifactory/api/repositories/{key} Administer
+PUT /artifactory/api/repositories/{key} Administer
+DELETE /artifactory/api/repositories/{key} Administer
+GET /artifactory/api/storage/{repo} Read
+GET /artifactory/api/storage/{repo}/ Read
+GET /artifactory/api/storage/{repo}/{*path} Read
+GET /artifactory/{repo} Read
+GET /artifactory/{repo}/ Read
+GET /artifactory/{repo}/{*path} Read
+PUT /artifactory/{repo}/{*path} Write
+DELETE /artifactory/{repo}/{*path} Write
+";
+
+    #[test]
+    fn the_table_is_the_documented_one() {
+        let lines: String = routes().iter().map(|r| format!("{} {} {:?}\n", r.method, r.pattern, r.needs)).collect();
+        assert_eq!(lines, DOCUMENTED);
+    }
+
+    #[test]
+    fn every_route_is_found_by_its_own_pattern_and_documented() {
+        let table = Table::new();
+        for route in routes() {
+            let path =
+                route.pattern.replace("{*path}", "a/b%2fc;k=v/").replace("{repo}", "api-x").replace("{key}", "k");
+            match table.find(&route.method, &path) {
+                Found::Route(found, _) => assert!(std::ptr::eq(found, route), "{path} leads to {found:?}"),
+                other => panic!("{path}: {other:?}"),
+            }
+            assert!(!route.doc.is_empty());
+        }
+    }
+
+    #[test]
+    fn pieces_come_undecoded_and_whole() {
+        let table = Table::new();
+        let Found::Route(route, params) = table.find(&Method::HEAD, "/artifactory/libs/a/%2e%2e/b.jar;k=v") else {
+            panic!("HEAD is served where GET is")
+        };
+        assert_eq!(route.endpoint, Endpoint::ArtifactGet);
+        assert_eq!((params.get("repo"), params.get("path")), (Some("libs"), Some("a/%2e%2e/b.jar;k=v")));
+    }
+
+    #[test]
+    fn other_methods_and_strange_targets_lead_nowhere() {
+        let table = Table::new();
+        let others = |method: &str, path| match table.find(&method.parse().expect("a method"), path) {
+            Found::OtherMethods(allow, part) => Some((allow, part)),
+            _ => None,
+        };
+        assert_eq!(others("PATCH", "/artifactory/libs/x"), Some(("GET, HEAD, PUT, DELETE".into(), Part::Tree)));
+        assert_eq!(others("DELETE", "/artifactory/libs/"), Some(("GET, HEAD".into(), Part::Tree)));
+        assert_eq!(
+            others("POST", "/artifactory/api/repositories/k"),
+            Some(("GET, HEAD, PUT, DELETE".into(), Part::Api))
+        );
+        assert_eq!(others("get", "/healthz"), Some(("GET, HEAD".into(), Part::Api)));
+        for path in
+            ["", "*", "//", "/artifactory", "/artifactory/", "/artifactory//x", "/artifactory/api/storage//x", "/x"]
+        {
+            let found = table.find(&Method::GET, path);
+            assert!(matches!(found, Found::Nothing) || path.contains("storage"), "{path}: {found:?}");
+        }
+    }
+}
