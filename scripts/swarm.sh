@@ -8,7 +8,9 @@
 # ARTIMESH_BIN=FILE uses that binary instead of building one. Needs bash, coreutils, curl and what cargo needs.
 set -euo pipefail
 export LC_ALL=C
-unset ARTIMESH_DATA ARTIMESH_URL ARTIMESH_TOKEN_FILE
+BIN=${ARTIMESH_BIN:-}
+# A node takes its settings from such variables and refuses those that it doesn't know.
+for variable in "${!ARTIMESH_@}"; do unset "$variable"; done
 
 KEEP=no
 case "${1:-}" in
@@ -59,6 +61,8 @@ WORK=
 finish() {
     local code=$?
     trap - EXIT INT TERM
+    # The end may come while a probe's output is thrown away.
+    exec >&3 2>&3
     ((FAILED > 0 && code == 0)) && code=1
     if [ "$code" -ne 0 ] && [ -n "$WORK" ]; then
         printf '\nThe last lines of each log:\n'
@@ -175,9 +179,7 @@ printf '%sArtimesh: three sites and an edge, as four processes on this machine%s
 
 step "The binary"
 begun=$(now_us)
-if [ -n "${ARTIMESH_BIN:-}" ]; then
-    BIN=$ARTIMESH_BIN
-else
+if [ -z "$BIN" ]; then
     (cd "$ROOT" && cargo build --release --locked --bin artimesh)
     BIN=${CARGO_TARGET_DIR:-$ROOT/target}/release/artimesh
 fi
