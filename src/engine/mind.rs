@@ -116,7 +116,6 @@ impl Mind {
         let now = self.shared.clock.now();
         let outputs =
             self.replica.handle(now, &self.view, input).map_err(|ViewFault(reason)| EngineFailed { reason })?;
-        let (mut members, mut spaces) = (false, false);
         let mut outputs = outputs.into_iter().peekable();
         if let Some(Output::Persist(_)) = outputs.peek() {
             let Some(Output::Persist(rows)) = outputs.next() else { unreachable!("just seen") };
@@ -133,6 +132,12 @@ impl Mind {
                 Err(Unpersisted::NoSpace(reason)) => return self.forget(reason, waiting).await,
             }
             outputs = rest.into_iter().peekable();
+        }
+        let outputs: Vec<Output> = outputs.collect();
+        let (members, spaces) = (outputs.contains(&Output::Members), outputs.contains(&Output::Spaces));
+        if members || spaces {
+            // Before the replies, so that whoever is told that something was done finds it done.
+            self.renew(members, spaces).await;
         }
         for output in outputs {
             match output {
@@ -152,14 +157,10 @@ impl Mind {
                 Output::Send(peer, frame) => self.send(&peer, frame),
                 Output::Publish(space, bytes) => self.publish(&space, &bytes).await,
                 Output::Judge(verdict) => judge(waiting.verdict.take(), verdict),
-                Output::Members => members = true,
-                Output::Spaces => spaces = true,
+                Output::Members | Output::Spaces => {}
                 Output::Wanted { .. } => self.shared.wanted.notify_one(),
                 Output::Note(event) => self.note(&event),
             }
-        }
-        if members || spaces {
-            self.renew(members, spaces).await;
         }
         Ok(())
     }

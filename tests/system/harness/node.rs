@@ -67,7 +67,7 @@ impl Node {
             .env("ARTIMESH_SWARM_LISTEN", "/ip4/127.0.0.1/tcp/0")
             .env("ARTIMESH_SWARM_BULK_LISTEN", "/ip4/127.0.0.1/tcp/0")
             .env("ARTIMESH_REPLICATION_HEADS_INTERVAL", "1s")
-            .env("ARTIMESH_STORE_RESERVE", "0")
+            .env("ARTIMESH_STORE_RESERVE", "1MiB")
             .env("ARTIMESH_LOG", std::env::var("ARTIMESH_TEST_LOG").unwrap_or_else(|_| "info,artimesh=debug".into()))
             .envs(self.setup.settings.iter().cloned())
             .stdin(Stdio::null())
