@@ -16,7 +16,7 @@ KEEP=no
 case "${1:-}" in
     "") ;;
     --keep) KEEP=yes ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,8{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
     *) echo "unknown option $1: see $0 --help" >&2; exit 2 ;;
 esac
 
@@ -139,6 +139,13 @@ answers() { [ "$(code "$1" "$2" -I)" = "$3" ]; }
 
 # json NODE NAME: the values of a name in the node's status; it has one repository, so these stand once.
 json() { artimesh status --json --data "$WORK/$1" | sed -n "s/^ *\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" | sort -u | paste -sd ' '; }
+memory() {
+    local node peaks=
+    for node in "${NODES[@]}"; do
+        peaks+=", $node $(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/${PID[$node]}/status" | (read -r kib && echo $((kib >> 10)))) MiB"
+    done
+    echo "${peaks#, }"
+}
 heads_agree() {
     local first
     first=$(json "${NODES[0]}" state_digest)
@@ -170,7 +177,7 @@ pair() {
     begun=$(now_us)
     artimesh pair create --role "$role" "$@" --data "$WORK/berlin" 2>"$WORK/pair.note" |
         artimesh pair accept --data "$WORK/$node" >"$WORK/pair.said" || die "$node could not be paired"
-    tick "$node: $(cut -c 1-72 "$WORK/pair.said") ($(since "$begun"))"
+    tick "$node: $(sed 's/\([0-9a-f]\{12\}\)[0-9a-f]*/\1…/' "$WORK/pair.said") ($(since "$begun"))"
 }
 
 # ---- the binary -------------------------------------------------------------------------------------------------
@@ -258,6 +265,7 @@ ask "$EDGE" "$path" -o "$WORK/fetched.$EDGE"
 read_us=$(($(now_us) - begun))
 same "$EDGE gives them a second time from its own disk ($(rate "$size" "$read_us"))" "$sum" "$(sha256 "$WORK/fetched.$EDGE")"
 rm -f "$WORK/fetched.$EDGE"
+note "peak memory so far: $(memory)"
 
 step "A wrong checksum is refused"
 echo "not what was announced" >"$WORK/small"
@@ -289,7 +297,7 @@ lost=0
 for number in $(seq 1 20); do
     ask austin "$REPO/ack/$number.txt" -o "$WORK/answer.ack" && cmp -s "$WORK/ack.$number" "$WORK/answer.ack" || lost=$((lost + 1))
 done
-same "of 20 acknowledged artifacts, lost" 0 "$lost"
+same "lost of the 20 acknowledged artifacts: none" 0 "$lost"
 for node in "${NODES[@]}"; do same "$node knows nothing of the aborted upload" 404 "$(code "$node" "$REPO/half.bin" -I)"; done
 left=$(($(bytes_stored austin) - before))
 if ((left < 8 << 20)); then tick "its bytes are gone from austin's disk"; else wrong "$((left >> 20)) MiB of it are left on austin's disk"; fi
@@ -334,8 +342,7 @@ step "The end state"
 within 90 "all four agree" heads_agree
 tick "state digest $(json berlin state_digest | cut -c 1-16)… at all four"
 for node in "${NODES[@]}"; do
-    peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/${PID[$node]}/status" 2>/dev/null || true)
-    note "$node: $(json "$node" artifacts) artifacts, $(json "$node" blobs) blobs, peak memory $((${peak:-0} >> 10)) MiB"
+    note "$node: $(json "$node" artifacts) artifacts, $(json "$node" blobs) blobs"
 done
 rm -f "$big" "$WORK/half.bin"
 

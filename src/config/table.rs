@@ -16,6 +16,7 @@ pub const OTHER_VARIABLES: &[&str] = &[
     "ARTIMESH_URL",
     "ARTIMESH_TOKEN_FILE",
     "ARTIMESH_LOG",
+    "ARTIMESH_FIRST",
     "ARTIMESH_LONG",
     "ARTIMESH_SEED",
     "ARTIMESH_SEEDS",
