@@ -1,1 +1,29 @@
-//! The `engine` room.
+//! Performs what the replica decides: rows to the store, frames to the swarm, blobs from peers.
+//!
+//! The [`Engine`] owns one task, the *mind*, which owns the replica. Everything that happens goes to it as a message and
+//! is handled one at a time; its outputs are performed in order before the next. Blobs never pass through it.
+//!
+//! # Why
+//! One owner and one queue make the contract of the core easy to keep: what is replied or sent was persisted before.
+//! Commands that wait while a commit is under way are handled together next, in one segment and one commit, so the
+//! rate of writes grows with the load instead of being bound by the disk's syncs.
+
+mod announce;
+mod bulk;
+mod clock;
+mod engine;
+mod error;
+mod events;
+mod fetch;
+mod mind;
+mod pairing;
+mod pool;
+mod snapshot;
+mod view;
+
+pub use clock::{SystemClock, WallClock};
+pub use engine::{Engine, Options};
+pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
+pub use fetch::{FetchCounts, Source};
+pub use snapshot::{Life, Snapshot};
+pub use view::StoreView;

@@ -54,7 +54,10 @@ fn of_service(error: &ServiceError) -> StatusCode {
 
 fn of_command(error: &CommandError) -> StatusCode {
     match error {
-        CommandError::NoCircle | CommandError::InCircle | CommandError::AlreadyMember(_) => StatusCode::CONFLICT,
+        CommandError::NoCircle
+        | CommandError::InCircle
+        | CommandError::AlreadyMember(_)
+        | CommandError::NotAMember(_) => StatusCode::CONFLICT,
         CommandError::NotGranted => StatusCode::SERVICE_UNAVAILABLE,
         CommandError::SelfRevoked | CommandError::Follower | CommandError::Trust(_) => StatusCode::FORBIDDEN,
         CommandError::NoRepository(_) | CommandError::NoArtifact(_) | CommandError::NoSuchNode(_) => {

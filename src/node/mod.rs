@@ -1,1 +1,11 @@
-//! The `node` room.
+//! The composition root: builds a node out of the rooms, runs it, and shuts it down in order.
+//!
+//! Start: lock the folder, open the store, start the swarm, wake the replica, serve HTTP. Stop: the other way round, so
+//! that what was accepted is finished and flushed before what it needs is closed.
+
+mod build;
+pub mod founding;
+mod lock;
+mod run;
+
+pub use run::run;

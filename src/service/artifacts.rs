@@ -1,13 +1,29 @@
 //! Artifacts: put, get, stat, list, delete.
 
-use artimesh_core::catalog::Version;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use artimesh_core::access::Action;
+use artimesh_core::catalog::{Content, Version, Versions};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{ArtifactPath, Checksums, Digest, Properties, RepoKey};
+use artimesh_core::model::{ArtifactPath, Checksums, Digest, Dot, NodeId, Properties, RepoKey, Space};
+use artimesh_core::replica::{Command, CommandError, Repository, rows};
 use bytes::Bytes;
 
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::service::Service;
+use crate::engine::{FetchError, Source};
+use crate::store::{self, Ingest, Tree};
+
+/// The most bytes of one piece of a download.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// Rows read at once when a folder is listed.
+const PAGE: usize = 1000;
+
+/// The most children of a folder that are listed.
+const CHILDREN_MAX: usize = 100_000;
 
 /// One file of a repository, as its shown version has it.
 #[derive(Clone, Debug)]
@@ -36,6 +52,34 @@ pub struct Item {
     pub modified_by: String,
     /// How many siblings the shown version has.
     pub siblings: usize,
+    space: Space,
+    dot: Dot,
+}
+
+impl Item {
+    fn of(repo: &RepoKey, path: ArtifactPath, space: Space, version: &Version, siblings: usize) -> Item {
+        let Content { digest, size, checksums, media_type, properties } = version.content.clone();
+        Item {
+            repo: repo.clone(),
+            path,
+            digest,
+            size,
+            checksums,
+            media_type,
+            properties,
+            created: version.created,
+            created_by: version.created_by.clone(),
+            modified: version.timestamp,
+            modified_by: version.modified_by.clone(),
+            siblings,
+            space,
+            dot: version.dot,
+        }
+    }
+
+    fn author(&self) -> NodeId {
+        self.dot.incarnation.node
+    }
 }
 
 /// One row of a folder.
@@ -81,27 +125,264 @@ pub struct Expected {
 }
 
 /// A body on its way in. Dropping it leaves nothing behind.
-#[derive(Debug)]
 pub struct Upload {
-    _private: (),
+    service: Service,
+    caller: Caller,
+    repository: Repository,
+    path: ArtifactPath,
+    ingest: Ingest,
 }
 
-#[allow(missing_docs, unused_variables, clippy::todo)]
 impl Upload {
     /// Takes the next piece; waits when the disk is slower than the network.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), ServiceError> { todo!() }
-    /// Checks the sums, makes bytes and entry durable, and tells what was put (and whether it replaced a version).
-    pub async fn finish(self, expected: &Expected, media_type: &str, properties: Properties) -> Result<Item, ServiceError> { todo!() }
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), ServiceError> {
+        Ok(self.ingest.write(bytes).await?)
+    }
+
+    /// Checks the sums, makes bytes and entry durable, and tells what was put.
+    pub async fn finish(
+        self,
+        expected: &Expected,
+        media_type: &str,
+        properties: Properties,
+    ) -> Result<Item, ServiceError> {
+        let Upload { service, caller, repository, path, ingest } = self;
+        let staged = ingest.finish().await?;
+        let checksums = staged.checksums();
+        expected.check(&checksums)?;
+        let content = Content {
+            digest: staged.digest(),
+            size: staged.size(),
+            checksums,
+            media_type: media_type.to_owned(),
+            properties,
+        };
+        let by = caller.principal.name().to_owned();
+        let (key, put) = (repository.key.clone(), content.clone());
+        let command = Command::Put { key, path: path.clone(), content: put, by: by.clone() };
+        let object = format!("{}/{path}", repository.key);
+        let receipt = service.done(&caller, "put", &object, command, Some(staged)).await?;
+        let version = Version {
+            dot: receipt.dot,
+            entry: Digest::ZERO,
+            timestamp: receipt.timestamp,
+            content,
+            created: receipt.created,
+            created_by: receipt.created_by,
+            modified_by: by,
+        };
+        Ok(Item::of(&repository.key, path, repository.space, &version, 0))
+    }
+}
+
+impl Expected {
+    fn check(&self, actual: &Checksums) -> Result<(), ServiceError> {
+        fn differ<const N: usize>(
+            algorithm: &'static str,
+            expected: Option<[u8; N]>,
+            actual: &[u8; N],
+        ) -> Result<(), ServiceError> {
+            match expected {
+                Some(expected) if expected != *actual => {
+                    let hex = |bytes: &[u8; N]| data_encoding::HEXLOWER.encode(bytes);
+                    let (expected, actual) = (hex(&expected), hex(actual));
+                    Err(ServiceError::ChecksumMismatch { algorithm, expected, actual })
+                }
+                _ => Ok(()),
+            }
+        }
+        differ("SHA-256", self.sha256, &actual.sha256)?;
+        differ("SHA-1", self.sha1, &actual.sha1)?;
+        differ("MD5", self.md5, &actual.md5)
+    }
 }
 
 /// A body on its way out.
-#[derive(Debug)]
 pub struct Download {
-    _private: (),
+    source: Source,
+    path: ArtifactPath,
+    left: Range<u64>,
 }
 
-#[allow(missing_docs, unused_variables, clippy::todo)]
 impl Download {
     /// The next piece, up to 1 MiB; `None` at the end. An error in the middle must break the connection off.
-    pub async fn next(&mut self) -> Option<Result<Bytes, ServiceError>> { todo!() }
+    pub async fn next(&mut self) -> Option<Result<Bytes, ServiceError>> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let most = (self.left.end - self.left.start).min(PIECE_BYTES) as usize;
+        let piece = match self.source.read(self.left.start, most).await {
+            Ok(bytes) if bytes.is_empty() => Err(ServiceError::Unavailable("the stored bytes end too early".into())),
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(not_here(&self.path, error)),
+        };
+        self.left.start = piece.as_ref().map_or(self.left.end, |bytes| self.left.start + bytes.len() as u64);
+        Some(piece)
+    }
+}
+
+fn not_here(path: &ArtifactPath, error: FetchError) -> ServiceError {
+    match error {
+        FetchError::NobodyConnected | FetchError::NobodyHasIt(_) => {
+            ServiceError::NotHere { path: path.clone(), reason: error.to_string() }
+        }
+        FetchError::Store(reason) => ServiceError::Unavailable(reason),
+    }
+}
+
+impl Service {
+    /// Admission before the body is read: edge, rights, repository, and space for `size` bytes when that is known.
+    pub async fn upload(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+        size: Option<u64>,
+    ) -> Result<Upload, ServiceError> {
+        let repository = self.writable(caller, Action::Write(repo), repo)?;
+        self.engine().store().check_room(size.unwrap_or(0))?;
+        let ingest = self.engine().store().ingest()?;
+        Ok(Upload { service: self.clone(), caller: caller.clone(), repository, path: path.clone(), ingest })
+    }
+
+    /// Metadata of the shown version at a path.
+    pub async fn item(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<Item, ServiceError> {
+        let repository = self.readable(caller, repo)?;
+        let missing = || ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() };
+        self.shown(&repository, path)?.ok_or_else(missing)
+    }
+
+    fn shown(&self, repository: &Repository, path: &ArtifactPath) -> Result<Option<Item>, ServiceError> {
+        let key = rows::catalog_key(&repository.space, path);
+        match self.engine().store().get(Tree::Catalog, &key)? {
+            Some(row) => item_of(repository, path.clone(), &row),
+            None => Ok(None),
+        }
+    }
+
+    /// The file or folder at a path; `None` is the repository's root.
+    pub async fn find(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: Option<&ArtifactPath>,
+    ) -> Result<Found, ServiceError> {
+        let repository = self.readable(caller, repo)?;
+        if let Some(item) = path.map(|path| self.shown(&repository, path)).transpose()?.flatten() {
+            return Ok(Found::File(item));
+        }
+        let children = self.children(&repository, path)?;
+        match path {
+            Some(path) if children.is_empty() => {
+                Err(ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() })
+            }
+            _ => Ok(Found::Folder(Folder {
+                repo: repository.key.clone(),
+                path: path.cloned(),
+                created: repository.created,
+                children,
+            })),
+        }
+    }
+
+    /// Files directly inside a folder, and the folders there. Skips over whatever is deeper.
+    fn children(&self, repository: &Repository, path: Option<&ArtifactPath>) -> Result<Vec<Entry>, ServiceError> {
+        let prefix = path.map(|path| format!("{path}/")).unwrap_or_default();
+        let mut from = rows::catalog_prefix(&repository.space, &prefix);
+        let end = rows::end_of(&from);
+        let mut children: BTreeMap<String, Entry> = BTreeMap::new();
+        while children.len() < CHILDREN_MAX {
+            let page = self.engine().store().range(Tree::Catalog, &from, &end, PAGE)?;
+            let mut skipped_to = None;
+            for (key, value) in &page {
+                let Some(path) = rows::catalog_path(key) else { continue };
+                let rest = &path.as_str()[prefix.len()..];
+                if let Some((folder, _)) = rest.split_once('/') {
+                    children.insert(format!("{folder}/"), Entry::Folder(folder.to_owned()));
+                    // Everything deeper in that folder is one child: continue after it.
+                    let inside = rows::catalog_prefix(&repository.space, &format!("{prefix}{folder}/"));
+                    skipped_to = Some(rows::end_of(&inside));
+                    break;
+                }
+                if let Some(item) = item_of(repository, path.clone(), value)? {
+                    children.insert(rest.to_owned(), Entry::File(item));
+                }
+            }
+            from = match (skipped_to, page.last()) {
+                (Some(next), _) => next,
+                (None, Some((last, _))) if page.len() == PAGE => [last.as_slice(), &[0]].concat(),
+                _ => break,
+            };
+        }
+        Ok(children.into_values().collect())
+    }
+
+    /// Files under a prefix, by path, at most `limit` of them after `after`.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        prefix: Option<&ArtifactPath>,
+        after: Option<&ArtifactPath>,
+        limit: usize,
+    ) -> Result<Vec<Item>, ServiceError> {
+        let repository = self.readable(caller, repo)?;
+        let prefix = prefix.map(|path| format!("{path}/")).unwrap_or_default();
+        let first = rows::catalog_prefix(&repository.space, &prefix);
+        let end = rows::end_of(&first);
+        let next = after.map(|path| [rows::catalog_key(&repository.space, path).as_slice(), &[0]].concat());
+        let from = next.map_or(first.clone(), |next| next.max(first));
+        let page = self.engine().store().range(Tree::Catalog, &from, &end, limit)?;
+        let item = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            let path = rows::catalog_path(key)?;
+            item_of(&repository, path, value).transpose()
+        };
+        page.iter().filter_map(item).collect()
+    }
+
+    /// Streams `range` (bytes, end exclusive) of an item's blob, fetching it from peers when it isn't here.
+    pub async fn download(&self, caller: &Caller, item: &Item, range: Range<u64>) -> Result<Download, ServiceError> {
+        self.readable(caller, &item.repo)?;
+        let Item { space, path, digest, size, checksums, .. } = item;
+        let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
+        let source = source.map_err(|error| not_here(path, error))?;
+        Ok(Download { source, path: path.clone(), left: range.start..range.end.min(*size) })
+    }
+
+    /// Deletes the versions of a path that this node has.
+    pub async fn delete(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<(), ServiceError> {
+        let repository = self.writable(caller, Action::Delete(repo), repo)?;
+        let by = caller.principal.name().to_owned();
+        let command = Command::Delete { key: repository.key.clone(), path: path.clone(), by };
+        let result = self.done(caller, "delete", &format!("{}/{path}", repository.key), command, None).await;
+        match result {
+            Err(ServiceError::Command(CommandError::NoArtifact(path))) => {
+                Err(ServiceError::NoArtifact { repo: repo.clone(), path })
+            }
+            other => other.map(|_| ()),
+        }
+    }
+}
+
+fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
+    let unreadable = |error: artimesh_core::model::codec::DecodeError| ServiceError::Unavailable(error.to_string());
+    let versions: Versions = rows::read(row).map_err(unreadable)?;
+    let siblings = versions.siblings().len();
+    let shown = versions.shown();
+    Ok(shown.map(|version| Item::of(&repository.key, path, repository.space, version, siblings)))
+}
+
+impl From<store::ReadError> for ServiceError {
+    fn from(error: store::ReadError) -> Self {
+        ServiceError::Unavailable(error.to_string())
+    }
+}
+
+impl From<store::CommitError> for ServiceError {
+    fn from(error: store::CommitError) -> Self {
+        match error {
+            store::CommitError::NoSpace { .. } => ServiceError::NoSpace(error.to_string()),
+            other => ServiceError::Unavailable(other.to_string()),
+        }
+    }
 }

@@ -1,24 +1,35 @@
-//! The service itself.
+//! The service itself: what it is made of, who may call, and whether it is well.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use artimesh_core::access::Principal;
+use artimesh_core::access::{self, Action, Principal};
+use artimesh_core::clock::Timestamp;
+use artimesh_core::model::{Digest, NodeId, NodeName, RepoKey};
+use artimesh_core::replica::{Command, CommandError, Receipt, Repository};
+use artimesh_core::trust::Role;
 
 use super::audit::Audit;
-use super::caller::Credential;
+use super::caller::{Caller, Credential};
 use super::error::ServiceError;
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
+use crate::engine::{CommandFailure, Engine, Life, Snapshot};
+use crate::store::Staged;
 
 /// Settings of the service.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Whether strangers may read artifacts.
     pub anonymous_read: bool,
+    /// The first administrator's token, as in `DIR/admin.token`.
+    pub admin_token: String,
+    /// The node's folder, for people.
+    pub folder: PathBuf,
 }
 
 /// Whether the node can do its work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It can.
     Ready,
@@ -26,49 +37,182 @@ pub enum Health {
     NotReady(String),
 }
 
-#[derive(Debug)]
 struct Inner {
-    options: Options,
+    engine: Engine,
+    anonymous_read: bool,
+    /// Only a hash is kept, and compared in constant time.
+    admin_token: Digest,
+    folder: PathBuf,
+    http_address: OnceLock<SocketAddr>,
     metrics: Metrics,
     audit: Audit,
+    started: Timestamp,
 }
 
 /// What a node does for its user. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
-#[allow(missing_docs, unused_variables, clippy::todo)]
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("folder", &self.0.folder).finish_non_exhaustive()
+    }
+}
+
+fn token_hash(token: &str) -> Digest {
+    Digest::derived("artimesh/admin-token/v1", token.trim().as_bytes())
+}
+
 impl Service {
-    // --- API as the http room may rely on; bodies follow from the lead ---
-    pub fn metrics(&self) -> &Metrics { &self.0.metrics }
+    /// A service over a running engine.
+    pub fn new(engine: Engine, options: Options, metrics: Metrics) -> Service {
+        metrics::register(&metrics, &engine);
+        let started = engine.clock().now();
+        Service(Arc::new(Inner {
+            engine,
+            anonymous_read: options.anonymous_read,
+            admin_token: token_hash(&options.admin_token),
+            folder: options.folder,
+            http_address: OnceLock::new(),
+            metrics,
+            audit: Audit,
+            started,
+        }))
+    }
+
+    /// The one metrics registry.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// Finds out who holds a credential. `remote` is the connection's peer address.
-    pub fn authenticate(&self, credential: &Credential, remote: IpAddr) -> Result<Principal, ServiceError> { todo!() }
-    pub fn health(&self) -> Health { todo!() }
-    /// Whether this node is an edge (its write routes answer 403).
-    pub fn is_edge(&self) -> bool { todo!() }
-    /// JSON of `GET /artifactory/api/mesh/status`, as the CLI contract says.
-    pub async fn status(&self, caller: &super::Caller) -> Result<serde_json::Value, ServiceError> { todo!() }
+    ///
+    /// The administrator's token works from loopback only.
+    pub fn authenticate(&self, credential: &Credential, remote: IpAddr) -> Result<Principal, ServiceError> {
+        let Credential::Token(token) = credential else {
+            return Ok(Principal::Anonymous { reads: self.0.anonymous_read });
+        };
+        // `blake3::Hash` compares in constant time.
+        let matches = blake3::Hash::from_bytes(token_hash(token).0) == blake3::Hash::from_bytes(self.0.admin_token.0);
+        match (matches, remote.to_canonical().is_loopback()) {
+            (true, true) => Ok(Principal::Administrator),
+            (true, false) => Err(ServiceError::NotLoopback),
+            (false, _) => Err(ServiceError::BadCredential),
+        }
+    }
 
-    /// Admission before the body is read: rights, repository, edge, free space. `media_type` is decided by the caller (formats).
-    pub async fn upload(&self, caller: &super::Caller, repo: &artimesh_core::model::RepoKey, path: &artimesh_core::model::ArtifactPath, size: Option<u64>) -> Result<super::Upload, ServiceError> { todo!() }
-    /// The file or folder at a path; `None` path is the repository's root. Children of folders are only listed, not descended.
-    pub async fn find(&self, caller: &super::Caller, repo: &artimesh_core::model::RepoKey, path: Option<&artimesh_core::model::ArtifactPath>) -> Result<super::Found, ServiceError> { todo!() }
-    /// Metadata of the shown version, for HEAD and conditional requests, and for GET before `download`.
-    pub async fn item(&self, caller: &super::Caller, repo: &artimesh_core::model::RepoKey, path: &artimesh_core::model::ArtifactPath) -> Result<super::Item, ServiceError> { todo!() }
-    /// Streams `range` (bytes, end exclusive) of the item's blob, fetching it from peers when it isn't here.
-    pub async fn download(&self, caller: &super::Caller, item: &super::Item, range: std::ops::Range<u64>) -> Result<super::Download, ServiceError> { todo!() }
-    pub async fn delete(&self, caller: &super::Caller, repo: &artimesh_core::model::RepoKey, path: &artimesh_core::model::ArtifactPath) -> Result<(), ServiceError> { todo!() }
-    /// All files under a prefix, by path, at most `limit` after `after`.
-    pub async fn list(&self, caller: &super::Caller, repo: &artimesh_core::model::RepoKey, prefix: Option<&artimesh_core::model::ArtifactPath>, after: Option<&artimesh_core::model::ArtifactPath>, limit: usize) -> Result<Vec<super::Item>, ServiceError> { todo!() }
+    /// Whether this node can do its work now.
+    pub fn health(&self) -> Health {
+        if let Some(failed) = self.0.engine.failure() {
+            return Health::NotReady(failed.to_string());
+        }
+        match self.snapshot().life {
+            Life::Alone => Health::NotReady(
+                "this node is in no circle yet: join one with `artimesh pair accept`, or make one with `artimesh init --new-circle`".into(),
+            ),
+            Life::Joining => Health::NotReady("this node was admitted, and waits for the circle's log".into()),
+            Life::Revoked => Health::NotReady("this node was revoked from its circle".into()),
+            Life::Member(_) => Health::Ready,
+        }
+    }
 
-    pub async fn create_repository(&self, caller: &super::Caller, spec: super::RepositorySpec) -> Result<super::RepositoryView, ServiceError> { todo!() }
-    pub async fn repositories(&self, caller: &super::Caller) -> Result<Vec<super::RepositoryView>, ServiceError> { todo!() }
-    pub async fn repository(&self, caller: &super::Caller, key: &artimesh_core::model::RepoKey) -> Result<super::RepositoryView, ServiceError> { todo!() }
-    pub async fn delete_repository(&self, caller: &super::Caller, key: &artimesh_core::model::RepoKey) -> Result<(), ServiceError> { todo!() }
+    /// Whether this node is an edge: its write routes answer 403.
+    pub fn is_edge(&self) -> bool {
+        self.snapshot().life == Life::Member(Role::Edge)
+    }
 
-    pub async fn create_pairing(&self, caller: &super::Caller, wish: super::PairingWish) -> Result<super::Issued, ServiceError> { todo!() }
-    pub async fn accept_pairing(&self, caller: &super::Caller, line: &str) -> Result<super::Joined, ServiceError> { todo!() }
-    pub async fn circle(&self, caller: &super::Caller) -> Result<super::CircleView, ServiceError> { todo!() }
-    /// `node` is a name or an id; waits up to `wait` for connected members to confirm.
-    pub async fn revoke(&self, caller: &super::Caller, node: &str, reason: &str, wait: std::time::Duration) -> Result<super::Revoked, ServiceError> { todo!() }
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(super) fn audit(&self) -> &Audit {
+        &self.0.audit
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.engine.snapshot()
+    }
+
+    pub(super) fn started(&self) -> Timestamp {
+        self.0.started
+    }
+
+    pub(super) fn folder(&self) -> &PathBuf {
+        &self.0.folder
+    }
+
+    pub(super) fn http_address(&self) -> Option<SocketAddr> {
+        self.0.http_address.get().copied()
+    }
+
+    /// Tells where HTTP is served, for the status.
+    pub fn served_at(&self, address: SocketAddr) {
+        // A service is served once; a second address would be news to nobody.
+        let _ = self.0.http_address.set(address);
+    }
+
+    pub(super) fn administer(&self, caller: &Caller) -> Result<(), ServiceError> {
+        Ok(access::may(&caller.principal, Action::Administer)?)
+    }
+
+    /// The repository of this key; a caller who may not read it learns nothing of whether it exists.
+    pub(super) fn readable(&self, caller: &Caller, key: &RepoKey) -> Result<Repository, ServiceError> {
+        access::may(&caller.principal, Action::Read(key))?;
+        self.snapshot().repository(key).cloned().ok_or_else(|| ServiceError::NoRepository(key.clone()))
+    }
+
+    /// The repository of this key, for a write. An edge refuses everybody.
+    pub(super) fn writable(
+        &self,
+        caller: &Caller,
+        action: Action<'_>,
+        key: &RepoKey,
+    ) -> Result<Repository, ServiceError> {
+        if self.is_edge() {
+            return Err(ServiceError::Edge);
+        }
+        access::may(&caller.principal, action)?;
+        self.snapshot().repository(key).cloned().ok_or_else(|| ServiceError::NoRepository(key.clone()))
+    }
+
+    /// Does a command and records its outcome.
+    pub(super) async fn done(
+        &self,
+        caller: &Caller,
+        what: &str,
+        object: &str,
+        command: Command,
+        staged: Option<Staged>,
+    ) -> Result<Receipt, ServiceError> {
+        let result = self.engine().command(command, staged).await;
+        let outcome = result.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
+        self.audit().record(caller, what, object, &outcome);
+        Ok(result?)
+    }
+
+    /// The one member in good standing that `text` names, by name or id.
+    pub(super) fn node_named(&self, text: &str) -> Result<NodeId, ServiceError> {
+        let snapshot = self.snapshot();
+        let unknown = || ServiceError::NoSuchNode(text.chars().take(80).collect());
+        if let Ok(node) = text.parse::<NodeId>() {
+            return snapshot.members.contains_key(&node).then_some(node).ok_or_else(unknown);
+        }
+        let name: NodeName = text.parse().map_err(|_| unknown())?;
+        let mut named = snapshot.members.iter().filter(|(_, (other, _, _))| *other == name);
+        match (named.next(), named.next()) {
+            (Some((node, _)), None) => Ok(*node),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl From<CommandFailure> for ServiceError {
+    fn from(failure: CommandFailure) -> Self {
+        match failure {
+            CommandFailure::Refused(CommandError::Follower) => ServiceError::Edge,
+            CommandFailure::Refused(error) => ServiceError::Command(error),
+            CommandFailure::NoSpace(reason) => ServiceError::NoSpace(reason),
+            CommandFailure::Stopped(reason) => ServiceError::Unavailable(reason),
+        }
+    }
 }

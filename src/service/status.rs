@@ -1,1 +1,224 @@
-//! Status.
+//! The status of this node, of its peers and of its repositories: the truth, for operators.
+
+use std::collections::BTreeMap;
+
+use artimesh_core::catalog::Versions;
+use artimesh_core::clock::Timestamp;
+use artimesh_core::model::{Digest, NodeId, Space};
+use artimesh_core::replica::{Placement, Replica, Table, View, ViewFault, Want, rows, state_digest};
+use artimesh_core::trust::Standing;
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::error::ServiceError;
+use super::pairing::state_of;
+use super::service::Service;
+use crate::engine::Engine;
+
+/// What a walk over a repository's catalog finds.
+struct Census {
+    digest: Digest,
+    artifacts: u64,
+    conflicts: u64,
+}
+
+impl Service {
+    /// The status as JSON, in the shape that the command line and the console read.
+    pub async fn status(&self, caller: &Caller) -> Result<Value, ServiceError> {
+        self.administer(caller)?;
+        let now = self.engine().clock().now();
+        let engine = self.engine().clone();
+        let mut status = self
+            .engine()
+            .inspect(move |replica, view| of_replica(replica, view, &engine, now))
+            .await?
+            .map_err(|fault| ServiceError::Unavailable(fault.to_string()))?;
+        let listening = self.engine().swarm().addresses();
+        status["node"]["uptime_ms"] = json!(now.ms_since(self.started()));
+        status["node"]["folder"] = json!(self.folder());
+        status["http"] = json!({ "address": self.http_address() });
+        status["swarm"] = json!({ "control": listening.control, "bulk": listening.bulk });
+        let usage = self.engine().store().usage();
+        status["store"] = json!({
+            "pack_bytes": usage.pack_bytes,
+            "large_bytes": usage.large_bytes,
+            "index_bytes": usage.index_bytes,
+            "overlay_bytes": usage.overlay_bytes,
+            "blobs": usage.blobs,
+            "last_commit": usage.last_commit,
+            "failed": usage.failed,
+        });
+        Ok(status)
+    }
+}
+
+fn of_replica(replica: &Replica, view: &impl View, engine: &Engine, now: Timestamp) -> Result<Value, ViewFault> {
+    let identity = replica.identity();
+    let role = replica.trust().and_then(|trust| trust.member(&identity.node)).map(|member| member.role().name());
+    let mut repositories = Vec::new();
+    for repository in replica.repositories().values() {
+        repositories.push(of_repository(replica, view, repository, now)?);
+    }
+    let trust = replica.trust();
+    let used: Vec<String> = trust.iter().flat_map(|trust| trust.used_tokens()).map(ToString::to_string).collect();
+    let revoked: Vec<String> = trust
+        .iter()
+        .flat_map(|trust| trust.members())
+        .filter(|(_, member)| member.standing() == Standing::Revoked)
+        .map(|(node, _)| node.to_string())
+        .collect();
+    Ok(json!({
+        "node": {
+            "id": identity.node.to_string(),
+            "name": identity.name.as_str(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "incarnation": format!("{:016x}", replica.incarnation().number),
+            "role": role,
+            "circle": replica.circle().map(|circle| circle.to_string()),
+        },
+        "members": members(replica, engine),
+        "repositories": repositories,
+        "trust": {
+            "digest": replica.trust_digest().to_string(),
+            "heads": heads_of(replica, &Space::Trust),
+            "used_tokens": used,
+            "revoked": revoked,
+        },
+        "parked_segments": replica.parked(),
+    }))
+}
+
+fn heads_of(replica: &Replica, space: &Space) -> BTreeMap<String, u64> {
+    let name = |i: &artimesh_core::model::Incarnation| format!("{}.{:016x}", i.node, i.number);
+    replica.heads(space).0.iter().map(|(incarnation, head)| (name(incarnation), head.sequence)).collect()
+}
+
+fn members(replica: &Replica, engine: &Engine) -> Vec<Value> {
+    let members = replica.trust().into_iter().flat_map(|trust| trust.members());
+    members
+        .map(|(node, member)| {
+            let peer = replica.peers().get(node);
+            let state = state_of(replica, node, member.standing());
+            let grant = member.grant();
+            let hello = peer.and_then(|peer| peer.hello.as_ref());
+            let addresses = hello.map_or(&grant.addresses, |hello| &hello.addresses);
+            json!({
+                "node": node.to_string(),
+                "name": grant.name.as_str(),
+                "role": grant.role.name(),
+                "state": state,
+                "version": hello.map(|hello| hello.version.clone()),
+                "addresses": addresses.control,
+                "last_error": last_error(engine, node, state, &grant.keys.transport),
+            })
+        })
+        .collect()
+}
+
+fn last_error(engine: &Engine, node: &NodeId, state: &str, key: &artimesh_core::model::PublicKey) -> Option<Value> {
+    if let Some(message) = engine.last_refusal(node) {
+        let remedy = "what it sent was refused: see the log; if it is of another version, upgrade the older of the two";
+        return Some(json!({ "code": "refused", "message": message, "remedy": remedy }));
+    }
+    let fault = engine.swarm().last_error(key).filter(|_| state == "unreachable")?;
+    let remedy = "check that the node runs, and that one of the two sites can reach the other's swarm ports";
+    Some(json!({ "code": "unreachable", "message": fault.to_string(), "remedy": remedy }))
+}
+
+fn of_repository(
+    replica: &Replica,
+    view: &impl View,
+    repository: &artimesh_core::replica::Repository,
+    now: Timestamp,
+) -> Result<Value, ViewFault> {
+    let space = repository.space;
+    let federation = replica.federation(&space);
+    let census = census(view, &space, replica)?;
+    let (missing_blobs, missing_bytes) = missing(view, &space)?;
+    let me = replica.identity().node;
+    let members: Vec<Value> = federation
+        .into_iter()
+        .flat_map(|federation| &federation.members)
+        .filter(|(node, membership)| **node != me && (membership.accepted().is_some() || membership.is_pending()))
+        .map(|(node, membership)| {
+            let lag = replica.lag(&space, node, now);
+            let name = replica.trust().and_then(|trust| trust.member(node)).map(|m| m.grant().name.to_string());
+            let key = federation.and_then(|federation| federation.repo_key_at(node));
+            json!({
+                "node": node.to_string(),
+                "name": name,
+                "repo_key": key.map(ToString::to_string),
+                "invited": membership.is_pending(),
+                "connected": replica.peers().get(node).is_some_and(|peer| peer.connected),
+                "behind_entries": lag.entries,
+                "told_ms_ago": lag.told_ms_ago,
+                "lag_ms": lag.entries.filter(|behind| *behind > 0).and(lag.told_ms_ago),
+            })
+        })
+        .collect();
+    let placement = match repository.placement {
+        Placement::Mirror => "mirror",
+        Placement::OnDemand => "on-demand",
+    };
+    let federation_id = match space {
+        Space::Federation(id) => id.to_string(),
+        Space::Trust | Space::Accounts => String::new(),
+    };
+    Ok(json!({
+        "key": repository.key.as_str(),
+        "federation": federation_id,
+        "placement": placement,
+        "state_digest": census.digest.to_string(),
+        "artifacts": census.artifacts,
+        "siblings": census.conflicts,
+        "heads": heads_of(replica, &space),
+        "missing_blobs": missing_blobs,
+        "missing_bytes": missing_bytes,
+        "members": members,
+    }))
+}
+
+fn census(view: &impl View, space: &Space, replica: &Replica) -> Result<Census, ViewFault> {
+    let digest = state_digest(view, space, replica.federation(space))?;
+    let (mut artifacts, mut conflicts) = (0, 0);
+    each(view, Table::Catalog, &rows::catalog_prefix(space, ""), |value| {
+        artifacts += 1;
+        let versions: Versions = rows::read(value).map_err(|error| ViewFault(error.to_string()))?;
+        conflicts += u64::from(versions.is_conflict());
+        Ok(())
+    })?;
+    Ok(Census { digest, artifacts, conflicts })
+}
+
+fn missing(view: &impl View, space: &Space) -> Result<(u64, u64), ViewFault> {
+    let (mut blobs, mut bytes) = (0, 0);
+    each(view, Table::Meta, &[rows::WANTS, &space.key()].concat(), |value| {
+        let want: Want = rows::read(value).map_err(|error| ViewFault(error.to_string()))?;
+        if !view.has_blob(&want.digest)? {
+            blobs += 1;
+            bytes += want.size;
+        }
+        Ok(())
+    })?;
+    Ok((blobs, bytes))
+}
+
+/// Calls `take` with every value under a prefix, a thousand rows at a time.
+fn each(
+    view: &impl View,
+    table: Table,
+    prefix: &[u8],
+    mut take: impl FnMut(&[u8]) -> Result<(), ViewFault>,
+) -> Result<(), ViewFault> {
+    let (mut from, end) = (prefix.to_vec(), rows::end_of(prefix));
+    loop {
+        let page = view.range(table, &from, &end, 1000)?;
+        for (_, value) in &page {
+            take(value)?;
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == 1000 => from = [last.as_slice(), &[0]].concat(),
+            _ => return Ok(()),
+        }
+    }
+}

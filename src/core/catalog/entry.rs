@@ -12,7 +12,7 @@ pub const USER_BYTES_MAX: usize = 255;
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 
 /// The most versions one entry may kill; a path with more siblings is replaced in steps.
-const KILLS_MAX: usize = 256;
+pub const KILLS_MAX: usize = 256;
 
 /// What a version is made of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -81,15 +81,24 @@ fn check_kills(kills: &[Dot], seen: &impl Fn(&Dot) -> bool) -> Result<(), EntryF
     kills.iter().find(|dot| !seen(dot)).map_or(Ok(()), |dot| Err(EntryFault::KillsUnseen(*dot)))
 }
 
+/// Checks the bound of a user's name.
+pub fn check_user(name: &str) -> Result<(), EntryFault> {
+    if name.len() > USER_BYTES_MAX { Err(EntryFault::Bounds("the user name")) } else { Ok(()) }
+}
+
+impl Content {
+    /// Checks the bounds.
+    pub fn check(&self) -> Result<(), EntryFault> {
+        if self.media_type.len() > MEDIA_TYPE_BYTES_MAX { Err(EntryFault::Bounds("the media type")) } else { Ok(()) }
+    }
+}
+
 impl Put {
     /// Checks the bounds, and that every kill is `seen` by the author.
     pub fn check(&self, seen: impl Fn(&Dot) -> bool) -> Result<(), EntryFault> {
-        if self.created_by.len() > USER_BYTES_MAX || self.modified_by.len() > USER_BYTES_MAX {
-            return Err(EntryFault::Bounds("the user name"));
-        }
-        if self.content.media_type.len() > MEDIA_TYPE_BYTES_MAX {
-            return Err(EntryFault::Bounds("the media type"));
-        }
+        check_user(&self.created_by)?;
+        check_user(&self.modified_by)?;
+        self.content.check()?;
         check_kills(&self.kills, &seen)
     }
 }
@@ -97,9 +106,7 @@ impl Put {
 impl Delete {
     /// Checks the bounds, and that every kill is `seen` by the author.
     pub fn check(&self, seen: impl Fn(&Dot) -> bool) -> Result<(), EntryFault> {
-        if self.by.len() > USER_BYTES_MAX {
-            return Err(EntryFault::Bounds("the user name"));
-        }
+        check_user(&self.by)?;
         check_kills(&self.kills, &seen)
     }
 }

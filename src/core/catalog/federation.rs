@@ -4,16 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::EntryFault;
 use crate::clock::Timestamp;
 use crate::model::{Digest, Dot, Envelope, FederationId, NodeId, RepoKey};
 
 /// What a repository is set to; merges per field in a later entry kind.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RepositoryConfig {
-    /// `generic`, `maven`, …: kept and returned.
+    /// `generic`, `maven`, …, at most 64 bytes: kept and returned.
     pub package_type: String,
     /// For people, at most 1,024 bytes.
     pub description: String,
+}
+
+impl RepositoryConfig {
+    /// Checks the bounds.
+    pub fn check(&self) -> Result<(), EntryFault> {
+        if self.package_type.len() > 64 {
+            Err(EntryFault::Bounds("the package type"))
+        } else if self.description.len() > 1024 {
+            Err(EntryFault::Bounds("the description"))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// The first entry of a federation; its hash is the federation's id.
@@ -38,26 +52,39 @@ pub struct Invitation {
     pub repo_key: RepoKey,
 }
 
-/// One node's place in a federation.
+/// One node's place in a federation: a function of the set of applied entries, for each entry counts for what its
+/// author had seen.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Membership {
     /// The invitations it got, by their dots, with the key proposed.
     pub invitations: BTreeMap<Dot, RepoKey>,
     /// Its own acceptances, with the key it chose.
     pub acceptances: BTreeMap<Dot, RepoKey>,
-    /// Acceptances that it ended by leaving.
-    pub left: BTreeSet<Dot>,
+    /// Acceptances that it ended, with the leaves that ended them.
+    pub left: BTreeMap<Dot, BTreeSet<Dot>>,
+    /// Invitations that it had seen when it accepted or left.
+    pub answered: BTreeSet<Dot>,
 }
 
 impl Membership {
     /// The acceptance in force: the greatest that wasn't left.
     pub fn accepted(&self) -> Option<(&Dot, &RepoKey)> {
-        self.acceptances.iter().rfind(|(dot, _)| !self.left.contains(dot))
+        self.acceptances.iter().rfind(|(dot, _)| !self.left.contains_key(dot))
     }
 
-    /// Invited, and never answered.
+    /// Not a member, and invited since it last answered.
     pub fn is_pending(&self) -> bool {
-        self.acceptances.is_empty() && !self.invitations.is_empty()
+        self.pending().is_some()
+    }
+
+    /// The key proposed by the invitation that waits for an answer.
+    pub fn pending(&self) -> Option<&RepoKey> {
+        let open = || self.invitations.iter().rfind(|(dot, _)| !self.answered.contains(dot));
+        if self.accepted().is_some() { None } else { open().map(|(_, key)| key) }
+    }
+
+    fn answer(&mut self, saw: impl Fn(&Dot) -> bool) {
+        self.answered.extend(self.invitations.keys().filter(|dot| saw(dot)));
     }
 }
 
@@ -112,20 +139,31 @@ impl Federation {
         membership.invitations.insert(dot, invitation.repo_key.clone());
     }
 
-    /// Takes the acceptance of the author of `dot`; false when it wasn't invited.
+    /// Whether `node` was a member as far as the author of an entry that `saw` these dots could know.
+    pub fn was_member(&self, node: &NodeId, saw: impl Fn(&Dot) -> bool) -> bool {
+        let ended = |dot| self.members[node].left.get(dot).is_some_and(|leaves| leaves.iter().any(&saw));
+        let membership = self.members.get(node);
+        membership.is_some_and(|membership| membership.acceptances.keys().any(|dot| saw(dot) && !ended(dot)))
+    }
+
+    /// Takes the acceptance of the author of `dot`, who `saw` these dots; false when it had seen no invitation.
     #[must_use]
-    pub fn accept(&mut self, dot: Dot, repo_key: &RepoKey) -> bool {
+    pub fn accept(&mut self, dot: Dot, repo_key: &RepoKey, saw: impl Fn(&Dot) -> bool) -> bool {
         let Some(membership) = self.members.get_mut(&dot.incarnation.node) else { return false };
+        if !membership.invitations.keys().any(&saw) {
+            return false;
+        }
         membership.acceptances.insert(dot, repo_key.clone());
+        membership.answer(saw);
         true
     }
 
-    /// Takes the leave of the author of `dot`; false when it wasn't a member.
-    #[must_use]
-    pub fn leave(&mut self, dot: Dot) -> bool {
-        let Some(membership) = self.members.get_mut(&dot.incarnation.node) else { return false };
-        let open: Vec<Dot> = membership.acceptances.keys().copied().collect();
-        membership.left.extend(open);
-        true
+    /// Takes the leave of the author of `dot`, who `saw` these dots: ends the acceptances among them.
+    pub fn leave(&mut self, dot: Dot, saw: impl Fn(&Dot) -> bool) {
+        let Some(membership) = self.members.get_mut(&dot.incarnation.node) else { return };
+        for open in membership.acceptances.keys().filter(|open| saw(open)) {
+            membership.left.entry(*open).or_default().insert(dot);
+        }
+        membership.answer(saw);
     }
 }

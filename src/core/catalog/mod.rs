@@ -12,6 +12,6 @@ mod entry;
 mod federation;
 mod versions;
 
-pub use entry::{Content, Delete, EntryFault, MEDIA_TYPE_BYTES_MAX, Put, USER_BYTES_MAX};
+pub use entry::{Content, Delete, EntryFault, KILLS_MAX, MEDIA_TYPE_BYTES_MAX, Put, USER_BYTES_MAX, check_user};
 pub use federation::{Federation, Founding, Invitation, Membership, RepositoryConfig};
 pub use versions::{Version, Versions};

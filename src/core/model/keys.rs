@@ -55,7 +55,7 @@ impl fmt::Display for PublicKey {
 }
 
 /// 64 bytes of an Ed25519 signature.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signature(pub [u8; 64]);
 
 impl fmt::Debug for Signature {

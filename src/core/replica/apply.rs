@@ -73,7 +73,7 @@ impl Replica {
         let mut knew = entry.context.clone();
         knew.0.insert(entry.dot.incarnation, entry.dot.sequence - 1);
         match change {
-            Change::Root(root) => trust.apply_root(root)?,
+            Change::Root(root) if entry.dot.sequence == 1 => trust.apply_root(root)?,
             Change::Grant(grant) => trust.apply_grant(entry.dot, grant, &knew)?,
             Change::Revoke(revocation) => {
                 trust.apply_revocation(entry.dot, revocation, &knew)?;
@@ -99,6 +99,7 @@ impl Replica {
         let trust = self.trust.as_ref().ok_or(Stop::Refused(Refusal::NotShared(space)))?;
         if let Change::Found(founding) = change {
             check_right(trust, entry, &Capability::Found)?;
+            founding.config.check().map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
             let state = self.spaces.entry(space).or_default();
             if state.federation.is_some() || Federation::id_of(entry.envelope) != id || entry.dot.sequence != 1 {
                 return Err(entry.misplaced("not the founding of this federation"));
@@ -110,7 +111,8 @@ impl Replica {
         check_right(trust, entry, &Capability::Write(Some(id)))?;
         let federation = self.spaces.get_mut(&space).and_then(|state| state.federation.as_mut());
         let federation = federation.ok_or_else(|| entry.misplaced("before the federation's founding"))?;
-        let author_is_member = federation.is_member(&entry.author());
+        let saw = |dot: &Dot| entry.saw(dot);
+        let author_is_member = federation.was_member(&entry.author(), saw);
         if !author_is_member && !matches!(change, Change::Accept(_)) {
             return Err(entry.misplaced("its author is not a member of the federation"));
         }
@@ -119,13 +121,12 @@ impl Replica {
             Change::Delete(delete) => return apply_delete(work, space, entry, delete),
             Change::Invite(invitation) => federation.invite(entry.dot, invitation),
             Change::Accept(accept) => {
-                if !federation.accept(entry.dot, &accept.repo_key) {
+                if !federation.accept(entry.dot, &accept.repo_key, saw) {
                     return Err(entry.misplaced("its author was not invited"));
                 }
             }
             Change::Leave => {
-                let left = federation.leave(entry.dot);
-                debug_assert!(left, "membership was checked above");
+                federation.leave(entry.dot, saw);
             }
             _ => return Err(entry.misplaced("not an entry of a federation")),
         }
@@ -152,16 +153,14 @@ impl Replica {
         forget_wants(work, &space, &versions.kill(&put.kills));
         versions.put(Version::of(entry.dot, entry.hash, put));
         work.draft.set_versions(&space, &put.path, &versions);
-        if entry.author() == self.me.node {
+        if entry.dot.incarnation == self.incarnation {
             return Ok(());
         }
         let ahead_ms = put.timestamp.ms_since(work.now);
         if ahead_ms > AHEAD_MS_MAX {
             work.note(Event::FarAhead { author: entry.author(), path: put.path.clone(), ahead_ms });
         }
-        let mirrored = self.repository_of(&space).is_some_and(|repository| repository.placement == Placement::Mirror)
-            || self.role() == Some(Role::Full) && self.repository_of(&space).is_none();
-        if mirrored && !work.draft.has_blob(&put.content.digest)? {
+        if self.mirrors(&space) && !work.draft.has_blob(&put.content.digest)? {
             let want = Want {
                 space,
                 dot: entry.dot,
@@ -177,6 +176,24 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether this node keeps all bytes of a space: as its repository says, or will say once an invitation is answered.
+    fn mirrors(&self, space: &Space) -> bool {
+        if let Some(repository) = self.repository_of(space) {
+            return repository.placement == Placement::Mirror;
+        }
+        let federation = self.spaces.get(space).and_then(|state| state.federation.as_ref());
+        let may_join = federation.is_some_and(|federation| {
+            let mine = federation.members.get(&self.me.node);
+            mine.is_none_or(|membership| membership.accepted().is_some() || membership.is_pending())
+        });
+        may_join && self.default_placement() == Placement::Mirror
+    }
+
+    fn default_placement(&self) -> Placement {
+        let by_role = if self.role() == Some(Role::Edge) { Placement::OnDemand } else { Placement::Mirror };
+        self.placement.unwrap_or(by_role)
+    }
+
     /// The repository that shows a space here.
     pub(super) fn repository_of(&self, space: &Space) -> Option<&Repository> {
         self.repositories.values().find(|repository| repository.space == *space)
@@ -187,8 +204,7 @@ impl Replica {
         if self.repositories.contains_key(&key.folded()) {
             return false;
         }
-        let by_role = if self.role() == Some(Role::Edge) { Placement::OnDemand } else { Placement::Mirror };
-        let placement = self.placement.unwrap_or(by_role);
+        let placement = self.default_placement();
         let repository = Repository { key: key.clone(), space, placement, created: work.now };
         work.draft.set(Table::Meta, rows::repository_key(key), &repository);
         self.repositories.insert(key.folded(), repository);

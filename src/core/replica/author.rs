@@ -5,7 +5,7 @@ use super::io::{Command, CommandError, Output, Receipt, Refusal, Table, View, Vi
 use super::message::Announcement;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
-use crate::catalog::{Content, Delete, Federation, Founding, Invitation, Put, RepositoryConfig};
+use crate::catalog::{Content, Delete, Federation, Founding, Invitation, KILLS_MAX, Put, RepositoryConfig, check_user};
 use crate::changelog::{Accept, Change, ENTRIES_MAX, Header, Sealed, entry_hash};
 use crate::clock::{AHEAD_MS_MAX, Timestamp};
 use crate::model::{ArtifactPath, Context, Digest, Dot, Head, NodeId, RepoKey, Space};
@@ -167,6 +167,9 @@ impl Replica {
         if node == self.me.node {
             return Err(CommandError::Oneself.into());
         }
+        if reason.len() > 1024 {
+            return Err(TrustRefusal::Malformed("reason over 1024 bytes").into());
+        }
         trust.good(&node).ok_or(CommandError::NoSuchNode(node))?;
         let dot = self.write(work, Space::Trust, &Change::Revoke(Revocation { node, reason }))?;
         Ok(receipt(work.now, dot, Space::Trust))
@@ -186,6 +189,7 @@ impl Replica {
         secret: [u8; 32],
     ) -> Result<Receipt, Failure> {
         let trust = self.writer()?;
+        config.check()?;
         if self.repositories.contains_key(&key.folded()) {
             return Err(CommandError::RepositoryExists(key.clone()).into());
         }
@@ -226,6 +230,9 @@ impl Replica {
         space: Space,
         key: &RepoKey,
     ) -> Result<(), ViewFault> {
+        if self.writer().is_err() {
+            return Ok(());
+        }
         match self.write(work, space, &Change::Accept(Accept { repo_key: key.clone() })) {
             Ok(_) => {
                 self.add_repository(work, key, space);
@@ -241,13 +248,19 @@ impl Replica {
         let repository = self.repositories.get(&key.folded()).cloned().ok_or_else(missing)?;
         let space = repository.space;
         let mut dot = Dot { incarnation: self.incarnation, sequence: 0 };
-        if self.writer().is_ok() {
+        let federation = self.spaces.get(&space).and_then(|state| state.federation.as_ref());
+        let is_member = federation.is_some_and(|federation| federation.is_member(&self.me.node));
+        if is_member && self.writer().is_ok() {
             dot = self.write(work, space, &Change::Leave)?;
         }
+        self.forget_repository(work, &repository.key);
+        Ok(receipt(work.now, dot, space))
+    }
+
+    pub(super) fn forget_repository<V: View>(&mut self, work: &mut Work<'_, V>, key: &RepoKey) {
         self.repositories.remove(&key.folded());
         work.draft.remove(Table::Meta, rows::repository_key(key));
         work.repositories_changed = true;
-        Ok(receipt(work.now, dot, space))
     }
 
     fn put<V: View>(
@@ -259,15 +272,24 @@ impl Replica {
         by: String,
     ) -> Result<Receipt, Failure> {
         let space = self.writable(key)?;
+        check_user(&by)?;
+        content.check()?;
         let before = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
         let timestamp = Timestamp::of_write(work.now, before.iter().map(|version| version.timestamp));
+        let mut kills = before.dots();
+        while kills.len() > KILLS_MAX {
+            // More siblings than one entry names: deletes take the lesser ones first.
+            let kills = kills.split_off(kills.len() - KILLS_MAX);
+            let delete = Delete { path: path.clone(), kills, timestamp, by: by.clone() };
+            self.write(work, space, &Change::Delete(delete))?;
+        }
         let (created, created_by) =
             before.shown().map_or((timestamp, by.clone()), |shown| (shown.created, shown.created_by.clone()));
         let put = Put {
             path,
             content,
             timestamp,
-            kills: before.dots(),
+            kills,
             created,
             created_by: created_by.clone(),
             modified_by: by,
@@ -285,17 +307,28 @@ impl Replica {
         by: String,
     ) -> Result<Receipt, Failure> {
         let space = self.writable(key)?;
+        check_user(&by)?;
         let before = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
         if before.is_empty() {
             return Err(CommandError::NoArtifact(path).into());
         }
         let timestamp = Timestamp::of_write(work.now, before.iter().map(|version| version.timestamp));
-        let dot = self.write(work, space, &Change::Delete(Delete { path, kills: before.dots(), timestamp, by }))?;
+        let mut dot = None;
+        for kills in before.dots().chunks(KILLS_MAX) {
+            let delete = Delete { path: path.clone(), kills: kills.to_vec(), timestamp, by: by.clone() };
+            let written = self.write(work, space, &Change::Delete(delete))?;
+            dot = dot.or(Some(written));
+        }
+        let dot = dot.ok_or(CommandError::NoArtifact(path))?;
         Ok(Receipt { timestamp, ..receipt(work.now, dot, space) })
     }
 
     /// Gives `change` its dot, applies it here, and puts it into the space's open segment.
     fn write<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, change: &Change) -> Result<Dot, Failure> {
+        if space != Space::Trust {
+            // What it needs of Trust must have its place in the log before it.
+            self.seal_space(work, Space::Trust);
+        }
         let envelope = change.to_envelope();
         let state = self.spaces.entry(space).or_default();
         let open = work.open.entry(space).or_default();
@@ -310,7 +343,8 @@ impl Replica {
             Err(Stop::Fault(fault)) => return Err(Failure::Fault(fault)),
             Err(Stop::Refused(Refusal::Trust(refusal))) => return Err(refusal.into()),
             Err(Stop::Refused(Refusal::Entry(_, fault))) => return Err(fault.into()),
-            Err(Stop::Refused(other)) => unreachable!("our own entry broke a rule that was checked before: {other}"),
+            // A repository that is shown here without a membership: an edge's, or one that was left elsewhere.
+            Err(Stop::Refused(_)) => return Err(CommandError::NotAMember(space).into()),
         }
         let open = work.open.entry(space).or_default();
         open.push(envelope);

@@ -74,24 +74,29 @@ impl Replica {
         self.parked.len()
     }
 
+    /// How many bytes wait so.
+    pub fn parked_bytes(&self) -> usize {
+        self.parked.bytes()
+    }
+
     /// Which nodes may be peers now, with their transport keys and where they may be reached.
     pub fn admitted_peers(&self) -> Vec<(NodeId, PublicKey, Addresses)> {
         let Some(trust) = &self.trust else { return Vec::new() };
         let told = |node: &NodeId| self.addresses.get(node).cloned();
         let introducer = self.circle.as_ref().and_then(|row| row.issuer.as_ref());
-        if let (None, Some(issuer)) = (trust.root(), introducer) {
+        let mut peers = Vec::new();
+        if let Some(issuer) = self.introducer().filter(|issuer| trust.good(&issuer.node).is_none()) {
             let addresses = told(&issuer.node).unwrap_or_else(|| issuer.addresses.clone());
-            return vec![(issuer.node, issuer.keys.transport, addresses)];
+            peers.push((issuer.node, issuer.keys.transport, addresses));
         }
         let others = trust.members().filter(|(node, _)| **node != self.me.node && trust.good(node).is_some());
-        others
-            .map(|(node, member)| {
-                let grant = member.grant();
-                let from_token = || introducer.filter(|i| i.node == *node).map(|i| i.addresses.clone());
-                let addresses = told(node).or_else(from_token).unwrap_or_else(|| grant.addresses.clone());
-                (*node, grant.keys.transport, addresses)
-            })
-            .collect()
+        peers.extend(others.map(|(node, member)| {
+            let grant = member.grant();
+            let from_token = || introducer.filter(|i| i.node == *node).map(|i| i.addresses.clone());
+            let addresses = told(node).or_else(from_token).unwrap_or_else(|| grant.addresses.clone());
+            (*node, grant.keys.transport, addresses)
+        }));
+        peers
     }
 
     /// How far `peer` is behind in `space`, as far as it told.

@@ -173,6 +173,9 @@ pub enum CommandError {
     /// It is this node itself.
     #[error("a node cannot revoke itself")]
     Oneself,
+    /// The repository is shown here, but this node is no member of its federation.
+    #[error("this node is not a member of {0} and cannot write in it")]
+    NotAMember(Space),
     /// It is there already.
     #[error("node {0} is a member already")]
     AlreadyMember(NodeId),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::changelog::Sealed;
-use crate::model::{Incarnation, Space};
+use crate::model::{Digest, Incarnation, Space};
 
 /// The most bytes that wait.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -13,14 +13,14 @@ const SEGMENTS_MAX: usize = 4096;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parking {
-    waiting: BTreeMap<(Space, Incarnation, u64), Sealed>,
+    waiting: BTreeMap<(Space, Incarnation, u64, Digest), Sealed>,
     bytes: usize,
 }
 
 impl Parking {
     /// Parks a segment, or drops it when there is no room; says whether it is parked.
     pub(super) fn park(&mut self, segment: Sealed) -> bool {
-        let slot = (segment.header.space, segment.header.incarnation, segment.header.first_sequence);
+        let slot = (segment.header.space, segment.header.incarnation, segment.header.first_sequence, segment.hash);
         let size = segment.bytes().len();
         if self.waiting.contains_key(&slot) {
             return true;
@@ -41,6 +41,18 @@ impl Parking {
         Some(segment)
     }
 
+    /// Drops what waits in a space that this node doesn't take.
+    pub(super) fn forget(&mut self, space: &Space) {
+        self.waiting.retain(|(parked, ..), _| parked != space);
+        self.bytes = self.waiting.values().map(|segment| segment.bytes().len()).sum();
+    }
+
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many segments wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

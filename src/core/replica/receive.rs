@@ -4,8 +4,9 @@ use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
 use super::rows;
 use super::state::{Replica, Work};
-use crate::changelog::{Change, ChangeError, Sealed, SegmentError, entry_hash, kind};
-use crate::model::{Context, Head, NodeId, RepoKey, Space};
+use crate::catalog::Membership;
+use crate::changelog::{Change, ChangeError, Sealed, entry_hash, kind};
+use crate::model::{Context, Head, NodeId, Space};
 use crate::trust::{Capability, Role, TrustRefusal};
 
 /// What became of a segment.
@@ -75,13 +76,16 @@ impl Replica {
         if header.last_sequence() <= head.sequence {
             return self.check_duplicate(work, from, &segment, head);
         }
-        if incarnation.node == self.me.node {
+        if incarnation == self.incarnation {
             // An echo of our own log beyond what we have: we were rolled back. Never applied as if it were another's.
-            return Ok(self.refuse(work, from, Refusal::Fork(incarnation, header.first_sequence)));
+            return Ok(self.refuse_fork(work, from, &segment));
         }
         let trust_heads = self.spaces.get(&Space::Trust).cloned_heads();
         let depends = state.cover_context(&header.context) && trust_heads.cover_context(&header.needs);
         if header.first_sequence > head.sequence + 1 || !depends {
+            if let Err(refusal) = self.check_before_parking(&segment) {
+                return Ok(self.refuse(work, from, refusal));
+            }
             let parked = self.parked.park(segment);
             if parked {
                 work.note(Event::Parked { space, incarnation });
@@ -89,7 +93,7 @@ impl Replica {
             return Ok(Taken::Parked);
         }
         if header.first_sequence != head.sequence + 1 || header.previous != head.chain {
-            return Ok(self.refuse(work, from, Refusal::Fork(incarnation, header.first_sequence)));
+            return Ok(self.refuse_fork(work, from, &segment));
         }
         match self.verify_and_apply(work, &segment) {
             Ok(()) => {
@@ -126,7 +130,7 @@ impl Replica {
     }
 
     fn accepts(&self, founder: &NodeId) -> bool {
-        if self.role() == Some(Role::Edge) {
+        if self.role() == Some(Role::Edge) || *founder == self.me.node {
             return true;
         }
         match &self.accept {
@@ -158,14 +162,35 @@ impl Replica {
         if same {
             return Ok(Taken::Duplicate);
         }
-        let circle = self.circle.as_ref().map(|row| row.circle);
-        let signed = circle.is_some_and(|circle| segment.verify(&circle).is_ok());
-        let refusal = if signed {
-            Refusal::Fork(header.incarnation, header.first_sequence)
-        } else {
-            Refusal::Segment(SegmentError::Signature)
+        Ok(self.refuse_fork(work, from, segment))
+    }
+
+    /// A segment that contradicts what was applied: its author's fault if one of its author's keys signed it, else its
+    /// sender's.
+    fn refuse_fork<V: View>(&mut self, work: &mut Work<'_, V>, from: Option<NodeId>, segment: &Sealed) -> Taken {
+        let header = &segment.header;
+        let refusal = match self.check_before_parking(segment) {
+            Ok(()) => Refusal::Fork(header.incarnation, header.first_sequence),
+            Err(refusal) => refusal,
         };
-        Ok(self.refuse(work, from, refusal))
+        self.refuse(work, from, refusal)
+    }
+
+    /// What can be checked of a segment before all that it depends on is here: that it is signed, by a key of its author
+    /// if the author is known, and that it could be admitted. So nobody fills the parking with another's name.
+    fn check_before_parking(&self, segment: &Sealed) -> Result<(), Refusal> {
+        let header = &segment.header;
+        let circle = self.circle.as_ref().map(|row| row.circle).ok_or(Refusal::NotShared(header.space))?;
+        segment.verify(&circle)?;
+        let Some(trust) = &self.trust else { return Ok(()) };
+        let author = header.incarnation.node;
+        if !trust.may_be_key(&author, &header.key) {
+            return Err(TrustRefusal::WrongKey(author).into());
+        }
+        if header.last_sequence() > trust.admitted(header.space, &header.incarnation) {
+            return Err(TrustRefusal::Sealed(author).into());
+        }
+        Ok(())
     }
 
     /// Applies all entries or none.
@@ -185,27 +210,29 @@ impl Replica {
         if header.last_sequence() > trust.admitted(space, &incarnation) {
             return Err(TrustRefusal::Sealed(incarnation.node).into());
         }
-        let founds_circle = space == Space::Trust && segment.entries[0].kind == kind::ROOT;
+        let founds_circle =
+            space == Space::Trust && segment.entries[0].kind == kind::ROOT && header.first_sequence == 1;
         if !founds_circle {
             let knew = if space == Space::Trust { own_log_too(&context, segment) } else { needs.clone() };
             trust.check_key(&incarnation.node, &header.key, &knew)?;
         }
 
         let saved = (self.trust.clone().filter(|_| space == Space::Trust), self.saved_federation(&space, segment));
-        let (notes, changed) = (work.out.len(), work.trust_changed);
+        let (notes, changed, membership) = (work.out.len(), work.trust_changed, work.membership_changed.clone());
         work.draft.mark();
         let result = self.apply_entries(work, segment, &context, &needs, founds_circle);
         if result.is_err() {
             work.draft.roll_back();
             work.out.truncate(notes);
             work.trust_changed = changed;
+            work.membership_changed = membership;
             if let Some(trust) = saved.0 {
                 self.trust = Some(trust);
             }
             match saved.1 {
                 Saved::Untouched => {}
                 Saved::Federation(federation) => {
-                    self.spaces.entry(space).or_default().federation = Some(*federation);
+                    self.spaces.entry(space).or_default().federation = *federation;
                 }
                 Saved::NoSpace => {
                     self.spaces.remove(&space);
@@ -223,7 +250,7 @@ impl Replica {
         match self.spaces.get(space) {
             None => Saved::NoSpace,
             Some(state) if segment.entries.iter().any(membership) => {
-                state.federation.clone().map_or(Saved::Untouched, |federation| Saved::Federation(Box::new(federation)))
+                Saved::Federation(Box::new(state.federation.clone()))
             }
             Some(_) => Saved::Untouched,
         }
@@ -250,8 +277,8 @@ impl Replica {
         }
         if founds_circle {
             let trust = self.trust.as_ref().expect("checked by the caller");
-            let mut knew = own_log_too(context, segment);
-            knew.0.insert(segment.header.incarnation, segment.header.last_sequence());
+            // Only the root's grant to the author in this very segment counts.
+            let knew = Context([(segment.header.incarnation, segment.header.last_sequence())].into());
             trust.check_key(&segment.header.incarnation.node, &segment.header.key, &knew)?;
         }
         Ok(())
@@ -270,30 +297,38 @@ impl Replica {
         self.dirty.insert(space);
     }
 
-    /// What a newly held federation asks of this node: a repository that shows it, and an acceptance.
+    /// What a federation asks of this node when its membership changed: a repository that shows it, and an acceptance;
+    /// or that the repository goes, because this node left in an earlier life.
     fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
         let Space::Federation(id) = space else { return Ok(()) };
-        if !work.membership_changed.contains(&space) || self.repository_of(&space).is_some() {
+        if !work.membership_changed.contains(&space) {
             return Ok(());
         }
         let Some(federation) = self.spaces.get(&space).and_then(|state| state.federation.as_ref()) else {
             return Ok(());
         };
-        let membership = federation.members.get(&self.me.node);
-        let pending: Option<RepoKey> = membership
-            .filter(|membership| membership.is_pending())
-            .and_then(|membership| membership.invitations.values().next_back().cloned());
-        let followed = self.role() == Some(Role::Edge)
-            && self.trust.as_ref().is_some_and(|t| t.follows(&self.me.node, &Capability::Follow(Some(id))));
-        let key = match pending {
-            Some(key) => key,
-            None if followed => federation.founding.repo_key.clone(),
-            None => return Ok(()),
+        let is_edge = self.role() == Some(Role::Edge);
+        let followed =
+            is_edge && self.trust.as_ref().is_some_and(|t| t.follows(&self.me.node, &Capability::Follow(Some(id))));
+        let accepted = federation.repo_key_at(&self.me.node).filter(|_| !is_edge).cloned();
+        let pending = federation.members.get(&self.me.node).and_then(Membership::pending).filter(|_| !is_edge).cloned();
+        let shown = self.repository_of(&space).map(|repository| repository.key.clone());
+        let key = match (&accepted, &pending) {
+            (Some(key), _) | (None, Some(key)) => key.clone(),
+            (None, None) if followed => federation.founding.repo_key.clone(),
+            (None, None) => {
+                if let Some(key) = shown.filter(|_| !is_edge) {
+                    self.forget_repository(work, &key);
+                }
+                return Ok(());
+            }
         };
-        if self.repositories.contains_key(&key.folded()) {
+        if shown.is_some() {
+            Ok(())
+        } else if self.repositories.contains_key(&key.folded()) {
             work.note(Event::KeyTaken { federation: id, key });
             Ok(())
-        } else if followed {
+        } else if followed || accepted.is_some() {
             self.add_repository(work, &key, space);
             Ok(())
         } else {
@@ -305,7 +340,7 @@ impl Replica {
 /// What to put back when a segment turns out to be refused.
 enum Saved {
     Untouched,
-    Federation(Box<crate::catalog::Federation>),
+    Federation(Box<Option<crate::catalog::Federation>>),
     NoSpace,
 }
 

@@ -36,6 +36,8 @@ pub struct Peer {
     pub heads: BTreeMap<Space, Heads>,
     /// When it last said so, by our wall clock.
     pub heads_at: Option<Timestamp>,
+    /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
+    pub(super) spent: BTreeSet<Space>,
 }
 
 /// One space's logs.

@@ -1,16 +1,24 @@
 //! Anti-entropy: exchanging heads and streaming what is missing; gossip as the fast path; telling peers what is new.
 
+use std::collections::VecDeque;
+
 use super::io::{Event, Output, Refusal, Table, Verdict, View, ViewFault};
 use super::message::{Announcement, HeadsMessage, Hello, Message, SegmentsMessage, SpaceHeads, WantMessage};
 use super::receive::Taken;
-use super::rows;
+use super::rows::{self, Introducer};
 use super::state::{Replica, Wish, Work};
 use crate::changelog::Sealed;
-use crate::model::{Context, Heads, NodeId, Space};
-use crate::trust::Capability;
+use crate::model::{Context, Heads, Incarnation, NodeId, Space};
+use crate::trust::{Capability, TrustRefusal};
 
 /// The most bytes of segments in one message.
-const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// The most logs whose heads go into one message: 80 bytes each.
+const LOGS_MAX: usize = 6000;
+
+/// The most federations that this node asks for at a time without holding them.
+const NEW_SPACES_MAX: usize = 64;
 
 /// A wish that isn't answered for so long goes to another peer. Milliseconds.
 const WISH_MS_MAX: u64 = 10_000;
@@ -19,10 +27,8 @@ impl Replica {
     /// Whether `peer` may hold `space`, as far as this node knows.
     pub fn shares(&self, space: &Space, peer: &NodeId) -> bool {
         let Some(trust) = &self.trust else { return false };
-        let introducer = self.circle.as_ref().and_then(|row| row.issuer.as_ref());
-        if *space == Space::Trust && trust.root().is_none() {
-            // Until the circle's log has arrived, who admitted us is who we talk to.
-            return introducer.is_some_and(|introducer| introducer.node == *peer);
+        if *space == Space::Trust && self.introducer().is_some_and(|introducer| introducer.node == *peer) {
+            return true;
         }
         if trust.good(peer).is_none() {
             return false;
@@ -41,19 +47,19 @@ impl Replica {
         }
     }
 
-    /// Whether this node still takes part in a space: it has a repository that shows it, or hasn't answered yet.
+    /// Who admitted this node: a peer until its own grant has arrived, for until then the log may not name it.
+    pub(super) fn introducer(&self) -> Option<&Introducer> {
+        let arrived = self.trust.as_ref().is_some_and(|trust| trust.member(&self.me.node).is_some());
+        self.circle.as_ref().filter(|_| !arrived)?.issuer.as_ref()
+    }
+
+    /// Whether this node takes a space that a peer offers. One that it left goes on as long as peers share it: they
+    /// stop when they have heard of the leave, and begin again with a new invitation.
     fn takes_part(&self, space: &Space) -> bool {
         match space {
             Space::Trust => true,
             Space::Accounts => false,
-            Space::Federation(_) => {
-                let federation = self.spaces.get(space).and_then(|state| state.federation.as_ref());
-                let left = federation.is_some_and(|federation| {
-                    let mine = federation.members.get(&self.me.node);
-                    mine.is_some_and(|membership| !membership.is_pending() && membership.accepted().is_none())
-                });
-                !left && !self.declined.contains(space)
-            }
+            Space::Federation(_) => !self.declined.contains(space),
         }
     }
 
@@ -67,6 +73,7 @@ impl Replica {
         let peer = self.peers.entry(node).or_default();
         peer.connected = true;
         peer.hello = Some(hello);
+        peer.spent.clear();
         self.send_statements(work, node);
         self.send_heads(work, node, None, true);
     }
@@ -93,7 +100,17 @@ impl Replica {
             spaces.insert(0, SpaceHeads { space: Space::Trust, heads: Heads::default() });
         }
         let statements = self.statements_digest();
-        let message = Message::Heads(HeadsMessage { spaces, statements, reply });
+        let (mut batch, mut logs) = (Vec::new(), 0);
+        for space in spaces {
+            if logs + space.heads.0.len() > LOGS_MAX && !batch.is_empty() {
+                let message = HeadsMessage { spaces: std::mem::take(&mut batch), statements, reply: false };
+                work.out.push(Output::Send(to, Message::Heads(message).to_bytes()));
+                logs = 0;
+            }
+            logs += space.heads.0.len() + 1;
+            batch.push(space);
+        }
+        let message = Message::Heads(HeadsMessage { spaces: batch, statements, reply });
         work.out.push(Output::Send(to, message.to_bytes()));
     }
 
@@ -103,6 +120,11 @@ impl Replica {
         from: NodeId,
         bytes: &[u8],
     ) -> Result<(), ViewFault> {
+        if !self.shares(&Space::Trust, &from) {
+            // Revoked, or not heard of: nothing of it is taken.
+            work.note(Event::Refused { from: Some(from), refusal: Refusal::NotShared(Space::Trust) });
+            return Ok(());
+        }
         match Message::read(bytes) {
             Ok(Message::Heads(heads)) => self.take_heads(work, from, heads),
             Ok(Message::Want(want)) => self.serve(work, from, &want)?,
@@ -123,11 +145,17 @@ impl Replica {
             if held.is_some() && !self.shares(&space, &from) || !self.takes_part(&space) {
                 continue;
             }
-            let mine = held.map(|state| state.heads.clone()).unwrap_or_default();
-            let has_more = !mine.cover_context(&self.admissible(&space, &heads));
+            let is_new = held.is_none() && space != Space::Trust;
+            if is_new && self.wishes.keys().filter(|space| !self.spaces.contains_key(space)).count() >= NEW_SPACES_MAX {
+                continue;
+            }
+            let has_more = self.lacks(&space, &heads);
             let peer = self.peers.entry(from).or_default();
-            peer.heads.insert(space, heads);
             peer.heads_at = Some(now);
+            peer.spent.remove(&space);
+            if !is_new {
+                peer.heads.insert(space, heads);
+            }
             if has_more {
                 self.wish(work, space, from);
             }
@@ -137,6 +165,32 @@ impl Replica {
         }
         if message.reply {
             self.send_heads(work, from, None, false);
+        }
+    }
+
+    /// Whether `heads` name something that this node would apply and hasn't.
+    fn lacks(&self, space: &Space, heads: &Heads) -> bool {
+        let wanted = self.admissible(space, heads);
+        match self.spaces.get(space) {
+            Some(state) => !state.heads.cover_context(&wanted),
+            None => !Heads::default().cover_context(&wanted),
+        }
+    }
+
+    /// Asks the next connected peer that said it has more of `space` and wasn't asked in vain since.
+    fn pursue<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
+        let has_more = |(node, peer): (&NodeId, &super::state::Peer)| {
+            let told = peer.heads.get(&space).filter(|_| peer.connected && !peer.spent.contains(&space))?;
+            (self.shares(&space, node) && self.lacks(&space, told)).then_some(*node)
+        };
+        if let Some(peer) = self.peers.iter().find_map(has_more) {
+            self.wish(work, space, peer);
+        }
+    }
+
+    fn spend(&mut self, space: Space, peer: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.spent.insert(space);
         }
     }
 
@@ -166,11 +220,13 @@ impl Replica {
     /// Streams segments that the asker lacks, a fair share of each log, oldest first.
     fn serve<V: View>(&mut self, work: &mut Work<'_, V>, to: NodeId, want: &WantMessage) -> Result<(), ViewFault> {
         let space = want.space;
-        if !self.shares(&space, &to) {
+        let Some(state) = self.spaces.get(&space).filter(|_| self.shares(&space, &to)) else {
+            // Answered all the same, so that the asker turns to somebody else.
             work.note(Event::Refused { from: Some(to), refusal: Refusal::NotShared(space) });
+            let message = Message::Segments(SegmentsMessage { space, segments: Vec::new(), more: false });
+            work.out.push(Output::Send(to, message.to_bytes()));
             return Ok(());
-        }
-        let Some(state) = self.spaces.get(&space) else { return Ok(()) };
+        };
         let behind: Vec<_> = state
             .heads
             .0
@@ -197,19 +253,8 @@ impl Replica {
             }
             more |= from <= head;
         }
-        found.sort_by_key(|segment| {
-            (segment.header.written_at, segment.header.incarnation, segment.header.first_sequence)
-        });
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for segment in found {
-            if bytes > 0 && bytes + segment.bytes().len() > MESSAGE_BYTES_MAX {
-                more = true;
-                break;
-            }
-            bytes += segment.bytes().len();
-            batch.push(segment.bytes().to_vec());
-        }
+        let (batch, left_out) = in_causal_order(found, want.since.clone());
+        more |= left_out;
         let message = Message::Segments(SegmentsMessage { space, segments: batch, more });
         work.out.push(Output::Send(to, message.to_bytes()));
         Ok(())
@@ -229,6 +274,7 @@ impl Replica {
                 Taken::Applied => progress = true,
                 Taken::Refused(Refusal::NotAccepted(_)) => {
                     self.declined.insert(space);
+                    self.parked.forget(&space);
                     break;
                 }
                 Taken::Duplicate | Taken::Parked | Taken::Refused(_) => {}
@@ -238,6 +284,11 @@ impl Replica {
             self.wishes.remove(&space);
             if message.more && progress {
                 self.wish(work, space, from);
+            } else {
+                if !progress {
+                    self.spend(space, &from);
+                }
+                self.pursue(work, space);
             }
         }
         if space == Space::Trust && progress {
@@ -256,11 +307,17 @@ impl Replica {
         let verdict = match Announcement::read(bytes) {
             Err(_) => Verdict::Reject,
             Ok(None) => Verdict::Accept,
-            Ok(Some(Announcement::Segment(segment))) => match self.take(work, None, &segment, true)? {
-                Taken::Applied | Taken::Parked => Verdict::Accept,
-                Taken::Duplicate => Verdict::Ignore,
-                Taken::Refused(_) => Verdict::Reject,
-            },
+            Ok(Some(Announcement::Segment(segment))) => {
+                if Sealed::read(&segment).is_ok_and(|read| read.header.space != space) {
+                    Verdict::Reject
+                } else {
+                    match self.take(work, None, &segment, true)? {
+                        Taken::Applied | Taken::Parked => Verdict::Accept,
+                        Taken::Duplicate => Verdict::Ignore,
+                        Taken::Refused(refusal) => verdict_on(&refusal),
+                    }
+                }
+            }
             Ok(Some(Announcement::Head(incarnation, head))) => {
                 let author = incarnation.node;
                 let has = self.spaces.get(&space).map_or(0, |state| state.heads.of(&incarnation).sequence);
@@ -283,7 +340,16 @@ impl Replica {
             }
         }
         let stale = |wish: &Wish| work.now.ms_since(wish.since) >= WISH_MS_MAX || work.now < wish.since;
-        self.wishes.retain(|_, wish| !stale(wish));
+        let unanswered: Vec<(Space, NodeId)> =
+            self.wishes.iter().filter(|(_, wish)| stale(wish)).map(|(space, wish)| (*space, wish.peer)).collect();
+        for (space, peer) in unanswered {
+            self.wishes.remove(&space);
+            self.spend(space, &peer);
+        }
+        let spaces: Vec<Space> = self.spaces.keys().copied().collect();
+        for space in spaces {
+            self.pursue(work, space);
+        }
         if round && !peers.is_empty() {
             let choice = peers[(dice % peers.len() as u64) as usize];
             self.send_heads(work, choice, None, true);
@@ -297,7 +363,8 @@ impl Replica {
             if space == Space::Trust {
                 let message =
                     Message::Segments(SegmentsMessage { space, segments: vec![bytes], more: false }).to_bytes();
-                for peer in peers.iter().filter(|peer| self.shares(&space, peer)) {
+                // To those revoked just now too: they are connected still, and this is how they learn of it.
+                for peer in &peers {
                     work.out.push(Output::Send(*peer, message.clone()));
                 }
             } else {
@@ -310,4 +377,50 @@ impl Replica {
             }
         }
     }
+}
+
+/// What the transport should think of whoever passed on a segment that is refused here.
+fn verdict_on(refusal: &Refusal) -> Verdict {
+    match refusal {
+        // A later version, a fork, a revocation it hasn't heard of, a space just left: not the fault of who passed it on.
+        Refusal::UnknownKind(..)
+        | Refusal::Fork(..)
+        | Refusal::Trust(TrustRefusal::Sealed(_))
+        | Refusal::NotShared(_)
+        | Refusal::NotAccepted(_) => Verdict::Ignore,
+        Refusal::Segment(_) | Refusal::Message(_) | Refusal::Trust(_) | Refusal::Entry(..) | Refusal::Misplaced(..) => {
+            Verdict::Reject
+        }
+    }
+}
+
+/// The bytes of as many of `found` as fit a message, none before what it depends on; and whether some are left out.
+///
+/// `found` holds of each log a run that begins where the asker's knowledge `has` ends. A log's order is not its clock's:
+/// what is sent before its dependencies only waits at the asker, and a batch of nothing else would be sent for ever.
+fn in_causal_order(found: Vec<Sealed>, mut has: Context) -> (Vec<Vec<u8>>, bool) {
+    let mut waiting: VecDeque<Sealed> = found.into();
+    let (mut batch, mut bytes, mut skipped) = (Vec::new(), 0, 0);
+    while let Some(segment) = waiting.pop_front() {
+        let header = &segment.header;
+        let next = has.0.get(&header.incarnation).copied().unwrap_or(0) + 1;
+        let covered =
+            |(incarnation, sequence): (&Incarnation, &u64)| *sequence == 0 || has.0.get(incarnation) >= Some(sequence);
+        if header.first_sequence > next || !header.context.0.iter().all(covered) {
+            skipped += 1;
+            waiting.push_back(segment);
+            if skipped == waiting.len() {
+                break;
+            }
+            continue;
+        }
+        if bytes > 0 && bytes + segment.bytes().len() > MESSAGE_BYTES_MAX {
+            return (batch, true);
+        }
+        skipped = 0;
+        bytes += segment.bytes().len();
+        has.0.insert(header.incarnation, header.last_sequence());
+        batch.push(segment.bytes().to_vec());
+    }
+    (batch, !waiting.is_empty())
 }

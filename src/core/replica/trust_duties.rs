@@ -3,8 +3,9 @@
 use super::io::{Event, Output, Refusal, View};
 use super::message::Message;
 use super::state::{Replica, Work};
+use super::sync::MESSAGE_BYTES_MAX;
 use crate::model::{Digest, NodeId, codec};
-use crate::trust::{Role, Seal, Standing, Statement, StatementKind};
+use crate::trust::{Role, Seal, Statement, StatementKind};
 
 impl Replica {
     /// States how much of each revoked node's logs is applied here, when that is more than was stated before.
@@ -14,8 +15,7 @@ impl Replica {
         if !counts {
             return;
         }
-        let revoked: Vec<NodeId> =
-            trust.members().filter(|(_, m)| m.standing() == Standing::Revoked).map(|(node, _)| *node).collect();
+        let revoked: Vec<NodeId> = trust.sealed_nodes().copied().collect();
         let mut news = false;
         for target in revoked {
             let seal = self.seal_of(&target);
@@ -52,15 +52,30 @@ impl Replica {
 
     /// The hash over all statements known, which two peers compare.
     pub(super) fn statements_digest(&self) -> Digest {
-        let all: Vec<&Statement> = self.trust.iter().flat_map(|trust| trust.statements()).collect();
-        Digest::derived("artimesh/statements/v1", &codec::encode(&all))
+        let mut hasher = blake3::Hasher::new_derive_key("artimesh/statements/v1");
+        for statement in self.trust.iter().flat_map(|trust| trust.statements()) {
+            hasher.update(&codec::encode(statement));
+        }
+        Digest(*hasher.finalize().as_bytes())
     }
 
     pub(super) fn send_statements<V: View>(&self, work: &mut Work<'_, V>, to: NodeId) {
         let Some(trust) = &self.trust else { return };
-        let all: Vec<Statement> = trust.statements().cloned().collect();
-        if !all.is_empty() && trust.good(&to).is_some() {
-            work.out.push(Output::Send(to, Message::Statements(all).to_bytes()));
+        if trust.good(&to).is_none() {
+            return;
+        }
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for statement in trust.statements() {
+            let size = codec::encode(statement).len();
+            if bytes + size > MESSAGE_BYTES_MAX && !batch.is_empty() {
+                work.out.push(Output::Send(to, Message::Statements(std::mem::take(&mut batch)).to_bytes()));
+                bytes = 0;
+            }
+            bytes += size;
+            batch.push(statement.clone());
+        }
+        if !batch.is_empty() {
+            work.out.push(Output::Send(to, Message::Statements(batch).to_bytes()));
         }
     }
 
@@ -68,7 +83,12 @@ impl Replica {
         let Some(trust) = &mut self.trust else { return };
         for statement in statements {
             match trust.apply_statement(statement) {
-                Ok(news) => work.trust_changed |= news,
+                Ok(true) => {
+                    work.trust_changed = true;
+                    // What was refused as sealed may be admitted now.
+                    self.peers.values_mut().for_each(|peer| peer.spent.clear());
+                }
+                Ok(false) => {}
                 Err(error) => {
                     let refusal = Refusal::Message(error.to_string());
                     work.out.push(Output::Note(Event::Refused { from: Some(from), refusal }));

@@ -22,7 +22,7 @@ struct Body {
 }
 
 /// Who says what about whom, under which serial number: the greater serial replaces the lesser.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Statement {
     body: Vec<u8>,
     signature: Signature,
@@ -34,6 +34,9 @@ pub enum StatementError {
     /// It doesn't decode, or is of a kind that this version doesn't know.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// A seal over more logs than any node has.
+    #[error("the statement is over its bounds")]
+    TooLarge,
     /// Not signed by its author's log key.
     #[error("the statement's signature does not verify")]
     Signature,

@@ -1,0 +1,135 @@
+//! `artimesh artifact get`
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Method, Request, Response};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use crate::cli::client::{ANSWER_TIMEOUT, Client, full};
+use crate::cli::location::Location;
+use crate::cli::output;
+
+/// What to download, and where to.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// What: REPO/PATH
+    location: Location,
+    /// Where to: a file or folder, or - for standard output; the default is the artifact's name, here
+    file: Option<PathBuf>,
+}
+
+/// Downloads one artifact. A file appears under its name when it is whole, verified and on the disk, not before.
+pub(super) async fn run(client: &Client, command: &Get, json: bool) -> anyhow::Result<()> {
+    let location = &command.location;
+    let name = location.path.name();
+    let path = match &command.file {
+        Some(path) if path.as_os_str() == "-" => {
+            get(client, location, tokio::io::stdout()).await?;
+            return Ok(());
+        }
+        Some(path) if path.is_dir() => path.join(name),
+        Some(path) => path.clone(),
+        None => PathBuf::from(name),
+    };
+    let received = get_file(client, location, &path).await?;
+    let value = json!({"path": path, "size": received.size, "sha256": received.sha256});
+    output::answer(json, &value, |_| {
+        format!("wrote {}: {}, sha256 {}", path.display(), output::bytes(received.size), received.sha256)
+    })
+}
+
+/// What came.
+pub(super) struct Received {
+    pub(super) size: u64,
+    pub(super) sha256: String,
+}
+
+pub(super) async fn get_file(client: &Client, location: &Location, path: &Path) -> anyhow::Result<Received> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = Temporary(folder.join(temporary_name(path)?));
+    let shown = || temporary.0.display().to_string();
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary.0).await.with_context(shown)?;
+    let received = get(client, location, &mut file).await?;
+    file.sync_all().await.with_context(shown)?;
+    tokio::fs::rename(&temporary.0, path).await.with_context(|| path.display().to_string())?;
+    File::open(folder).await?.sync_all().await?;
+    Ok(received)
+}
+
+fn temporary_name(path: &Path) -> anyhow::Result<OsString> {
+    let name = path.file_name().with_context(|| format!("{} is not a file's name", path.display()))?;
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.part", data_encoding::HEXLOWER.encode(&random)));
+    Ok(temporary)
+}
+
+/// A file that goes when it is dropped, unless it got its real name before.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Dropping can't fail; a file that stays behind is visibly partial.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Streams an artifact into `sink` and verifies it on the way.
+///
+/// # Errors
+/// Also when everything was written and is wrong: the caller must not use it.
+async fn get(client: &Client, location: &Location, mut sink: impl AsyncWrite + Unpin) -> anyhow::Result<Received> {
+    let request = Request::builder().method(Method::GET).body(full(Bytes::new()))?;
+    let target = format!("/artifactory/{}", location.target());
+    let mut response = tokio::time::timeout(ANSWER_TIMEOUT, client.send(&target, request))
+        .await
+        .context("no answer within a minute")??;
+    let announced = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_ascii_lowercase());
+    let size = announced(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+    let expected = announced("x-checksum-sha256");
+    let bar = output::progress("download", size);
+    let received = receive(&mut response, &mut sink, &bar).await;
+    bar.finish_and_clear();
+    let received = received?;
+    match expected {
+        Some(expected) if expected != received.sha256 => {
+            bail!("what came is not what the node announced: sha256 {}, announced {expected}", received.sha256)
+        }
+        Some(_) => {}
+        None => output::note("the node named no checksum: what came could not be verified"),
+    }
+    Ok(received)
+}
+
+async fn receive(
+    response: &mut Response<Incoming>,
+    sink: &mut (impl AsyncWrite + Unpin),
+    bar: &indicatif::ProgressBar,
+) -> anyhow::Result<Received> {
+    let (mut hasher, mut size) = (Sha256::new(), 0);
+    while let Some(frame) =
+        tokio::time::timeout(ANSWER_TIMEOUT, response.frame()).await.context("nothing came for a minute")?
+    {
+        let Ok(chunk) = frame.context("the download broke off")?.into_data() else { continue };
+        hasher.update(&chunk);
+        sink.write_all(&chunk).await.context("can't write")?;
+        size += chunk.len() as u64;
+        bar.set_position(size);
+    }
+    sink.flush().await.context("can't write")?;
+    let announced = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    ensure!(announced.is_none_or(|announced: u64| announced == size), "the download broke off after {size} bytes");
+    Ok(Received { size, sha256: data_encoding::HEXLOWER.encode(&hasher.finalize()) })
+}

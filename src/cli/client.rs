@@ -1,0 +1,169 @@
+//! The HTTP client of the command line: plain HTTP, one request at a time, bodies streamed both ways.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use hyper::{Method, Request, Response};
+use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use super::command::Global;
+use super::target::Target;
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer that is no transfer may take, and a transfer may stand still.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest answer that is held in memory.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// The body of a request.
+pub(super) type Body = BoxBody<Bytes, io::Error>;
+
+/// A call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// Nobody listens there. Nothing happened.
+    #[error("{0}")]
+    Nobody(String),
+    /// The node said no, and why.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The node's words.
+        message: String,
+    },
+    /// The connection broke or the answer made no sense; what the node did is unknown.
+    #[error("{what}: {reason}")]
+    Broken {
+        /// Which call.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// The HTTP status of a refusal.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            CallError::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// Talks to one node.
+pub(super) struct Client {
+    target: Target,
+    pool: Pool<HttpConnector, Body>,
+}
+
+impl Client {
+    /// A client for the node that `global` names.
+    ///
+    /// # Errors
+    /// As [`Target::find`].
+    pub(super) fn find(global: &Global) -> anyhow::Result<Client> {
+        Ok(Client::new(Target::find(global)?))
+    }
+
+    /// A client for `target`.
+    pub(super) fn new(target: Target) -> Client {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        Client { target, pool: Pool::builder(TokioExecutor::new()).build(connector) }
+    }
+
+    /// Sends `body` as JSON (if any) and returns the answer as JSON; an answer that is text becomes a JSON string.
+    ///
+    /// # Errors
+    /// [`CallError`]; an answer has a minute.
+    pub(super) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, CallError> {
+        self.call_within(ANSWER_TIMEOUT, method, path, body).await
+    }
+
+    /// [`Client::call`] with more or less patience.
+    pub(super) async fn call_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, CallError> {
+        let what = format!("{method} {path}");
+        let mut request = Request::builder().method(method);
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request.body(full(bytes)).expect("a method and a constant header");
+        let broken = |reason: String| CallError::Broken { what: what.clone(), reason };
+        let answer = async {
+            let response = self.send(path, request).await?;
+            collect(response).await.map_err(broken)
+        };
+        let bytes = tokio::time::timeout(patience, answer)
+            .await
+            .unwrap_or_else(|_| Err(broken(format!("no answer within {} s", patience.as_secs()))))?;
+        Ok(serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).trim().to_owned())))
+    }
+
+    /// Sends `request` to `path` (which begins with a slash, percent-encoded) with the token, and returns the answer's
+    /// head when it is a success.
+    ///
+    /// # Errors
+    /// [`CallError`]. There is no deadline: an upload may be long, and so may its commit.
+    pub(super) async fn send(&self, path: &str, request: Request<Body>) -> Result<Response<Incoming>, CallError> {
+        let what = format!("{} {path}", request.method());
+        let broken = |reason: String| CallError::Broken { what: what.clone(), reason };
+        let (mut head, body) = request.into_parts();
+        head.uri = format!("{}{path}", self.target.base).parse().map_err(|error| broken(format!("{error}")))?;
+        let agent = concat!("artimesh/", env!("CARGO_PKG_VERSION"));
+        head.headers.insert(USER_AGENT, agent.parse().expect("a version is a header value"));
+        if let Some(token) = &self.target.token {
+            let mut value: hyper::header::HeaderValue =
+                format!("Bearer {token}").parse().expect("the token was checked to be graphic ASCII");
+            value.set_sensitive(true);
+            head.headers.insert(AUTHORIZATION, value);
+        }
+        let response = match self.pool.request(Request::from_parts(head, body)).await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Err(CallError::Nobody(self.target.nobody.clone())),
+            Err(error) => return Err(broken(format!("{:#}", anyhow::Error::from(error)))),
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let refusal = tokio::time::timeout(ANSWER_TIMEOUT, collect(response)).await;
+        let bytes = refusal.ok().and_then(Result::ok).unwrap_or_default();
+        let message = refusal_text(&bytes).unwrap_or_else(|| format!("{what}: the node answered {status}"));
+        Err(CallError::Refused { status: status.as_u16(), message })
+    }
+}
+
+/// A body that is in memory.
+pub(super) fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+async fn collect(response: Response<Incoming>) -> Result<Bytes, String> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
+}
+
+/// The messages of `{"errors":[{"status","message"}]}`, a line each.
+fn refusal_text(bytes: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    let messages: Vec<_> = value["errors"].as_array()?.iter().filter_map(|error| error["message"].as_str()).collect();
+    (!messages.is_empty()).then(|| messages.join("\n"))
+}

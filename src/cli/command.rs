@@ -1,0 +1,66 @@
+//! The tree of commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{artifact, config, doctor, init, pair, repo, serve, trust};
+
+/// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
+#[derive(Debug, Parser)]
+#[command(name = "artimesh", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Where and how.
+    #[command(flatten)]
+    pub global: Global,
+    /// What.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The data folder of the node on this machine
+    #[arg(long, global = true, env = "ARTIMESH_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The address of a node elsewhere, such as `http://berlin.example:8082`
+    #[arg(long, global = true, env = "ARTIMESH_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// A file that holds the access token; the default is admin.token of the data folder
+    #[arg(long, global = true, env = "ARTIMESH_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create the data folder of a new node
+    Init(init::Init),
+    /// Run the node
+    Serve(serve::Serve),
+    /// Show how the node, its members and repositories are
+    Status,
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Check this machine and the data folder, and say what to repair
+    Doctor(doctor::Doctor),
+    /// Admit nodes to a circle of trust
+    #[command(subcommand)]
+    Pair(pair::Pair),
+    /// Show the circle of trust, or take a node out of it
+    #[command(subcommand)]
+    Trust(trust::Trust),
+    /// Create, show and delete repositories
+    #[command(subcommand)]
+    Repo(repo::Repo),
+    /// Upload, download, list and delete artifacts
+    #[command(subcommand)]
+    Artifact(artifact::Artifact),
+    /// Show the version
+    Version,
+}

@@ -1,0 +1,102 @@
+//! Tests of the judgements, and of a whole examination of a fresh folder.
+
+use std::net::TcpListener;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::*;
+use crate::config::{Given, Keys, sample, write_new};
+
+fn outcomes(checks: &[Check], prefix: &str) -> Vec<Outcome> {
+    checks.iter().filter(|check| check.name.starts_with(prefix)).map(|check| check.outcome).collect()
+}
+
+#[test]
+fn an_implausible_clock_fails() {
+    assert_eq!(clock::wall(UNIX_EPOCH).outcome, Outcome::Fail);
+    assert_eq!(clock::wall(UNIX_EPOCH + Duration::from_secs(1_800_000_000)).outcome, Outcome::Ok);
+    let now = SystemTime::now();
+    assert_eq!(clock::files(now, Some(now + Duration::from_secs(3600))).outcome, Outcome::Fail);
+    assert_eq!(clock::files(now, Some(now - Duration::from_secs(3600))).outcome, Outcome::Ok);
+    assert_eq!(clock::files(now, None).outcome, Outcome::Warn);
+}
+
+#[test]
+fn space_below_the_reserve_fails() {
+    assert_eq!(disk::judge_space(100, 100).outcome, Outcome::Fail);
+    assert_eq!(disk::judge_space(200, 100).outcome, Outcome::Warn);
+    assert_eq!(disk::judge_space(400, 100).outcome, Outcome::Ok);
+}
+
+#[test]
+fn too_few_open_files_warn_and_far_too_few_fail() {
+    assert_eq!(kernel::judge_files(100, 10).outcome, Outcome::Fail);
+    assert_eq!(kernel::judge_files(1024, 1024).outcome, Outcome::Warn);
+    assert_eq!(kernel::judge_files(u64::MAX, 1024).outcome, Outcome::Ok);
+}
+
+#[test]
+fn kernel_settings_are_held_against_the_shipped_file() {
+    let names: Vec<_> = kernel::wanted().map(|(name, _)| name).collect();
+    for name in ["net.core.rmem_max", "net.core.wmem_max", "net.ipv4.tcp_congestion_control"] {
+        assert!(names.contains(&name), "{name} isn't in the file");
+    }
+    let outcome = |wanted, actual| kernel::compare("x", wanted, actual).outcome;
+    assert_eq!(outcome("bbr", Some("bbr\n")), Outcome::Ok);
+    assert_eq!(outcome("bbr", Some("cubic\n")), Outcome::Warn);
+    assert_eq!(outcome("100", Some("212992\n")), Outcome::Ok);
+    assert_eq!(outcome("4096 1 100", Some("8\t9\t100\n")), Outcome::Ok);
+    assert_eq!(outcome("4096 1 100", Some("4096\t1\t99\n")), Outcome::Warn);
+    assert_eq!(outcome("100", None), Outcome::Warn);
+}
+
+#[tokio::test]
+async fn the_members_of_a_running_node_are_dialled_and_neither_itself_nor_the_revoked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
+    let member = |state: &str, address: &str| json!({"state": state, "addresses": [address]});
+    let status = json!({"members": [
+        member("connected", &address),
+        member("self", "/ip4/127.0.0.1/tcp/1"),
+        member("revoked", "/ip4/127.0.0.1/tcp/2"),
+    ]});
+    assert_eq!(targets(Some(&status)), [address.clone()]);
+    assert!(targets(None).is_empty());
+    let checks = network::peers(&[address]).await;
+    assert_eq!(outcomes(&checks, "peer /ip4/127.0.0.1"), [Outcome::Ok]);
+}
+
+#[tokio::test]
+async fn a_fresh_folder_is_examined_without_a_node_and_leaked_keys_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = taken.local_addr().unwrap();
+    let given = [
+        ("node.name", "berlin".to_owned()),
+        ("http.listen", peer.to_string()),
+        ("swarm.listen", "/ip4/127.0.0.1/tcp/0".to_owned()),
+        ("swarm.bulk_listen", String::new()),
+    ];
+    let given = given.map(|(key, value)| Given { key, value });
+    let file = sample(&load(None, [], &given).unwrap().origins);
+    write_new(&folder.path().join(FILE_NAME), file.as_bytes(), 0o644).unwrap();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    Keys::generate().unwrap().write(folder.path()).unwrap();
+    write_new(&folder.path().join("admin.token"), b"amt_x\n", 0o644).unwrap();
+
+    let global = Global { data: Some(folder.path().to_owned()), url: None, token_file: None, json: false };
+    let checks = examine(&global, folder.path()).await;
+    assert_eq!(outcomes(&checks, "configuration"), [Outcome::Ok]);
+    assert_eq!(outcomes(&checks, "key files"), [Outcome::Ok]);
+    assert_eq!(outcomes(&checks, "administrator's token"), [Outcome::Fail]);
+    assert_eq!(outcomes(&checks, "port of http.listen"), [Outcome::Fail]);
+    assert_eq!(outcomes(&checks, "port of swarm.listen"), [Outcome::Ok]);
+    assert!(checks.iter().all(|check| check.remedy.is_some() == (check.outcome != Outcome::Ok)));
+    assert!(human(&checks).contains("chmod 600"));
+    assert!(
+        !folder
+            .path()
+            .read_dir()
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name().to_string_lossy().starts_with(".doctor") })
+    );
+}

@@ -1,0 +1,92 @@
+//! From arguments to an exit code.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use artimesh_core::model::{KeyPair, NodeName};
+use clap::Parser as _;
+
+use super::client::CallError;
+use super::command::{Cli, Command};
+use super::misuse::Misuse;
+use super::{artifact, config, doctor, init, output, pair, repo, serve, status, trust, version};
+use crate::config::{Keys, Settings};
+
+/// Writes `circle.founding` into a data folder: the first grant of a new circle, signed by its root key.
+pub type WriteFounding = fn(&Path, &NodeName, &KeyPair, &Keys) -> anyhow::Result<()>;
+
+/// What the composition root gives to the command line.
+#[derive(Clone, Copy)]
+pub struct Seams {
+    /// Runs a node on a data folder until it is told to stop.
+    pub serve: fn(Settings, PathBuf) -> anyhow::Result<()>,
+    /// Founds a circle.
+    pub write_founding: WriteFounding,
+}
+
+/// Runs the command that the process was started with.
+pub fn run(seams: &Seams) -> ExitCode {
+    ExitCode::from(run_with(std::env::args_os(), seams))
+}
+
+/// Runs the command in `arguments` (the program's name first) and returns the exit code: 0 done, 1 refused or failed,
+/// 2 misuse.
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>, seams: &Seams) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, complaints to standard error; a closed one can't be told about.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let json = cli.global.json;
+    match perform(cli, seams) {
+        Ok(()) => 0,
+        Err(error) => {
+            let code = if error.is::<Misuse>() { 2 } else { 1 };
+            output::complain(&error, error.downcast_ref::<CallError>().and_then(CallError::status), json);
+            code
+        }
+    }
+}
+
+fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Init(command) => init::run(&global, &command, seams.write_founding),
+        Command::Serve(command) => serve::run(&global, &command, seams.serve),
+        Command::Config(command) => config::run(&global, &command),
+        Command::Version => version::run(&global),
+        Command::Doctor(command) => wait(doctor::run(&global, &command)),
+        Command::Status => wait(status::run(&global)),
+        Command::Pair(command) => wait(pair::run(&global, &command)),
+        Command::Trust(command) => wait(trust::run(&global, &command)),
+        Command::Repo(command) => wait(repo::run(&global, &command)),
+        Command::Artifact(command) => wait(artifact::run(&global, &command)),
+    }
+}
+
+/// Runs a client's future to its end, or drops it when the operator interrupts, so that its temporary files go.
+fn wait(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = future => outcome,
+            interrupted = tokio::signal::ctrl_c() => match interrupted {
+                Ok(()) => Err(anyhow::anyhow!("interrupted")),
+                Err(error) => Err(error.into()),
+            },
+        }
+    });
+    // A read of standard input can't be cancelled: don't wait for the line that nobody will type.
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

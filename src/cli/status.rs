@@ -1,0 +1,156 @@
+//! `artimesh status`
+
+use hyper::Method;
+use serde_json::Value;
+
+use super::client::Client;
+use super::command::Global;
+use super::output::{self, bytes, duration, field, items, short, table};
+
+/// The route of the status.
+pub(super) const PATH: &str = "/artifactory/api/mesh/status";
+
+/// Asks the node how everything is.
+pub(super) async fn run(global: &Global) -> anyhow::Result<()> {
+    let status = Client::find(global)?.call(Method::GET, PATH, None).await?;
+    output::answer(global.json, &status, human)
+}
+
+/// The status for people. Fields may be missing (an older node) or new (a newer one).
+fn human(status: &Value) -> String {
+    let node = &status["node"];
+    let mut text = format!("node        {} ({})\n", field(node, "name"), short(&field(node, "id")));
+    let uptime = node["uptime_ms"].as_u64().map_or("-".to_owned(), duration);
+    text += &format!("version     {}, up {uptime}\n", field(node, "version"));
+    text += &format!("circle      {} as {}\n", short(&field(node, "circle")), field(node, "role"));
+    text += &format!("http        {}\n", field(&status["http"], "address"));
+    text += &format!("swarm       {}\n", field(&status["swarm"], "control"));
+    text += &format!("bulk        {}\n", field(&status["swarm"], "bulk"));
+    if let Some(store) = status["store"].as_object() {
+        let pairs = store.iter().filter(|(_, value)| !value.is_null());
+        let pairs = pairs.map(|(name, value)| format!("{name} {}", amount(name, value)));
+        text += &format!("store       {}\n", pairs.collect::<Vec<_>>().join(", "));
+    }
+    text += &format!("\n{}\n", members(status));
+    let repositories = items(status, "repositories");
+    if repositories.is_empty() {
+        return text + "\nno repositories\n";
+    }
+    text += &format!("\n{}\n", self::repositories(repositories));
+    let replicas = replicas(repositories);
+    if !replicas.is_empty() {
+        text += &format!("\n{replicas}\n");
+    }
+    text
+}
+
+fn amount(name: &str, value: &Value) -> String {
+    match value.as_u64() {
+        Some(count) if name.contains("bytes") => bytes(count),
+        _ => output::plain(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+    }
+}
+
+fn members(status: &Value) -> String {
+    let rows = items(status, "members").iter().map(|member| {
+        let error = last_error(member);
+        [field(member, "name"), short(&field(member, "node")), field(member, "role"), field(member, "state"), error]
+    });
+    table(["member", "node", "role", "state", "last error"], rows)
+}
+
+fn last_error(value: &Value) -> String {
+    let error = &value["last_error"];
+    match error {
+        Value::Null => "-".to_owned(),
+        Value::Object(_) => {
+            let remedy = error["remedy"].as_str().map(|_| format!(" → {}", field(error, "remedy"))).unwrap_or_default();
+            format!("{}: {}{remedy}", field(error, "code"), field(error, "message"))
+        }
+        _ => field(value, "last_error"),
+    }
+}
+
+fn repositories(repositories: &[Value]) -> String {
+    let rows = repositories.iter().map(|repo| {
+        let missing = match (repo["missing_blobs"].as_u64(), repo["missing_bytes"].as_u64()) {
+            (Some(0), _) => "nothing".to_owned(),
+            (Some(blobs), Some(size)) => format!("{blobs} blobs, {}", bytes(size)),
+            _ => "-".to_owned(),
+        };
+        let federation = short(&field(repo, "federation"));
+        let digest = short(&field(repo, "state_digest"));
+        let placement = field(repo, "placement");
+        [field(repo, "key"), federation, placement, field(repo, "artifacts"), field(repo, "siblings"), missing, digest]
+    });
+    table(["repository", "federation", "placement", "artifacts", "siblings", "missing here", "state"], rows)
+}
+
+fn replicas(repositories: &[Value]) -> String {
+    let pairs = repositories.iter().flat_map(|repo| items(repo, "members").iter().map(move |member| (repo, member)));
+    let rows: Vec<_> = pairs
+        .map(|(repo, member)| {
+            let connected = if member["connected"] == true { "yes" } else { "no" };
+            let behind = match member["behind_entries"].as_u64() {
+                Some(0) => "in sync".to_owned(),
+                Some(count) => format!("{count} entries"),
+                None => "unknown".to_owned(),
+            };
+            let lag = member["lag_ms"].as_u64().map_or("-".to_owned(), duration);
+            let place = format!("{}/{}", field(member, "name"), field(member, "repo_key"));
+            [field(repo, "key"), place, connected.to_owned(), behind, lag, last_error(member)]
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    table(["repository", "at", "connected", "behind", "lag", "last error"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_reads_as_a_page() {
+        let status = json!({
+            "node": {"id": "aabbccddeeff00112233", "name": "berlin", "version": "0.1.0", "role": "full",
+                     "circle": "00112233445566", "uptime_ms": 7_200_000},
+            "http": {"address": "127.0.0.1:8082"},
+            "swarm": {"control": ["/ip4/127.0.0.1/tcp/8083"], "bulk": []},
+            "store": {"bytes": 2048, "blobs": 3, "failed": null},
+            "members": [{"node": "ffeeddccbbaa9988", "name": "pa\u{1b}ris", "role": "edge", "state": "unreachable",
+                         "last_error": {"code": "dial", "message": "refused", "remedy": "start it"}}],
+            "repositories": [{"key": "libs", "federation": "abcdef0123456789", "placement": "mirror",
+                "state_digest": "99", "artifacts": 5, "siblings": 0, "missing_blobs": 2, "missing_bytes": 1024,
+                "members": [{"name": "paris", "repo_key": "libs-fr", "connected": false, "behind_entries": null,
+                             "lag_ms": null, "last_error": null}]}],
+        });
+        let golden = "\
+node        berlin (aabbccddeeff)
+version     0.1.0, up 2 h
+circle      001122334455 as full
+http        127.0.0.1:8082
+swarm       /ip4/127.0.0.1/tcp/8083
+bulk        -
+store       blobs 3, bytes 2.00 KiB
+
+ MEMBER  NODE          ROLE  STATE        LAST ERROR
+ pa\u{fffd}ris  ffeeddccbbaa  edge  unreachable  dial: refused → start it
+
+ REPOSITORY  FEDERATION    PLACEMENT  ARTIFACTS  SIBLINGS  MISSING HERE       STATE
+ libs        abcdef012345  mirror     5          0         2 blobs, 1.00 KiB  99
+
+ REPOSITORY  AT             CONNECTED  BEHIND   LAG  LAST ERROR
+ libs        paris/libs-fr  no         unknown  -    -
+";
+        assert_eq!(human(&status), golden);
+    }
+
+    #[test]
+    fn a_status_without_the_expected_fields_is_shown_all_the_same() {
+        assert!(human(&json!({"later": 1})).contains("no repositories"));
+    }
+}

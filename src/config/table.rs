@@ -1,0 +1,179 @@
+//! The key table: every setting there is.
+
+use std::time::Duration;
+
+use super::key::{Key, Kind};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// `ARTIMESH_*` variables that aren't keys: the command line's own.
+pub const OTHER_VARIABLES: &[&str] = &["ARTIMESH_DATA", "ARTIMESH_URL", "ARTIMESH_TOKEN_FILE", "ARTIMESH_LOG"];
+
+const fn seconds(min: u64, max: u64) -> Kind {
+    Kind::Time { min: Duration::from_secs(min), max: Duration::from_secs(max) }
+}
+
+/// An optional key without a flag: what the rows below differ from.
+const fn key(name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    Key { name, kind, default, required: false, doc: "", example: "", flag: None }
+}
+
+/// All keys, section by section, in the order of the commented file.
+pub const KEYS: &[Key] = &[
+    Key {
+        required: true,
+        doc: "What people call this node. Unique in its circle. Its identity is its key, so the name may change.",
+        example: "berlin",
+        ..key("node.name", Kind::Name, None)
+    },
+    Key {
+        doc: "Where HTTP is served: artifacts, the REST API, the console and metrics. Port 0 takes any free port; the \
+              one that is served stands in the file http.addr of the data folder.",
+        example: "0.0.0.0:8082",
+        flag: Some("http"),
+        ..key("http.listen", Kind::Address, Some("127.0.0.1:8082"))
+    },
+    Key {
+        doc: "The address under which users reach this node, when it isn't the one that is listened on: behind a \
+              reverse proxy, for instance. It is written into links such as downloadUri.",
+        example: "https://artifacts.example",
+        flag: Some("public-url"),
+        ..key("http.public_url", Kind::Url, None)
+    },
+    Key {
+        doc: "Whether whoever can reach this node may read artifacts without a token. Without it only this node's \
+              administrator reads, from this machine.",
+        example: "true",
+        flag: Some("anonymous-read"),
+        ..key("http.anonymous_read", Kind::Truth, Some("false"))
+    },
+    Key {
+        doc: "How long a client may take to send the head of a request before its connection is closed.",
+        example: "5s",
+        ..key("http.header_timeout", seconds(1, 300), Some("10s"))
+    },
+    Key {
+        doc: "How long the body of a request or an answer may stand still before its connection is closed. A slow \
+              transfer is fine as long as bytes move.",
+        example: "5m",
+        ..key("http.idle_timeout", seconds(1, 3600), Some("60s"))
+    },
+    Key {
+        doc: "The largest head of a request (its line and header fields) that is read. Larger ones get 431.",
+        example: "128KiB",
+        ..key("http.max_header_bytes", Kind::Size { min: 8 * KIB, max: MIB }, Some("64KiB"))
+    },
+    Key {
+        doc: "How many HTTP connections are served at once. Each costs a file descriptor and some memory; more wait.",
+        example: "4096",
+        ..key("http.max_connections", Kind::Count { min: 1, max: 1_000_000 }, Some("1024"))
+    },
+    Key {
+        doc: "The largest artifact that is taken in one upload. Larger ones get 413.",
+        example: "50GiB",
+        ..key("http.max_upload", Kind::Size { min: 1, max: 16 * TIB }, Some("1TiB"))
+    },
+    Key {
+        doc: "Where other nodes connect for control: trust, change logs, announcements. Multiaddrs of TCP sockets. An \
+              empty list means that this node only dials out, which suffices behind NAT.",
+        example: "/ip4/0.0.0.0/tcp/8083",
+        flag: Some("swarm"),
+        ..key("swarm.listen", Kind::Listen, Some("/ip4/127.0.0.1/tcp/8083"))
+    },
+    Key {
+        doc: "Where other nodes connect for bulk: the bytes of artifacts. It is a port of its own so that control \
+              never waits behind a large file.",
+        example: "/ip4/0.0.0.0/tcp/8084",
+        flag: Some("bulk"),
+        ..key("swarm.bulk_listen", Kind::Listen, Some("/ip4/127.0.0.1/tcp/8084"))
+    },
+    Key {
+        doc: "The control addresses that this node tells others, where they differ from what it listens on: behind \
+              port forwarding, or with a DNS name. Empty: the addresses that it listens on.",
+        example: "/dns4/berlin.example/tcp/8083",
+        flag: Some("advertise"),
+        ..key("swarm.advertise", Kind::Dial, Some(""))
+    },
+    Key {
+        doc: "The bulk addresses that this node tells others. Empty: the addresses that it listens on.",
+        example: "/dns4/berlin.example/tcp/8084",
+        flag: Some("advertise-bulk"),
+        ..key("swarm.advertise_bulk", Kind::Dial, Some(""))
+    },
+    Key {
+        doc: "Whether changes are announced by gossip. Without it nothing is lost: members still compare heads every \
+              replication.heads_interval, and hear of a change that much later.",
+        example: "false",
+        flag: Some("gossip"),
+        ..key("swarm.gossip", Kind::Truth, Some("true"))
+    },
+    Key {
+        doc: "Whose invitations to a federation this node follows by itself: any (every member that may invite), none \
+              (an operator decides each time), or the names or ids of nodes.",
+        example: "paris,oslo",
+        flag: Some("accept-federations"),
+        ..key("replication.accept_federations", Kind::Nodes, Some("any"))
+    },
+    Key {
+        doc: "Which bytes this node holds: mirror (all, fetched as soon as a change is known), on-demand (those that \
+              somebody asked for), or by-role (full members mirror, edges fetch on demand). It applies to \
+              repositories that appear here from now on.",
+        example: "mirror",
+        flag: Some("placement"),
+        ..key("replication.placement", Kind::Choice(&["mirror", "on-demand", "by-role"]), Some("by-role"))
+    },
+    Key {
+        doc: "How often heads are compared with every connected member. It is what makes replication certain; gossip \
+              only makes it quick.",
+        example: "10s",
+        ..key(
+            "replication.heads_interval",
+            Kind::Time { min: Duration::from_millis(100), max: Duration::from_secs(86_400) },
+            Some("30s"),
+        )
+    },
+    Key {
+        doc: "How many blobs are fetched at the same time.",
+        example: "16",
+        ..key("replication.fetches", Kind::Count { min: 1, max: 256 }, Some("8"))
+    },
+    Key {
+        doc: "How many bytes the data folder may take, or none. Uploads beyond it get 507.",
+        example: "500GiB",
+        flag: Some("quota"),
+        ..key("store.quota", Kind::Limit { min: 16 * MIB }, Some("none"))
+    },
+    Key {
+        doc: "How many bytes of the quota and of the disk stay free for what must go on when uploads no longer can: \
+              deletes, revocations, garbage collection.",
+        example: "1GiB",
+        flag: Some("reserve"),
+        ..key("store.reserve", Kind::Size { min: MIB, max: 16 * TIB }, Some("256MiB"))
+    },
+    Key {
+        doc: "How large a pack file gets before the next is begun. Larger artifacts get packs of their own.",
+        example: "64MiB",
+        ..key("store.pack_size", Kind::Size { min: MIB, max: 4 * GIB }, Some("256MiB"))
+    },
+    Key {
+        doc: "The shape of log lines on standard error: text for people, json for machines.",
+        example: "json",
+        flag: Some("log-format"),
+        ..key("log.format", Kind::Choice(&["text", "json"]), Some("text"))
+    },
+    Key {
+        doc: "What is logged: a level (error, warn, info, debug, trace), or directives for single rooms. The variable \
+              ARTIMESH_LOG replaces it for one run.",
+        example: "info,artimesh::swarm=debug",
+        flag: Some("log-level"),
+        ..key("log.level", Kind::Filter, Some("info"))
+    },
+    Key {
+        doc: "How long transfers in flight may take to finish when the node is told to stop.",
+        example: "5m",
+        ..key("shutdown.grace", seconds(0, 3600), Some("30s"))
+    },
+];

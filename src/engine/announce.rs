@@ -1,0 +1,24 @@
+//! Gossip topics: one per federation, named and sealed by a key that only its members learn.
+
+use std::collections::BTreeMap;
+
+use artimesh_core::model::{Digest, Space};
+
+use super::snapshot::Snapshot;
+
+/// What is needed to speak and understand a space's gossip.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Topic {
+    pub(super) name: [u8; 32],
+    pub(super) key: [u8; 32],
+}
+
+/// The topics of the federations that have a repository here.
+pub(super) fn topics(snapshot: &Snapshot) -> BTreeMap<Space, Topic> {
+    let shown = |space: &Space| snapshot.repository_of(space).is_some();
+    let of = |(space, federation): (&Space, &artimesh_core::catalog::Federation)| {
+        let key = federation.gossip_key();
+        (*space, Topic { name: Digest::derived("artimesh/gossip-topic/v1", &key).0, key })
+    };
+    snapshot.federations.iter().filter(|(space, _)| shown(space)).map(of).collect()
+}

@@ -1,0 +1,208 @@
+//! The bulk protocol: what is asked and answered on bulk streams, and the serving side.
+//!
+//! One request frame, then answer frames; each is one envelope. A blob is named by its space, a path there and its
+//! digest: an address alone is no capability.
+
+use std::sync::Arc;
+
+use artimesh_core::model::{ArtifactPath, Digest, Envelope, NodeId, PublicKey, Space, codec};
+use artimesh_core::replica::{Table, View, rows};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::engine::Shared;
+use super::view::StoreView;
+use crate::store::BlobReader;
+use crate::swarm::{BulkError, BulkStream};
+
+/// Bytes of one group, and the largest blob that travels whole.
+pub(super) const GROUP_BYTES: u64 = 1 << 20;
+
+/// Groups asked for at once.
+pub(super) const GROUPS_MAX: u32 = 32;
+
+/// Chaining values in one frame: 512 KiB of them, for 16 GiB of blob.
+const VALUES_MAX: u32 = 16 * 1024;
+
+/// Small blobs asked for at once.
+pub(super) const WHOLE_MAX: usize = 64;
+
+/// A blob as it is asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Reference {
+    pub(super) space: Space,
+    pub(super) path: ArtifactPath,
+    pub(super) digest: Digest,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Request {
+    /// Up to [`WHOLE_MAX`] blobs of at most [`GROUP_BYTES`] each: one [`Answer::Whole`] or `NotFound` each, in order.
+    Whole(Vec<Reference>),
+    /// Chaining values from an index on: one [`Answer::Values`].
+    Values(Reference, u32),
+    /// Groups `first..first + count`: one [`Answer::Group`] each.
+    Groups(Reference, u32, u32),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// It isn't here, or the asker may not have it: the same answer for both.
+    NotFound,
+    Whole(Bytes),
+    Values(Vec<[u8; 32]>),
+    Group(Bytes),
+}
+
+impl Request {
+    pub(super) fn to_frame(&self) -> Bytes {
+        let (kind, body) = match self {
+            Request::Whole(references) => (1, codec::encode(references)),
+            Request::Values(reference, first) => (2, codec::encode(&(reference, first))),
+            Request::Groups(reference, first, count) => (3, codec::encode(&(reference, first, count))),
+        };
+        Envelope { kind, body }.to_bytes().into()
+    }
+
+    fn read(frame: &[u8]) -> Option<Request> {
+        let envelope = Envelope::read_all(frame, 1).ok()?.pop()?;
+        match envelope.kind {
+            1 => codec::decode(&envelope.body).ok().map(Request::Whole),
+            2 => codec::decode(&envelope.body).ok().map(|(reference, first)| Request::Values(reference, first)),
+            3 => codec::decode(&envelope.body).ok().map(|(r, first, count)| Request::Groups(r, first, count)),
+            _ => None,
+        }
+    }
+}
+
+const HEAD_BYTES: usize = 6;
+
+impl Answer {
+    pub(super) fn to_frame(&self) -> Bytes {
+        let (kind, body) = match self {
+            Answer::NotFound => (1, Vec::new()),
+            Answer::Whole(bytes) => (2, bytes.to_vec()),
+            Answer::Values(values) => (3, values.concat()),
+            Answer::Group(bytes) => (4, bytes.to_vec()),
+        };
+        Envelope { kind, body }.to_bytes().into()
+    }
+
+    /// Reads an answer without copying its bytes.
+    pub(super) fn read(frame: &Bytes) -> Option<Answer> {
+        let head = frame.get(..HEAD_BYTES)?;
+        let length = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
+        if frame.len() != HEAD_BYTES + length {
+            return None;
+        }
+        let body = frame.slice(HEAD_BYTES..);
+        match u16::from_le_bytes([head[0], head[1]]) {
+            1 => Some(Answer::NotFound),
+            2 => Some(Answer::Whole(body)),
+            3 if body.len().is_multiple_of(32) => {
+                let value = |chunk: &[u8]| <[u8; 32]>::try_from(chunk).expect("chunks of 32");
+                Some(Answer::Values(body.chunks_exact(32).map(value).collect()))
+            }
+            4 => Some(Answer::Group(body)),
+            _ => None,
+        }
+    }
+}
+
+/// Answers requests on a stream until it ends.
+pub(super) async fn serve(shared: Arc<Shared>, peer: PublicKey, mut stream: BulkStream) {
+    let stop = shared.stop.clone();
+    let served = async {
+        let Some(node) = shared.node_of(&peer) else { return Ok(()) };
+        while let Some(frame) = stream.recv().await? {
+            match Request::read(&frame) {
+                Some(request) => answer(&shared, &node, request, &mut stream).await?,
+                None => stream.send(Answer::NotFound.to_frame()).await?,
+            }
+            stream.flush().await?;
+        }
+        Ok::<(), BulkError>(())
+    };
+    tokio::select! {
+        result = served => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "a bulk stream ended");
+            }
+        }
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    node: &NodeId,
+    request: Request,
+    stream: &mut BulkStream,
+) -> Result<(), BulkError> {
+    match request {
+        Request::Whole(references) => {
+            for reference in references.into_iter().take(WHOLE_MAX) {
+                let found = find(shared, node, reference).await;
+                let small = found.filter(|reader| reader.info().size <= GROUP_BYTES);
+                let bytes = match small {
+                    Some(reader) => reader.read_at(0, GROUP_BYTES as usize).await.ok(),
+                    None => None,
+                };
+                let answer = bytes.map_or(Answer::NotFound, Answer::Whole);
+                stream.send(answer.to_frame()).await?;
+            }
+        }
+        Request::Values(reference, first) => {
+            let store = shared.store.clone();
+            let digest = reference.digest;
+            let values = match find(shared, node, reference).await {
+                Some(_) => {
+                    tokio::task::spawn_blocking(move || store.groups(&digest).ok().flatten()).await.ok().flatten()
+                }
+                None => None,
+            };
+            let part = values.map(|values| {
+                values.into_iter().skip(first as usize).take(VALUES_MAX as usize).map(Into::into).collect()
+            });
+            stream.send(part.map_or(Answer::NotFound, Answer::Values).to_frame()).await?;
+        }
+        Request::Groups(reference, first, count) => {
+            let Some(reader) = find(shared, node, reference).await else {
+                return stream.send(Answer::NotFound.to_frame()).await;
+            };
+            for index in first..first.saturating_add(count.min(GROUPS_MAX)) {
+                // A group that rotted here is not sent: the asker turns to another.
+                let offset = u64::from(index) * GROUP_BYTES;
+                let group = if index < reader.group_count() {
+                    reader.read_at(offset, GROUP_BYTES as usize).await.ok()
+                } else {
+                    None
+                };
+                match group {
+                    Some(bytes) => stream.send(Answer::Group(bytes).to_frame()).await?,
+                    None => return stream.send(Answer::NotFound.to_frame()).await,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The blob, if the asker shares the space and a live version at the path names it.
+async fn find(shared: &Arc<Shared>, node: &NodeId, reference: Reference) -> Option<BlobReader> {
+    let node = *node;
+    let digest = reference.digest;
+    let allowed =
+        shared.inspect(move |replica, view| replica.shares(&reference.space, &node) && names(view, &reference));
+    if !allowed.await.unwrap_or(false) {
+        return None;
+    }
+    shared.store.reader(&digest).ok().flatten()
+}
+
+fn names(view: &StoreView, reference: &Reference) -> bool {
+    let key = rows::catalog_key(&reference.space, &reference.path);
+    let Ok(Some(row)) = view.get(Table::Catalog, &key) else { return false };
+    let versions: Option<artimesh_core::catalog::Versions> = rows::read(&row).ok();
+    versions.is_some_and(|versions| versions.iter().any(|version| version.content.digest == reference.digest))
+}

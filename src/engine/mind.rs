@@ -1,0 +1,314 @@
+//! The task that owns the replica.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use artimesh_core::model::{NodeId, Space};
+use artimesh_core::replica::{
+    Command, CommandError, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault,
+};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::announce::{self, Topic};
+use super::engine::Shared;
+use super::error::{CommandFailure, EngineFailed};
+use super::snapshot::Snapshot;
+use super::view::{StoreView, row_write};
+use crate::store::{Batch, CommitError, Priority, Staged};
+use crate::swarm::{self, Member};
+
+/// Commands handled together at most: one segment's worth.
+const TOGETHER_MAX: usize = 256;
+
+type Answer = oneshot::Sender<Result<Receipt, CommandFailure>>;
+type Question = Box<dyn FnOnce(&Replica, &StoreView) + Send>;
+
+/// A message to the mind.
+pub(super) enum Message {
+    Command { command: Box<Command>, staged: Option<Staged>, answer: Answer },
+    Inspect(Question),
+    Input(Input),
+    Gossip { space: Space, bytes: Vec<u8>, verdict: swarm::Verdict },
+}
+
+pub(super) struct Mind {
+    pub(super) replica: Replica,
+    pub(super) view: StoreView,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) topics: BTreeMap<Space, Topic>,
+}
+
+/// What waits for the outputs of the input being handled.
+#[derive(Default)]
+struct Waiting {
+    answers: Vec<Option<Answer>>,
+    staged: Vec<Option<Staged>>,
+    verdict: Option<swarm::Verdict>,
+    vital: bool,
+}
+
+/// Why the rows of an input aren't durable.
+enum Unpersisted {
+    NoSpace(String),
+    Failed(EngineFailed),
+}
+
+impl Mind {
+    /// Handles messages until all senders are gone or the store fails.
+    pub(super) async fn run(mut self) {
+        self.renew(true, true).await;
+        let mut later = VecDeque::new();
+        loop {
+            let message = match later.pop_front() {
+                Some(message) => message,
+                None => match self.inbox.recv().await {
+                    Some(message) => message,
+                    None => return,
+                },
+            };
+            if let Err(failed) = self.take(message, &mut later).await {
+                tracing::error!("{failed}");
+                self.shared.fail(failed);
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, message: Message, later: &mut VecDeque<Message>) -> Result<(), EngineFailed> {
+        match message {
+            Message::Command { .. } => self.take_commands(message, later).await,
+            Message::Inspect(question) => {
+                question(&self.replica, &self.view);
+                Ok(())
+            }
+            Message::Input(input) => self.handle(input, Waiting { vital: true, ..Waiting::default() }).await,
+            Message::Gossip { space, bytes, verdict } => {
+                let waiting = Waiting { verdict: Some(verdict), vital: true, ..Waiting::default() };
+                self.handle(Input::Gossip(space, bytes), waiting).await
+            }
+        }
+    }
+
+    /// Handles a command together with those that already wait behind it.
+    async fn take_commands(&mut self, first: Message, later: &mut VecDeque<Message>) -> Result<(), EngineFailed> {
+        let (mut commands, mut waiting) = (Vec::new(), Waiting { vital: true, ..Waiting::default() });
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            match message {
+                Message::Command { command, staged, answer } => {
+                    waiting.vital &= !matches!(*command, Command::Put { .. });
+                    commands.push((commands.len() as u64, *command));
+                    waiting.answers.push(Some(answer));
+                    waiting.staged.push(staged);
+                }
+                other => later.push_back(other),
+            }
+            if commands.len() < TOGETHER_MAX && later.len() < TOGETHER_MAX {
+                next = self.inbox.try_recv().ok();
+            }
+        }
+        self.handle(Input::Local(commands), waiting).await
+    }
+
+    async fn handle(&mut self, input: Input, mut waiting: Waiting) -> Result<(), EngineFailed> {
+        let now = self.shared.clock.now();
+        let outputs =
+            self.replica.handle(now, &self.view, input).map_err(|ViewFault(reason)| EngineFailed { reason })?;
+        let mut outputs = outputs.into_iter().peekable();
+        if let Some(Output::Persist(_)) = outputs.peek() {
+            let Some(Output::Persist(rows)) = outputs.next() else { unreachable!("just seen") };
+            // Blobs of refused commands must not be committed; which those are is told by the replies that follow.
+            let rest: Vec<Output> = outputs.collect();
+            for output in &rest {
+                if let Output::Reply(ticket, Err(_)) = output {
+                    waiting.staged[*ticket as usize] = None;
+                }
+            }
+            match self.persist(rows, &mut waiting).await {
+                Ok(()) => {}
+                Err(Unpersisted::Failed(failed)) => return Err(failed),
+                Err(Unpersisted::NoSpace(reason)) => return self.forget(reason, waiting).await,
+            }
+            outputs = rest.into_iter().peekable();
+        }
+        let outputs: Vec<Output> = outputs.collect();
+        let (members, spaces) = (outputs.contains(&Output::Members), outputs.contains(&Output::Spaces));
+        if members || spaces {
+            // Before the replies, so that whoever is told that something was done finds it done.
+            self.renew(members, spaces).await;
+        }
+        for output in outputs {
+            match output {
+                Output::Persist(rows) => {
+                    let failed = |unpersisted| match unpersisted {
+                        Unpersisted::NoSpace(reason) => EngineFailed { reason },
+                        Unpersisted::Failed(failed) => failed,
+                    };
+                    self.persist(rows, &mut waiting).await.map_err(failed)?;
+                }
+                Output::Reply(ticket, result) => {
+                    if let Some(answer) = waiting.answers[ticket as usize].take() {
+                        // Whoever asked may be gone; what they asked for is done all the same.
+                        let _ = answer.send(result.map_err(CommandFailure::Refused));
+                    }
+                }
+                Output::Send(peer, frame) => self.send(&peer, frame),
+                Output::Publish(space, bytes) => self.publish(&space, &bytes).await,
+                Output::Judge(verdict) => judge(waiting.verdict.take(), verdict),
+                Output::Members | Output::Spaces => {}
+                Output::Wanted { .. } => self.shared.wanted.notify_one(),
+                Output::Note(event) => self.note(&event),
+            }
+        }
+        Ok(())
+    }
+
+    async fn persist(&mut self, rows: Vec<Row>, waiting: &mut Waiting) -> Result<(), Unpersisted> {
+        let blobs = waiting.staged.iter_mut().filter_map(Option::take).collect();
+        let priority = if waiting.vital { Priority::Vital } else { Priority::Normal };
+        let batch = Batch { rows: rows.into_iter().map(row_write).collect(), blobs, priority };
+        match self.view.0.commit(batch).await {
+            Ok(_) => Ok(()),
+            Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),
+            Err(error) => Err(Unpersisted::Failed(EngineFailed { reason: error.to_string() })),
+        }
+    }
+
+    /// The store took nothing for want of space: the replica goes back to what is at rest, and all who wait are told.
+    async fn forget(&mut self, reason: String, waiting: Waiting) -> Result<(), EngineFailed> {
+        let connected: Vec<(NodeId, Hello)> = self
+            .replica
+            .peers()
+            .iter()
+            .filter(|(_, peer)| peer.connected)
+            .filter_map(|(node, peer)| Some((*node, peer.hello.clone()?)))
+            .collect();
+        self.replica = self.shared.load(&self.view).map_err(|error| EngineFailed { reason: error.to_string() })?.0;
+        for answer in waiting.answers.into_iter().flatten() {
+            let _ = answer.send(Err(CommandFailure::NoSpace(reason.clone())));
+        }
+        tracing::warn!(reason, "a change was refused for want of space");
+        self.renew(true, true).await;
+        for (node, hello) in connected {
+            let again =
+                Box::pin(self.handle(Input::Connected(node, hello), Waiting { vital: true, ..Waiting::default() }));
+            again.await?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, peer: &NodeId, frame: Vec<u8>) {
+        let Some(key) = self.shared.transport_key(peer) else { return };
+        if let Err(error) = self.shared.swarm.try_send(&key, Bytes::from(frame)) {
+            tracing::debug!(peer = %peer.short(), %error, "a frame was not sent; anti-entropy will make up for it");
+        }
+    }
+
+    async fn publish(&self, space: &Space, bytes: &[u8]) {
+        let Some(topic) = self.topics.get(space) else { return };
+        let sealed = swarm::gossip::seal(&topic.key, &topic.name, bytes);
+        match sealed {
+            Ok(sealed) => {
+                if let Err(error) = self.shared.swarm.publish(topic.name, sealed).await {
+                    tracing::debug!(%space, %error, "not gossiped");
+                }
+            }
+            Err(error) => tracing::warn!(%space, %error, "a gossip message could not be sealed"),
+        }
+    }
+
+    /// Tells the swarm and the readers what changed.
+    async fn renew(&mut self, members: bool, spaces: bool) {
+        let snapshot = Snapshot::of(&self.replica);
+        if members {
+            let peers = self.replica.admitted_peers();
+            let keys = peers.iter().map(|(node, key, _)| (*key, *node)).collect();
+            self.shared.keys.store(Arc::new(keys));
+            let member = |(_, peer, addresses): (_, _, artimesh_core::trust::Addresses)| Member {
+                peer,
+                control: addresses.control,
+                bulk: addresses.bulk,
+            };
+            self.shared.renew_hello(self.replica.circle(), self.replica.incarnation());
+            self.shared.swarm.set_members(peers.into_iter().map(member).collect()).await;
+        }
+        if spaces || members {
+            let topics = announce::topics(&snapshot);
+            for (_, topic) in topics.iter().filter(|(space, _)| !self.topics.contains_key(space)) {
+                self.shared.swarm.subscribe(topic.name).await;
+            }
+            for (_, topic) in self.topics.iter().filter(|(space, _)| !topics.contains_key(space)) {
+                self.shared.swarm.unsubscribe(topic.name).await;
+            }
+            let by_name = topics.iter().map(|(space, topic)| (topic.name, (*space, topic.key))).collect();
+            self.shared.topics.store(Arc::new(by_name));
+            self.topics = topics;
+        }
+        self.shared.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    fn note(&self, event: &Event) {
+        match event {
+            Event::Applied { space, author, entries, gossip } => {
+                self.shared.counts.applied(*entries, *gossip);
+                tracing::debug!(%space, author = %author.short(), entries, gossip, "applied");
+            }
+            Event::Refused { from, refusal } => {
+                self.shared.counts.refused();
+                if let Some(node) = from {
+                    self.shared.remember_refusal(node, refusal);
+                }
+                let from = from.map(|node| node.short()).unwrap_or_default();
+                match refusal {
+                    Refusal::NotShared(_) => tracing::debug!(from, %refusal, "refused"),
+                    _ => tracing::warn!(from, %refusal, "refused what a peer sent"),
+                }
+            }
+            Event::FarAhead { author, path, ahead_ms } => {
+                tracing::warn!(author = %author.short(), %path, ahead_ms, "a peer's clock is far ahead of ours");
+            }
+            Event::KeyTaken { federation, key } => {
+                let federation = federation.short();
+                tracing::warn!(federation, %key, "an invitation waits: its repository key is in use here");
+            }
+            Event::SelfRevoked => tracing::error!("this node was revoked from its circle: it takes no more writes"),
+            Event::Revoked(node) => tracing::warn!(node = %node.short(), "a node was revoked"),
+            Event::Parked { space, incarnation } => tracing::debug!(%space, ?incarnation, "a segment waits"),
+            Event::Addresses(node, addresses) => {
+                tracing::debug!(node = %node.short(), ?addresses, "a peer told its addresses");
+            }
+        }
+        if let Event::Addresses(..) = event {
+            self.shared.addresses_changed();
+        }
+    }
+}
+
+fn judge(waiting: Option<swarm::Verdict>, verdict: Verdict) {
+    let Some(handle) = waiting else { return };
+    match verdict {
+        Verdict::Accept => handle.accept(),
+        Verdict::Ignore => handle.ignore(),
+        Verdict::Reject => handle.reject(),
+    }
+}
+
+/// A refusal that an input's commands can't give, for those who only await.
+impl From<EngineFailed> for CommandFailure {
+    fn from(failed: EngineFailed) -> Self {
+        CommandFailure::Stopped(failed.reason)
+    }
+}
+
+/// Which rule a command broke, when it was refused.
+impl CommandFailure {
+    /// The refusal, if it is one.
+    pub fn refusal(&self) -> Option<&CommandError> {
+        match self {
+            CommandFailure::Refused(error) => Some(error),
+            CommandFailure::NoSpace(_) | CommandFailure::Stopped(_) => None,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The store as the replica sees it.
+
+use artimesh_core::model::Digest;
+use artimesh_core::replica::{Page, Row, Table, View, ViewFault};
+
+use crate::store::{RowWrite, Store, Tree};
+
+/// Rows at rest, as of all commits so far.
+#[derive(Clone)]
+pub struct StoreView(pub(super) Store);
+
+pub(super) fn tree(table: Table) -> Tree {
+    match table {
+        Table::Meta => Tree::Meta,
+        Table::Catalog => Tree::Catalog,
+        Table::Log => Tree::Log,
+    }
+}
+
+pub(super) fn row_write(row: Row) -> RowWrite {
+    RowWrite { tree: tree(row.table), key: row.key, value: row.value }
+}
+
+impl View for StoreView {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ViewFault> {
+        self.0.get(tree(table), key).map_err(|error| ViewFault(error.to_string()))
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
+        self.0.range(tree(table), from, to, limit).map_err(|error| ViewFault(error.to_string()))
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {
+        self.0.blob(digest).map(|blob| blob.is_some()).map_err(|error| ViewFault(error.to_string()))
+    }
+}

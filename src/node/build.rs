@@ -1,0 +1,107 @@
+//! From settings to the options of each room.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use artimesh_core::model::NodeId;
+use artimesh_core::replica::{AcceptPolicy, Identity, Placement};
+use artimesh_core::trust::Addresses;
+
+use super::founding::public_keys;
+use crate::config::{self, Keys, Settings};
+use crate::engine::{self, Engine, SystemClock};
+use crate::store::files::RealFiles;
+use crate::store::{self, IndexFault, IndexRecovery, Recovery, Store};
+use crate::swarm::{self, Swarm};
+use crate::{http, service};
+
+pub(super) fn identity(settings: &Settings, keys: &Keys) -> Identity {
+    Identity {
+        node: NodeId::of(&keys.log.public()),
+        name: settings.node.name.clone(),
+        log_key: keys.log.clone(),
+        keys: public_keys(keys),
+    }
+}
+
+pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Result<(Store, Recovery)> {
+    let options = store::Options {
+        pack_bytes: settings.store.pack_size,
+        reserve_bytes: settings.store.reserve,
+        quota_bytes: settings.store.quota,
+        ..store::Options::default()
+    };
+    let folder = folder.join("store");
+    let mut fresh_id = [0; 16];
+    getrandom::fill(&mut fresh_id)?;
+    let open = move || Store::open(&folder, options, Arc::new(RealFiles), fresh_id);
+    tokio::task::spawn_blocking(open).await?.context("the store cannot be opened")
+}
+
+pub(super) async fn start_swarm(
+    settings: &Settings,
+    keys: &Keys,
+) -> anyhow::Result<(Swarm, tokio::sync::mpsc::Receiver<swarm::Event>)> {
+    let options = swarm::Options {
+        listen: settings.swarm.listen.clone(),
+        bulk_listen: settings.swarm.bulk_listen.clone(),
+        gossip: settings.swarm.gossip,
+        ..swarm::Options::default()
+    };
+    Swarm::start(&keys.transport, options).await.context("the swarm cannot start")
+}
+
+pub(super) fn engine_options(settings: &Settings) -> engine::Options {
+    let replication = &settings.replication;
+    engine::Options {
+        accept: match &replication.accept_federations {
+            config::Accept::Any => AcceptPolicy::Any,
+            config::Accept::None => AcceptPolicy::None,
+            config::Accept::From(nodes) => AcceptPolicy::Of(nodes.clone()),
+        },
+        placement: match replication.placement {
+            config::Placement::Mirror => Some(Placement::Mirror),
+            config::Placement::OnDemand => Some(Placement::OnDemand),
+            config::Placement::ByRole => None,
+        },
+        heads_interval: replication.heads_interval,
+        fetches: replication.fetches,
+        advertise: Addresses { control: settings.swarm.advertise.clone(), bulk: settings.swarm.advertise_bulk.clone() },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        rolled_back: false,
+    }
+}
+
+pub(super) async fn start_engine(
+    settings: &Settings,
+    keys: &Keys,
+    recovery: &Recovery,
+    store: Store,
+    swarm: Swarm,
+    events: tokio::sync::mpsc::Receiver<swarm::Event>,
+) -> anyhow::Result<Engine> {
+    let identity = identity(settings, keys);
+    let rolled_back = matches!(recovery.index, IndexRecovery::Rebuilt { fault: IndexFault::Ahead });
+    let options = engine::Options { rolled_back, ..engine_options(settings) };
+    let fresh = getrandom::u64()?;
+    let clock = Arc::new(SystemClock);
+    Ok(Engine::start(identity, keys.pairing.clone(), store, swarm, events, clock, options, fresh).await?)
+}
+
+pub(super) fn http_options(settings: &Settings) -> http::Options {
+    http::Options {
+        listen: settings.http.listen,
+        header_timeout: settings.http.header_timeout,
+        idle_timeout: settings.http.idle_timeout,
+        max_header_bytes: settings.http.max_header_bytes,
+        max_connections: settings.http.max_connections,
+        max_upload: settings.http.max_upload,
+        grace: settings.shutdown.grace,
+        public_url: settings.http.public_url.clone(),
+    }
+}
+
+pub(super) fn service_options(settings: &Settings, folder: &Path, admin_token: String) -> service::Options {
+    service::Options { anonymous_read: settings.http.anonymous_read, admin_token, folder: folder.to_owned() }
+}

@@ -1,0 +1,103 @@
+//! The seam through which every file call of the store goes.
+
+mod real;
+#[cfg(test)]
+mod simulated;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use real::RealFiles;
+#[cfg(test)]
+pub use simulated::{Loss, SimulatedFiles};
+
+/// Why something is made durable: names each call site, so that a test can leave one out and must see a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SyncPoint {
+    /// The folder that the store's folder is in.
+    StoreFolder,
+    /// The store's folder, which holds `packs` and `large`.
+    Subfolders,
+    /// A new pack's header, before anything follows it.
+    PackHeader,
+    /// The folder `packs`, after a pack was made.
+    PackFolder,
+    /// The pack, after a commit record.
+    Commit,
+    /// The newest pack as found at open, before what it holds is shown to anybody.
+    FoundPack,
+    /// The folder `packs` as found at open.
+    FoundPackFolder,
+    /// A large file's bytes and trailer, before it gets its final name.
+    LargeFile,
+    /// The folder `large`, before a commit refers to a file in it.
+    LargeFolder,
+}
+
+impl SyncPoint {
+    /// All of them.
+    pub const ALL: [SyncPoint; 9] = [
+        SyncPoint::StoreFolder,
+        SyncPoint::Subfolders,
+        SyncPoint::PackHeader,
+        SyncPoint::PackFolder,
+        SyncPoint::Commit,
+        SyncPoint::FoundPack,
+        SyncPoint::FoundPackFolder,
+        SyncPoint::LargeFile,
+        SyncPoint::LargeFolder,
+    ];
+}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The last part of its path.
+    pub name: String,
+    /// Its size; 0 for a folder.
+    pub bytes: u64,
+}
+
+/// Names and folders. Calls block.
+pub trait FileSystem: Send + Sync + 'static {
+    /// Makes one folder; one that exists is fine.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+    /// Makes an empty file to read and write; one that exists is an error.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file to read and write.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// What a folder holds, in the order of the names.
+    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>>;
+    /// Gives a file or folder another name in the same file system, replacing a file that has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a folder and what is in it.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, folder: &Path, point: SyncPoint) -> io::Result<()>;
+    /// What an unprivileged writer may still use on the device.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+}
+
+/// The bytes of one open file. Calls block; many threads may use it at once.
+pub trait File: Send + Sync + 'static {
+    /// Fills `buffer` from `offset`, or fails with `UnexpectedEof`.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// The file's length.
+    fn size(&self) -> io::Result<u64>;
+    /// Cuts or extends the file.
+    fn set_size(&self, bytes: u64) -> io::Result<()>;
+    /// Reserves blocks for a range, without changing the size; does nothing where that isn't supported.
+    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()>;
+    /// fdatasync: the bytes and the size are durable when this returns.
+    fn sync(&self, point: SyncPoint) -> io::Result<()>;
+}
+
+/// The device or the quota is full, as the operating system says it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,452 @@
+//! A disk in memory that knows what was synced, and can be cut off from power.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{File, FileSystem, Listed, SyncPoint};
+
+/// A disk in memory; clones are the same disk.
+#[derive(Clone)]
+pub struct SimulatedFiles(Arc<Mutex<Disk>>);
+
+/// What becomes of the writes and names that weren't synced when power fails.
+#[derive(Debug, Clone, Copy)]
+pub enum Loss {
+    /// All are lost.
+    Everything,
+    /// None is: the crash came late.
+    Nothing,
+    /// Names are kept, all bytes are lost.
+    Bytes,
+    /// Bytes are kept, all names are lost.
+    Names,
+    /// The first write to each file is lost, the others and the names are kept.
+    FirstWrites,
+    /// Each write and each name is lost, kept or torn by the dice of this seed.
+    Dice(u64),
+}
+
+#[derive(Clone)]
+struct Disk {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, Node>,
+    durable_names: BTreeMap<PathBuf, Node>,
+    pending_names: Vec<NameChange>,
+    operations: u64,
+    off_at: Option<u64>,
+    is_off: bool,
+    omitted: Option<SyncPoint>,
+    failing: Option<SyncPoint>,
+    capacity_bytes: u64,
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Resize(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Node {
+    Folder,
+    File(usize),
+}
+
+#[derive(Clone)]
+struct NameChange {
+    folder: PathBuf,
+    removed: Option<PathBuf>,
+    added: Option<(PathBuf, Node)>,
+}
+
+struct SimulatedFile {
+    disk: Arc<Mutex<Disk>>,
+    inode: usize,
+}
+
+impl SimulatedFiles {
+    /// An empty disk whose root is the folder `root`.
+    pub fn new(root: &Path) -> SimulatedFiles {
+        let names = BTreeMap::from([(root.to_path_buf(), Node::Folder)]);
+        SimulatedFiles(Arc::new(Mutex::new(Disk {
+            inodes: Vec::new(),
+            durable_names: names.clone(),
+            names,
+            pending_names: Vec::new(),
+            operations: 0,
+            off_at: None,
+            is_off: false,
+            omitted: None,
+            failing: None,
+            capacity_bytes: u64::MAX,
+        })))
+    }
+
+    /// Turns every sync at this point into a lie.
+    pub fn omit(&self, point: SyncPoint) {
+        self.disk().omitted = Some(point);
+    }
+
+    /// Whether every sync does its work.
+    pub fn is_honest(&self) -> bool {
+        self.disk().omitted.is_none()
+    }
+
+    /// Lets the next sync at this point fail; what it should have written looks clean but never reaches the disk.
+    pub fn fail_next(&self, point: SyncPoint) {
+        self.disk().failing = Some(point);
+    }
+
+    /// Turns the machine off right before this operation, counted from 0.
+    pub fn turn_off_at(&self, operation: u64) {
+        self.disk().off_at = Some(operation);
+    }
+
+    /// Whether that has happened.
+    pub fn is_off(&self) -> bool {
+        self.disk().is_off
+    }
+
+    /// How many operations were started.
+    pub fn operations(&self) -> u64 {
+        self.disk().operations
+    }
+
+    /// Limits the bytes of all files together.
+    pub fn limit(&self, capacity_bytes: u64) {
+        self.disk().capacity_bytes = capacity_bytes;
+    }
+
+    /// The bytes of all files together.
+    pub fn used_bytes(&self) -> u64 {
+        self.disk().used_bytes()
+    }
+
+    /// Changes a byte of a file behind everybody's back.
+    pub fn rot(&self, path: &Path, offset: usize) {
+        let mut disk = self.disk();
+        let Some(Node::File(inode)) = disk.names.get(path).copied() else { panic!("{} isn't there", path.display()) };
+        disk.inodes[inode].bytes[offset] ^= 0x40;
+        disk.inodes[inode].durable[offset] ^= 0x40;
+    }
+
+    /// The disk after the process was killed: nothing is lost yet, and nothing more was synced.
+    pub fn after_kill(&self) -> SimulatedFiles {
+        let mut disk = self.disk().clone();
+        disk.is_off = false;
+        disk.off_at = None;
+        disk.failing = None;
+        SimulatedFiles(Arc::new(Mutex::new(disk)))
+    }
+
+    /// The disk after power failed.
+    pub fn after_power_loss(&self, loss: Loss) -> SimulatedFiles {
+        let disk = self.disk();
+        let mut dice = Dice(match loss {
+            Loss::Dice(seed) => seed,
+            _ => 0,
+        });
+        let mut names = disk.durable_names.clone();
+        for change in &disk.pending_names {
+            let is_kept = match loss {
+                Loss::Everything | Loss::Names => false,
+                Loss::Nothing | Loss::Bytes | Loss::FirstWrites => true,
+                Loss::Dice(_) => dice.roll(2) == 0,
+            };
+            if is_kept {
+                change.apply(&mut names);
+            }
+        }
+        let orphans: Vec<PathBuf> = names.keys().filter(|path| !is_reachable(&names, path)).cloned().collect();
+        orphans.iter().for_each(|path| {
+            names.remove(path);
+        });
+        let inodes = disk.inodes.iter().map(|inode| inode.after_power_loss(loss, &mut dice)).collect();
+        let durable_names = names.clone();
+        SimulatedFiles(Arc::new(Mutex::new(Disk {
+            inodes,
+            names,
+            durable_names,
+            pending_names: Vec::new(),
+            operations: 0,
+            off_at: None,
+            is_off: false,
+            omitted: disk.omitted,
+            failing: None,
+            capacity_bytes: disk.capacity_bytes,
+        })))
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, inode: usize) -> Arc<dyn File> {
+        Arc::new(SimulatedFile { disk: self.0.clone(), inode })
+    }
+}
+
+/// Whether all folders above a path are there; the root has none.
+fn is_reachable(names: &BTreeMap<PathBuf, Node>, path: &Path) -> bool {
+    let Some(root) = names.keys().next() else { return false };
+    path == root
+        || path.ancestors().skip(1).take_while(|above| above.starts_with(root)).all(|above| names.contains_key(above))
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
+        if let Some(removed) = &self.removed {
+            names.remove(removed);
+        }
+        if let Some((path, node)) = &self.added {
+            names.insert(path.clone(), *node);
+        }
+    }
+}
+
+impl Change {
+    fn apply(&self, file: &mut Vec<u8>) {
+        match self {
+            Change::Write { offset, bytes } => {
+                if file.len() < offset + bytes.len() {
+                    file.resize(offset + bytes.len(), 0);
+                }
+                file[*offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
+            Change::Resize(size) => file.resize(*size, 0),
+        }
+    }
+}
+
+impl Inode {
+    fn after_power_loss(&self, loss: Loss, dice: &mut Dice) -> Inode {
+        let mut bytes = self.durable.clone();
+        for (position, change) in self.pending.iter().enumerate() {
+            match loss {
+                Loss::Everything | Loss::Bytes => {}
+                Loss::Nothing | Loss::Names => change.apply(&mut bytes),
+                Loss::FirstWrites if position == 0 => {}
+                Loss::FirstWrites => change.apply(&mut bytes),
+                Loss::Dice(_) => match (dice.roll(3), change) {
+                    (0, _) => {}
+                    (1, Change::Write { offset, bytes: written }) => {
+                        let kept = dice.roll(written.len() as u64 + 1) as usize;
+                        Change::Write { offset: *offset, bytes: written[..kept].to_vec() }.apply(&mut bytes);
+                    }
+                    _ => change.apply(&mut bytes),
+                },
+            }
+        }
+        Inode { durable: bytes.clone(), bytes, pending: Vec::new() }
+    }
+}
+
+impl Disk {
+    fn start(&mut self) -> io::Result<()> {
+        if self.off_at == Some(self.operations) {
+            self.is_off = true;
+        }
+        self.operations += 1;
+        self.check_power()
+    }
+
+    fn check_power(&self) -> io::Result<()> {
+        if self.is_off { Err(io::Error::other("the machine is off")) } else { Ok(()) }
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.inodes.iter().map(|inode| inode.bytes.len() as u64).sum()
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Node> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn rename(&mut self, removed: Option<PathBuf>, added: Option<(PathBuf, Node)>) {
+        let path = removed.as_ref().or(added.as_ref().map(|(path, _)| path)).expect("a change changes something");
+        let change = NameChange { folder: path.parent().expect("not the root").to_path_buf(), removed, added };
+        change.apply(&mut self.names);
+        self.pending_names.push(change);
+    }
+
+    fn change(&mut self, inode: usize, change: Change) -> io::Result<()> {
+        self.start()?;
+        let end = match &change {
+            Change::Write { offset, bytes } => offset + bytes.len(),
+            Change::Resize(size) => *size,
+        };
+        let growth = end.saturating_sub(self.inodes[inode].bytes.len()) as u64;
+        if self.used_bytes() + growth > self.capacity_bytes {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        change.apply(&mut self.inodes[inode].bytes);
+        self.inodes[inode].pending.push(change);
+        Ok(())
+    }
+
+    /// Whether a sync at this point shall do its work.
+    fn sync(&mut self, point: SyncPoint, inode: Option<usize>) -> io::Result<bool> {
+        self.start()?;
+        if self.failing == Some(point) {
+            self.failing = None;
+            if let Some(inode) = inode {
+                self.inodes[inode].pending.clear();
+            }
+            return Err(io::Error::other("the disk doesn't answer"));
+        }
+        Ok(self.omitted != Some(point))
+    }
+}
+
+impl FileSystem for SimulatedFiles {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.start()?;
+        if disk.find(path).is_err() {
+            disk.rename(None, Some((path.to_path_buf(), Node::Folder)));
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut disk = self.disk();
+        disk.start()?;
+        disk.find(path.parent().expect("a file is in a folder"))?;
+        if disk.find(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let inode = disk.inodes.len();
+        disk.inodes.push(Inode::default());
+        disk.rename(None, Some((path.to_path_buf(), Node::File(inode))));
+        Ok(self.file(inode))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let disk = self.disk();
+        disk.check_power()?;
+        match disk.find(path)? {
+            Node::File(inode) => Ok(self.file(inode)),
+            Node::Folder => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
+        let disk = self.disk();
+        disk.check_power()?;
+        disk.find(folder)?;
+        let inside = disk.names.iter().filter(|(path, _)| path.parent() == Some(folder));
+        let listed = inside.map(|(path, node)| Listed {
+            name: path.file_name().expect("it is in a folder").to_string_lossy().into_owned(),
+            bytes: match node {
+                Node::File(inode) => disk.inodes[*inode].bytes.len() as u64,
+                Node::Folder => 0,
+            },
+        });
+        Ok(listed.collect())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.start()?;
+        let node = disk.find(from)?;
+        disk.rename(Some(from.to_path_buf()), Some((to.to_path_buf(), node)));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.start()?;
+        disk.find(path)?;
+        disk.rename(Some(path.to_path_buf()), None);
+        Ok(())
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path, point: SyncPoint) -> io::Result<()> {
+        let mut disk = self.disk();
+        if disk.sync(point, None)? {
+            let mut durable = std::mem::take(&mut disk.durable_names);
+            disk.pending_names.retain(|change| {
+                let is_here = change.folder == folder;
+                if is_here {
+                    change.apply(&mut durable);
+                }
+                !is_here
+            });
+            disk.durable_names = durable;
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
+        let disk = self.disk();
+        Ok(disk.capacity_bytes.saturating_sub(disk.used_bytes()))
+    }
+}
+
+impl SimulatedFile {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl File for SimulatedFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let disk = self.disk();
+        disk.check_power()?;
+        let start = offset as usize;
+        let bytes = disk.inodes[self.inode].bytes.get(start..start + buffer.len());
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk().change(self.inode, Change::Write { offset: offset as usize, bytes: bytes.to_vec() })
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk().inodes[self.inode].bytes.len() as u64)
+    }
+
+    fn set_size(&self, bytes: u64) -> io::Result<()> {
+        self.disk().change(self.inode, Change::Resize(bytes as usize))
+    }
+
+    fn allocate(&self, _offset: u64, _bytes: u64) -> io::Result<()> {
+        self.disk().check_power()
+    }
+
+    fn sync(&self, point: SyncPoint) -> io::Result<()> {
+        let mut disk = self.disk();
+        if disk.sync(point, Some(self.inode))? {
+            let inode = &mut disk.inodes[self.inode];
+            inode.durable = inode.bytes.clone();
+            inode.pending.clear();
+        }
+        Ok(())
+    }
+}

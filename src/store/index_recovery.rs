@@ -1,0 +1,109 @@
+//! Opening the index, and deciding whether it can be trusted.
+
+use std::path::Path;
+
+use super::error::{IndexError, OpenError};
+use super::files::FileSystem;
+use super::found::Found;
+use super::index::{Checkpoint, Index, SledIndex};
+use super::options::{IndexKind, Options};
+use super::pack::PACK_HEADER_BYTES;
+use super::pack::record::COMMIT_BYTES;
+use super::recovery::{IndexFault, IndexRecovery, Recovery};
+
+/// Opens the index. What can't be opened or contradicts the packs is set aside, and an empty one takes its place.
+pub fn open(
+    folder: &Path,
+    options: &Options,
+    files: &dyn FileSystem,
+    found: &Found,
+    recovery: &mut Recovery,
+) -> Result<(Box<dyn Index>, Checkpoint), OpenError> {
+    let start = Checkpoint {
+        store_id: found.store_id(),
+        commit: 0,
+        pack: 1,
+        offset: PACK_HEADER_BYTES as u64,
+        next_file: 0,
+        first_open_file: 0,
+        blobs: 0,
+    };
+    let path = folder.join("index");
+    let is_there = match &options.index {
+        IndexKind::Sled => {
+            files.list(folder).map_err(OpenError::io(folder))?.iter().any(|listed| listed.name == "index")
+        }
+        IndexKind::Memory(_) => true,
+    };
+    let fault = if is_there {
+        match engine(options, &path).and_then(|index| Ok((index.checkpoint()?, index))) {
+            Ok((Some(checkpoint), index)) => match contradiction(files, found, &checkpoint)? {
+                None => return Ok((index, checkpoint)),
+                Some(fault) => fault,
+            },
+            Ok((None, _)) => IndexFault::NoCheckpoint,
+            Err(error) => IndexFault::Unreadable { reason: error.reason },
+        }
+    } else {
+        IndexFault::Missing
+    };
+    if is_there {
+        set_aside(folder, options, files)?;
+    }
+    if !found.is_created {
+        tracing::warn!(%fault, "the index is built anew from the packs");
+        recovery.index = IndexRecovery::Rebuilt { fault };
+    }
+    Ok((engine(options, &path)?, start))
+}
+
+fn engine(options: &Options, path: &Path) -> Result<Box<dyn Index>, IndexError> {
+    match &options.index {
+        IndexKind::Sled => Ok(Box::new(SledIndex::open(path)?)),
+        IndexKind::Memory(index) => Ok(Box::new(index.clone())),
+    }
+}
+
+fn set_aside(folder: &Path, options: &Options, files: &dyn FileSystem) -> Result<(), OpenError> {
+    if let IndexKind::Memory(index) = &options.index {
+        index.clear();
+        return Ok(());
+    }
+    for listed in files.list(folder).map_err(OpenError::io(folder))? {
+        if listed.name.starts_with("index.bad-") {
+            let path = folder.join(&listed.name);
+            files.remove_folder(&path).map_err(OpenError::io(&path))?;
+        }
+    }
+    let path = folder.join("index");
+    files.rename(&path, &folder.join(format!("index.bad-{}", (options.clock)()))).map_err(OpenError::io(&path))
+}
+
+/// What speaks against a checkpoint.
+fn contradiction(
+    files: &dyn FileSystem,
+    found: &Found,
+    checkpoint: &Checkpoint,
+) -> Result<Option<IndexFault>, OpenError> {
+    if checkpoint.store_id != found.store_id() {
+        return Ok(Some(IndexFault::Foreign));
+    }
+    if checkpoint.pack == 0 || checkpoint.pack > found.headers.len() as u64 {
+        return Ok(Some(IndexFault::Ahead));
+    }
+    let path = found.path(checkpoint.pack);
+    let file = files.open(&path).map_err(OpenError::io(&path))?;
+    if checkpoint.commit == 0 {
+        let is_start = checkpoint.pack == 1 && checkpoint.offset == PACK_HEADER_BYTES as u64;
+        return Ok((!is_start).then_some(IndexFault::Contradicts));
+    }
+    if checkpoint.offset > file.size().map_err(OpenError::io(&path))? {
+        return Ok(Some(IndexFault::Ahead));
+    }
+    let Some(at) = checkpoint.offset.checked_sub(COMMIT_BYTES as u64) else {
+        return Ok(Some(IndexFault::Contradicts));
+    };
+    let commit = found.reader(checkpoint.pack, &file, at)?.commit_at(at).map_err(OpenError::io(&path))?;
+    let agrees = commit.is_some_and(|commit| commit.number == checkpoint.commit);
+    Ok((!agrees).then_some(IndexFault::Contradicts))
+}

@@ -1,0 +1,100 @@
+//! The thread that brings committed rows from the overlay into the index.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::error::IndexError;
+use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Checkpoint, IndexRow};
+use super::overlay::Taken;
+use super::shared::Shared;
+
+/// After so many batches a checkpoint is written even when more is waiting.
+const BATCHES_PER_CHECKPOINT: u32 = 64;
+
+/// Drains the overlay until it is stopped. A failing index fails the store: the packs have everything.
+pub fn run(shared: &Arc<Shared>) {
+    let drained = catch_unwind(AssertUnwindSafe(|| Indexer::new(shared).drain()));
+    let reason = match drained {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "index: the engine panicked".to_owned(),
+    };
+    shared.fail(reason);
+    shared.overlay.fail();
+}
+
+struct Indexer<'a> {
+    shared: &'a Shared,
+    batch: Vec<(u64, IndexRow)>,
+    batch_bytes: usize,
+    batches: u32,
+    reached: Option<Checkpoint>,
+    deadline: Option<Instant>,
+}
+
+impl<'a> Indexer<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Indexer { shared, batch: Vec::new(), batch_bytes: 0, batches: 0, reached: None, deadline: None }
+    }
+
+    fn drain(mut self) -> Result<(), IndexError> {
+        loop {
+            match self.shared.overlay.take(self.deadline) {
+                Taken::Group(number, group) => {
+                    for row in group.rows {
+                        self.add(number, row)?;
+                    }
+                    self.reached = group.checkpoint.or(self.reached);
+                    if self.batches >= BATCHES_PER_CHECKPOINT {
+                        self.checkpoint()?;
+                    }
+                    let has_work = !self.batch.is_empty() || self.reached.is_some();
+                    if has_work && self.deadline.is_none() {
+                        self.deadline = Some(Instant::now() + self.shared.options.index_linger);
+                    }
+                    self.shared.remove_abandoned();
+                }
+                Taken::Nothing => self.checkpoint()?,
+                Taken::Stopped => {
+                    self.shared.remove_abandoned();
+                    return self.checkpoint();
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, number: u64, row: IndexRow) -> Result<(), IndexError> {
+        let bytes = row.bytes();
+        if self.batch.len() == BATCH_ROWS_MAX || self.batch_bytes + bytes > BATCH_BYTES_MAX {
+            self.apply()?;
+        }
+        self.batch_bytes += bytes;
+        self.batch.push((number, row));
+        Ok(())
+    }
+
+    fn apply(&mut self) -> Result<(), IndexError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<IndexRow> = self.batch.iter().map(|(_, row)| row.clone()).collect();
+        self.shared.index.apply(&rows)?;
+        self.shared.index.sync()?;
+        self.shared.overlay.forget(&self.batch);
+        self.batch.clear();
+        self.batch_bytes = 0;
+        self.batches += 1;
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), IndexError> {
+        self.apply()?;
+        self.batches = 0;
+        self.deadline = None;
+        match self.reached.take() {
+            Some(checkpoint) => self.shared.index.set_checkpoint(&checkpoint),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One pass over an upload: hash it four ways while it is written.
+
+use std::io;
+use std::sync::Arc;
+
+use artimesh_core::model::Digest;
+use bytes::Bytes;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::batch::Priority;
+use super::error::CommitError;
+use super::files::is_full;
+use super::groups::{self, GROUP_BYTES};
+use super::large::{self, DATA_OFFSET, Header, Part, State, confirmed};
+use super::shared::Shared;
+use super::staged::{Body, Staged};
+use super::sums::{self, Md5Lane, ShaLane};
+
+/// Pieces smaller than this are copied together, so that many tiny frames stay cheap.
+const TINY_BYTES: usize = 4096;
+/// Blobs up to this are hashed where they are finished; it takes less than handing them over.
+const HASH_HERE_BYTES: u64 = 16 << 10;
+
+/// An upload in progress. Dropping it leaves nothing behind.
+///
+/// Up to 1 MiB stays in memory; what is longer goes to a file of its own, group by group: one group is hashed in two
+/// lanes and written while the next arrives, so that at most about 3 MiB are held. No thread waits for the client.
+pub struct Ingest {
+    shared: Arc<Shared>,
+    pending: Vec<Bytes>,
+    pending_bytes: usize,
+    total_bytes: u64,
+    spill: Option<Spill>,
+}
+
+struct Spill {
+    part: Arc<Part>,
+    sha: Lane<ShaLane>,
+    md5: Lane<Md5Lane>,
+    write: Lane<Result<(), CommitError>>,
+    written_bytes: u64,
+}
+
+/// State that one blocking job at a time works on; `None` only inside of [`Lane::run`].
+enum Lane<S> {
+    Idle(Option<S>),
+    Busy(JoinHandle<S>),
+}
+
+impl<S: Send + 'static> Lane<S> {
+    fn new(state: S) -> Self {
+        Lane::Idle(Some(state))
+    }
+
+    async fn take(&mut self) -> Result<S, CommitError> {
+        match std::mem::replace(self, Lane::Idle(None)) {
+            Lane::Idle(state) => state.ok_or(CommitError::Closed),
+            Lane::Busy(job) => job.await.map_err(|_| CommitError::Closed),
+        }
+    }
+
+    async fn run(&mut self, job: impl FnOnce(S) -> S + Send + 'static) -> Result<(), CommitError> {
+        let state = self.take().await?;
+        *self = Lane::Busy(spawn_blocking(move || job(state)));
+        Ok(())
+    }
+}
+
+impl Ingest {
+    pub(super) fn new(shared: Arc<Shared>) -> Ingest {
+        Ingest { shared, pending: Vec::new(), pending_bytes: 0, total_bytes: 0, spill: None }
+    }
+
+    /// Takes the next bytes; waits while the ones before are hashed and written. A dropped call loses the upload.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), CommitError> {
+        let mut rest = bytes;
+        self.total_bytes += rest.len() as u64;
+        while !rest.is_empty() {
+            if self.pending_bytes == GROUP_BYTES {
+                self.dispatch().await?;
+            }
+            let piece = rest.split_to(rest.len().min(GROUP_BYTES - self.pending_bytes));
+            self.pending_bytes += piece.len();
+            self.hold(piece);
+        }
+        Ok(())
+    }
+
+    /// How many bytes were taken.
+    pub fn size(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Ends the upload: the blob is whole, durable if it is large, and waits to be committed.
+    pub async fn finish(mut self) -> Result<Staged, CommitError> {
+        if self.spill.is_some() {
+            self.dispatch().await?;
+        }
+        match self.spill.take() {
+            None => self.finish_small().await,
+            Some(spill) => self.finish_large(spill).await,
+        }
+    }
+
+    fn hold(&mut self, piece: Bytes) {
+        match self.pending.last_mut() {
+            Some(last) if piece.len() < TINY_BYTES && last.len() < 16 * TINY_BYTES => {
+                let mut joined =
+                    std::mem::take(last).try_into_mut().unwrap_or_else(|shared| bytes::BytesMut::from(shared.as_ref()));
+                joined.extend_from_slice(&piece);
+                *last = joined.freeze();
+            }
+            _ => self.pending.push(piece),
+        }
+    }
+
+    async fn dispatch(&mut self) -> Result<(), CommitError> {
+        if self.spill.is_none() {
+            self.spill = Some(self.open_spill().await?);
+        }
+        let group = Arc::new(std::mem::take(&mut self.pending));
+        let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
+        let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };
+        let pieces = group.clone();
+        let update_md5 = move |mut lane: Md5Lane| {
+            lane.update(&pieces);
+            lane
+        };
+        spill.md5.run(update_md5).await?;
+        let pieces = group.clone();
+        let update_sha = move |mut lane: ShaLane| {
+            lane.update(&pieces);
+            lane
+        };
+        spill.sha.run(update_sha).await?;
+        spill.write.take().await??;
+        let (shared, part, at) = (self.shared.clone(), spill.part.clone(), DATA_OFFSET + spill.written_bytes);
+        spill.written_bytes += group_bytes;
+        let write = move || {
+            shared.check_room(group_bytes, Priority::Normal)?;
+            write_group(&part, &group, at).map_err(|error| large_failed(&shared, &error, group_bytes))
+        };
+        spill.write = Lane::Busy(spawn_blocking(write));
+        Ok(())
+    }
+
+    async fn open_spill(&self) -> Result<Spill, CommitError> {
+        self.shared.check()?;
+        let shared = self.shared.clone();
+        let header = Header { state: State::Streaming, digest: Digest::ZERO, size_bytes: 0 };
+        let created = spawn_blocking(move || Part::create(&shared, &header)).await.map_err(|_| CommitError::Closed)?;
+        let part = Arc::new(created.map_err(|error| large_failed(&self.shared, &error, self.total_bytes))?);
+        let (sha, md5) = (Lane::new(ShaLane::default()), Lane::new(Md5Lane::default()));
+        Ok(Spill { part, sha, md5, write: Lane::new(Ok(())), written_bytes: 0 })
+    }
+
+    async fn finish_small(self) -> Result<Staged, CommitError> {
+        let Ingest { pending, total_bytes, .. } = self;
+        let hash = move || (sums::of_small(&pending), pending);
+        let ((digest, checksums), pieces) = if total_bytes <= HASH_HERE_BYTES {
+            hash()
+        } else {
+            spawn_blocking(hash).await.map_err(|_| CommitError::Closed)?
+        };
+        Ok(Staged { digest, size_bytes: total_bytes, meta: confirmed(checksums), body: Body::Memory(pieces) })
+    }
+
+    async fn finish_large(self, mut spill: Spill) -> Result<Staged, CommitError> {
+        let size_bytes = self.total_bytes;
+        let (sha, md5) = (spill.sha.take().await?, spill.md5.take().await?);
+        spill.write.take().await??;
+        let (checksums, values) = sums::finish(sha, md5);
+        let digest = groups::root(&values).expect("what was spilled has more than one group");
+        let meta = confirmed(checksums);
+        let part = spill.part;
+        let seal = move || {
+            let sealed = part.seal(&digest, size_bytes, &values, &meta);
+            sealed.map(|()| part)
+        };
+        let sealed = spawn_blocking(seal).await.map_err(|_| CommitError::Closed)?;
+        let part = sealed.map_err(|error| large_failed(&self.shared, &error, size_bytes))?;
+        Ok(Staged { digest, size_bytes, meta, body: Body::Large(part) })
+    }
+}
+
+fn write_group(part: &Part, pieces: &[Bytes], at: u64) -> io::Result<()> {
+    let mut at = at;
+    for piece in pieces {
+        part.file.write_at(piece, at)?;
+        part.count(piece.len() as u64);
+        at += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// A write that failed before anything was synced: the upload is lost, the store goes on.
+pub(super) fn write_failed(error: &io::Error, needed_bytes: u64) -> CommitError {
+    if is_full(error) {
+        CommitError::NoSpace { needed_bytes, free_bytes: 0 }
+    } else {
+        CommitError::Failed { reason: format!("writing a large file: {error}") }
+    }
+}
+
+/// A large file couldn't be sealed: unless the disk is full, an fsync may have failed, and the store with it.
+pub(super) fn large_failed(shared: &Shared, error: &io::Error, needed_bytes: u64) -> CommitError {
+    let failed = write_failed(error, needed_bytes);
+    if let CommitError::Failed { reason } = &failed {
+        shared.fail(reason.clone());
+    }
+    failed
+}
+
+/// What a large blob takes on the disk.
+pub(super) fn file_bytes(size_bytes: u64) -> u64 {
+    large::DATA_OFFSET + size_bytes + u64::from(groups::count(size_bytes)) * 32
+}

@@ -1,0 +1,74 @@
+//! Packs: append-only files of records, which are the journal and the truth.
+
+pub mod footer;
+pub mod reader;
+pub mod record;
+pub mod writer;
+
+use std::path::{Path, PathBuf};
+
+use record::{Input, Seal};
+
+/// The size of a pack's header.
+pub const PACK_HEADER_BYTES: usize = 64;
+/// The format that this release writes.
+pub const FORMAT: u32 = 1;
+const MAGIC: [u8; 8] = *b"ArtiPack";
+
+/// The first bytes of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackHeader {
+    /// The format version.
+    pub format: u32,
+    /// The store that it belongs to.
+    pub store_id: [u8; 16],
+    /// Its own number, from 1.
+    pub number: u64,
+    /// The number of the first commit that is written into it.
+    pub first_commit: u64,
+}
+
+impl PackHeader {
+    /// Magic, format, store id, number, first commit, padding, crc.
+    pub fn encode(&self) -> [u8; PACK_HEADER_BYTES] {
+        let mut bytes = [0; PACK_HEADER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&self.format.to_le_bytes());
+        bytes[12..28].copy_from_slice(&self.store_id);
+        bytes[28..36].copy_from_slice(&self.number.to_le_bytes());
+        bytes[36..44].copy_from_slice(&self.first_commit.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// `None` when damaged.
+    pub fn decode(bytes: &[u8; PACK_HEADER_BYTES]) -> Option<PackHeader> {
+        let mut input = Input(bytes);
+        let magic: [u8; 8] = input.array()?;
+        let header = PackHeader {
+            format: input.u32()?,
+            store_id: input.array()?,
+            number: input.u64()?,
+            first_commit: input.u64()?,
+        };
+        let crc = Input(&bytes[60..]).u32()?;
+        (magic == MAGIC && crc == crc32fast::hash(&bytes[..60])).then_some(header)
+    }
+
+    /// What its records are sealed with.
+    pub fn seal(&self) -> Seal {
+        Seal::of(&self.store_id)
+    }
+}
+
+/// Where pack `number` lies.
+pub fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:016x}.pack"))
+}
+
+/// The number in a file name of 16 hexadecimal digits and `.extension`.
+pub fn number_of(name: &str, extension: &str) -> Option<u64> {
+    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+}

@@ -1,0 +1,156 @@
+//! Reads a committed blob.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use artimesh_core::model::{Assurance, Checksums, Digest};
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+
+use super::error::ReadError;
+use super::files::File;
+use super::groups::{self, ChainingValue, GROUP_BYTES};
+use super::large::{self, DATA_OFFSET};
+use super::pack;
+use super::shared::Shared;
+use super::value::{BlobEntry, Place};
+
+/// What is known of a committed blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its three sums.
+    pub checksums: Checksums,
+    /// Who vouches for them.
+    pub assurance: Assurance,
+}
+
+impl BlobInfo {
+    pub(super) fn of(entry: &BlobEntry) -> BlobInfo {
+        BlobInfo { size: entry.size_bytes(), checksums: entry.meta.checksums, assurance: entry.meta.assurance }
+    }
+}
+
+/// A committed blob, open for reading; clones share the file.
+#[derive(Clone)]
+pub struct BlobReader {
+    digest: Digest,
+    info: BlobInfo,
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    Memory(Bytes),
+    File { file: Arc<dyn File>, offset: u64, path: PathBuf },
+}
+
+impl BlobReader {
+    pub(super) fn new(shared: &Shared, digest: &Digest, entry: &BlobEntry) -> Result<BlobReader, ReadError> {
+        let source = match &entry.place {
+            Place::Inline(bytes) => Source::Memory(bytes.clone()),
+            Place::Pack(extent) => {
+                let path = pack::path(&shared.packs_folder(), extent.pack);
+                Source::File { file: shared.pack(extent.pack)?, offset: extent.offset, path }
+            }
+            Place::Large { file, .. } => {
+                let path = large::path(&shared.large_folder(), *file, "blob");
+                let file = shared.files.open(&path).map_err(ReadError::io(&path))?;
+                Source::File { file, offset: DATA_OFFSET, path }
+            }
+        };
+        Ok(BlobReader { digest: *digest, info: BlobInfo::of(entry), source })
+    }
+
+    /// Its address.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Size, sums, assurance.
+    pub fn info(&self) -> BlobInfo {
+        self.info
+    }
+
+    /// The file that holds its bytes, and where they start in it; `None` for a tiny blob, which is in the index. The
+    /// file is never changed or truncated there, so the range may be mapped or sent as it is.
+    pub fn extent(&self) -> Option<(&Path, u64)> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::File { offset, path, .. } => Some((path, *offset)),
+        }
+    }
+
+    /// How many 1 MiB groups it has.
+    pub fn group_count(&self) -> u32 {
+        groups::count(self.info.size)
+    }
+
+    /// The bytes from `offset`: at most `len`, at most 1 MiB, less only at the end. A blob of up to 1 MiB that is read
+    /// as a whole is verified, others aren't: see [`BlobReader::verify_group`]. May be cancelled.
+    pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, ReadError> {
+        if offset > self.info.size {
+            return Err(ReadError::OutOfRange { offset, bytes: len as u64, size: self.info.size });
+        }
+        let bytes = (self.info.size - offset).min(len.min(GROUP_BYTES) as u64) as usize;
+        match &self.source {
+            Source::Memory(all) => Ok(all.slice(offset as usize..offset as usize + bytes)),
+            Source::File { .. } if bytes == 0 => Ok(Bytes::new()),
+            Source::File { .. } => {
+                let reader = self.clone();
+                spawn_blocking(move || reader.read_here(offset, bytes)).await.map_err(|_| ReadError::Cancelled)?
+            }
+        }
+    }
+
+    /// The bytes of a group, after they were hashed; [`ReadError::Damaged`] when they rotted. May be cancelled.
+    pub async fn verify_group(&self, index: u32) -> Result<Bytes, ReadError> {
+        let reader = self.clone();
+        spawn_blocking(move || reader.verify_here(index)).await.map_err(|_| ReadError::Cancelled)?
+    }
+
+    /// The chaining values; empty for a blob of one group. Blocks.
+    pub(super) fn values(&self) -> Result<Vec<ChainingValue>, ReadError> {
+        match &self.source {
+            Source::File { file, path, .. } if self.group_count() > 1 => {
+                let values = large::read_table(file.as_ref(), &self.digest, self.info.size);
+                let offset = DATA_OFFSET + self.info.size;
+                values.map_err(ReadError::io(path))?.ok_or(ReadError::Damaged { path: path.clone(), offset })
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Some bytes. Blocks.
+    pub(super) fn read_here(&self, offset: u64, bytes: usize) -> Result<Bytes, ReadError> {
+        match &self.source {
+            Source::Memory(all) => Ok(all.slice(offset as usize..offset as usize + bytes)),
+            Source::File { file, offset: start, path } => {
+                let mut buffer = vec![0; bytes];
+                file.read_at(&mut buffer, start + offset).map_err(ReadError::io(path))?;
+                if bytes as u64 == self.info.size && Digest::of(&buffer) != self.digest {
+                    return Err(ReadError::Damaged { path: path.clone(), offset: *start });
+                }
+                Ok(buffer.into())
+            }
+        }
+    }
+
+    fn verify_here(&self, index: u32) -> Result<Bytes, ReadError> {
+        let offset = u64::from(index) * GROUP_BYTES as u64;
+        if index >= self.group_count() {
+            return Err(ReadError::OutOfRange { offset, bytes: 0, size: self.info.size });
+        }
+        let group = self.read_here(offset, groups::length(index, self.info.size))?;
+        if groups::matches(&self.digest, &self.values()?, index, &group) {
+            return Ok(group);
+        }
+        Err(match &self.source {
+            Source::Memory(_) => ReadError::Damaged { path: PathBuf::from("index"), offset: 0 },
+            Source::File { offset: start, path, .. } => {
+                ReadError::Damaged { path: path.clone(), offset: start + offset }
+            }
+        })
+    }
+}

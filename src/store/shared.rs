@@ -1,0 +1,329 @@
+//! What the threads, uploads, fills and readers of one store hold in common.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use artimesh_core::model::Digest;
+use bytes::Bytes;
+
+use super::batch::Priority;
+use super::error::{CommitError, ReadError};
+use super::files::{File, FileSystem};
+use super::fill::FillState;
+use super::index::{Index, Row};
+use super::options::Options;
+use super::overlay::Overlay;
+use super::pack;
+use super::value::{BlobEntry, RowValue, Table};
+
+/// How many packs are held open for reading.
+const OPEN_PACKS_MAX: usize = 256;
+
+/// The common part.
+pub struct Shared {
+    /// The store's folder.
+    pub folder: PathBuf,
+    /// Its 128-bit id.
+    pub store_id: [u8; 16],
+    /// Limits.
+    pub options: Options,
+    /// All file calls.
+    pub files: Arc<dyn FileSystem>,
+    /// The index.
+    pub index: Box<dyn Index>,
+    /// What the index may not have yet.
+    pub overlay: Overlay,
+    /// Sizes and counts.
+    pub counts: Counts,
+    /// The first failure; once set, nothing more is committed.
+    failed: OnceLock<String>,
+    packs: Mutex<HashMap<u64, Arc<dyn File>>>,
+    large: Mutex<LargeNumbers>,
+    fills: Mutex<Fills>,
+    abandoned: Mutex<Vec<Abandoned>>,
+}
+
+/// Sizes and counts, for status.
+#[derive(Default)]
+pub struct Counts {
+    /// Bytes in packs.
+    pub pack_bytes: AtomicU64,
+    /// Bytes in large files.
+    pub large_bytes: AtomicU64,
+    /// Blobs.
+    pub blobs: AtomicU64,
+    /// The number of the last commit.
+    pub last_commit: AtomicU64,
+    /// Packs.
+    pub packs: AtomicU64,
+}
+
+#[derive(Default)]
+struct LargeNumbers {
+    next: u64,
+    open: BTreeSet<u64>,
+}
+
+#[derive(Default)]
+struct Fills {
+    active: HashMap<Digest, Weak<FillState>>,
+    at_rest: HashMap<Digest, u64>,
+}
+
+/// A large file that nobody wants any more.
+struct Abandoned {
+    number: u64,
+    paths: Vec<PathBuf>,
+    bytes: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Over an opened index.
+    pub fn new(
+        folder: &Path,
+        store_id: [u8; 16],
+        options: Options,
+        files: Arc<dyn FileSystem>,
+        index: Box<dyn Index>,
+    ) -> Shared {
+        Shared {
+            folder: folder.to_path_buf(),
+            store_id,
+            overlay: Overlay::new(options.overlay_bytes),
+            options,
+            files,
+            index,
+            counts: Counts::default(),
+            failed: OnceLock::new(),
+            packs: Mutex::default(),
+            large: Mutex::default(),
+            fills: Mutex::default(),
+            abandoned: Mutex::default(),
+        }
+    }
+
+    /// Where the packs are.
+    pub fn packs_folder(&self) -> PathBuf {
+        self.folder.join("packs")
+    }
+
+    /// Where the large files are.
+    pub fn large_folder(&self) -> PathBuf {
+        self.folder.join("large")
+    }
+
+    /// Notes the first failure.
+    pub fn fail(&self, reason: String) {
+        if self.failed.set(reason).is_ok() {
+            tracing::error!(reason = self.failed.get(), "the store has failed and takes no more writes");
+        }
+    }
+
+    /// The first failure.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// An error when the store has failed.
+    pub fn check(&self) -> Result<(), CommitError> {
+        match self.failed.get() {
+            Some(reason) => Err(CommitError::Failed { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `needed_bytes` more may be written. Asks the device.
+    pub fn check_room(&self, needed_bytes: u64, priority: Priority) -> Result<(), CommitError> {
+        if priority == Priority::Vital {
+            return Ok(());
+        }
+        let counts = &self.counts;
+        let used = counts.pack_bytes.load(Ordering::Relaxed) + counts.large_bytes.load(Ordering::Relaxed);
+        let within_quota = self.options.quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(used));
+        let on_device = self.files.free_bytes(&self.folder).unwrap_or(u64::MAX);
+        let free_bytes = within_quota.min(on_device.saturating_sub(self.options.reserve_bytes));
+        if needed_bytes > free_bytes {
+            return Err(CommitError::NoSpace { needed_bytes, free_bytes });
+        }
+        Ok(())
+    }
+
+    /// A pack, open for reading.
+    pub fn pack(&self, number: u64) -> Result<Arc<dyn File>, ReadError> {
+        let mut packs = lock(&self.packs);
+        if let Some(file) = packs.get(&number) {
+            return Ok(file.clone());
+        }
+        let path = pack::path(&self.packs_folder(), number);
+        let file = self.files.open(&path).map_err(ReadError::io(&path))?;
+        if packs.len() >= OPEN_PACKS_MAX {
+            let oldest = packs.keys().min().copied();
+            oldest.and_then(|oldest| packs.remove(&oldest));
+        }
+        packs.insert(number, file.clone());
+        Ok(file)
+    }
+
+    /// The encoded index value of a key.
+    pub fn lookup(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        if let Some(pending) = self.overlay.rows().get(table, key) {
+            return Ok(pending.value.clone());
+        }
+        Ok(self.index.get(table, key)?.map(Bytes::from))
+    }
+
+    /// What is known of a blob.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<BlobEntry>, ReadError> {
+        let Some(value) = self.lookup(Table::Blobs, &digest.0)? else { return Ok(None) };
+        BlobEntry::decode(&value).map(Some).ok_or_else(|| self.bad_row())
+    }
+
+    /// The bytes that an encoded row value stands for.
+    pub fn resolve(&self, value: &[u8]) -> Result<Vec<u8>, ReadError> {
+        match RowValue::decode(value).ok_or_else(|| self.bad_row())? {
+            RowValue::Inline(value) => Ok(value.to_vec()),
+            RowValue::Pointer(extent, crc) => {
+                let path = pack::path(&self.packs_folder(), extent.pack);
+                let mut value = vec![0; extent.bytes as usize];
+                self.pack(extent.pack)?.read_at(&mut value, extent.offset).map_err(ReadError::io(&path))?;
+                if crc32fast::hash(&value) != crc {
+                    return Err(ReadError::Damaged { path, offset: extent.offset });
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    /// At most `limit` live rows of a range with their encoded values, as of one moment.
+    pub fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, ReadError> {
+        const CHUNK_ROWS: usize = 512;
+        let mut found = Vec::new();
+        if from >= to || limit == 0 {
+            return Ok(found);
+        }
+        let rows = self.overlay.rows();
+        let mut pending = rows.range(table, from, to).peekable();
+        let mut start = from.to_vec();
+        loop {
+            let chunk_rows = CHUNK_ROWS.min(limit - found.len());
+            let chunk = self.index.range(table, &start, to, chunk_rows)?;
+            let is_last = chunk.len() < chunk_rows;
+            if let Some((key, _)) = chunk.last() {
+                start = [key.as_slice(), &[0]].concat();
+            }
+            for (key, value) in chunk {
+                while let Some((newer, row)) = pending.next_if(|(newer, _)| newer.as_ref() < key.as_slice()) {
+                    found.extend(row.value.as_ref().map(|value| (newer.to_vec(), value.to_vec())));
+                }
+                match pending.next_if(|(newer, _)| newer.as_ref() == key.as_slice()) {
+                    Some((_, row)) => found.extend(row.value.as_ref().map(|value| (key, value.to_vec()))),
+                    None => found.push((key, value)),
+                }
+                if found.len() >= limit {
+                    found.truncate(limit);
+                    return Ok(found);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        let rest = pending.filter_map(|(key, row)| Some((key.to_vec(), row.value.as_ref()?.to_vec())));
+        found.extend(rest.take(limit - found.len()));
+        Ok(found)
+    }
+
+    fn bad_row(&self) -> ReadError {
+        ReadError::Damaged { path: self.folder.join("index"), offset: 0 }
+    }
+
+    /// A number for a new large file; it counts as open until it is committed or removed.
+    pub fn open_large(&self) -> u64 {
+        let mut large = lock(&self.large);
+        let number = large.next;
+        large.next += 1;
+        large.open.insert(number);
+        number
+    }
+
+    /// A file found at open, which waits for its commit as before.
+    pub fn reopen_large(&self, number: u64) {
+        let mut large = lock(&self.large);
+        large.next = large.next.max(number + 1);
+        large.open.insert(number);
+    }
+
+    /// No new file gets a number below `next`.
+    pub fn reserve_large(&self, next: u64) {
+        let mut large = lock(&self.large);
+        large.next = large.next.max(next);
+    }
+
+    /// The commit that refers to the file is durable.
+    pub fn close_large(&self, number: u64) {
+        lock(&self.large).open.remove(&number);
+    }
+
+    /// The next number, and the first below which no file waits for its commit.
+    pub fn large_numbers(&self) -> (u64, u64) {
+        let large = lock(&self.large);
+        (large.next, large.open.first().copied().unwrap_or(large.next))
+    }
+
+    /// Has a file removed soon, by a thread that may block; at once when that thread has ended.
+    pub fn abandon(&self, number: u64, paths: Vec<PathBuf>, bytes: u64) {
+        lock(&self.abandoned).push(Abandoned { number, paths, bytes });
+        if !self.overlay.nudge() {
+            self.remove_abandoned();
+        }
+    }
+
+    /// Removes what was abandoned. Blocks.
+    pub fn remove_abandoned(&self) {
+        let abandoned = std::mem::take(&mut *lock(&self.abandoned));
+        for file in abandoned {
+            for path in &file.paths {
+                match self.files.remove(path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::warn!(path = %path.display(), %error, "an abandoned file can't be removed; the next start will");
+                    }
+                    _ => {}
+                }
+            }
+            self.counts.large_bytes.fetch_sub(file.bytes, Ordering::Relaxed);
+            self.close_large(file.number);
+        }
+    }
+
+    /// The fill of a blob that somebody holds, or the one that `start` makes, given the file it left behind.
+    pub fn fill_of<E>(
+        &self,
+        digest: &Digest,
+        start: impl FnOnce(Option<u64>) -> Result<Arc<FillState>, E>,
+    ) -> Result<Arc<FillState>, E> {
+        let mut fills = lock(&self.fills);
+        if let Some(active) = fills.active.get(digest).and_then(Weak::upgrade).filter(|fill| fill.is_open()) {
+            return Ok(active);
+        }
+        let started = start(fills.at_rest.get(digest).copied())?;
+        fills.active.retain(|_, fill| fill.strong_count() > 0);
+        fills.active.insert(*digest, Arc::downgrade(&started));
+        Ok(started)
+    }
+
+    /// A partly filled file can be resumed.
+    pub fn rest_fill(&self, digest: Digest, number: u64) {
+        lock(&self.fills).at_rest.insert(digest, number);
+    }
+
+    /// A file that was being filled is sealed or gone.
+    pub fn end_fill(&self, digest: &Digest) {
+        lock(&self.fills).at_rest.remove(digest);
+    }
+}

@@ -1,0 +1,56 @@
+//! A blob that is whole but not committed.
+
+use std::sync::Arc;
+
+use artimesh_core::model::{Assurance, Checksums, Digest};
+use bytes::Bytes;
+
+use super::large::Part;
+use super::pack::record::Meta;
+
+/// A blob that is whole but not committed: nobody sees it. Dropping it removes its file.
+#[derive(Debug)]
+pub struct Staged {
+    pub(super) digest: Digest,
+    pub(super) size_bytes: u64,
+    pub(super) meta: Meta,
+    pub(super) body: Body,
+}
+
+/// Where a staged blob's bytes are.
+#[derive(Debug)]
+pub enum Body {
+    /// In memory, up to 1 MiB.
+    Memory(Vec<Bytes>),
+    /// In a sealed file of its own.
+    Large(Arc<Part>),
+}
+
+impl Staged {
+    /// Its address.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Its three sums.
+    pub fn checksums(&self) -> Checksums {
+        self.meta.checksums
+    }
+
+    /// Who vouches for them: uploads are confirmed, fills are claimed.
+    pub fn assurance(&self) -> Assurance {
+        self.meta.assurance
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        match &self.body {
+            Body::Memory(_) => self.size_bytes,
+            Body::Large(_) => 0,
+        }
+    }
+}

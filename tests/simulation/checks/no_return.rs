@@ -1,0 +1,43 @@
+//! Nothing that was deleted comes back: at one site, in one life of its rows, a version that was live and isn't stays dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use artimesh_core::model::{Dot, Space};
+
+use super::{Fault, oracle};
+use crate::world::World;
+
+/// What each site had live when last looked at, and what had died there by then.
+#[derive(Clone, Debug, Default)]
+pub struct Graves {
+    live: BTreeMap<(usize, Space), BTreeSet<Dot>>,
+    dead: BTreeMap<(usize, Space), BTreeSet<Dot>>,
+}
+
+impl Graves {
+    /// A site's rows were replaced by an old copy: what died since may be live again until it hears of it.
+    pub fn forget(&mut self, site: usize) {
+        self.live.retain(|(other, _), _| *other != site);
+        self.dead.retain(|(other, _), _| *other != site);
+    }
+
+    pub fn check(&mut self, world: &World) -> Result<(), Fault> {
+        for (number, site) in world.sites.iter().enumerate().filter(|(_, site)| site.is_up()) {
+            for (space, _, federation) in site.mind().spaces() {
+                if federation.is_none() {
+                    continue;
+                }
+                let catalog = oracle::catalog(&site.disk, space);
+                let live: BTreeSet<Dot> = catalog.values().flatten().map(|version| version.dot).collect();
+                let slot = (number, *space);
+                let dead = self.dead.entry(slot).or_default();
+                dead.extend(self.live.entry(slot).or_default().difference(&live));
+                if let Some(dot) = live.intersection(dead).next() {
+                    return Err(format!("{dot:?} was dead at {} and is back", site.identity.name));
+                }
+                self.live.insert(slot, live);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! The rows of every site are what the rules make of the set of entries that it has applied.
+
+use std::collections::BTreeMap;
+
+use artimesh_core::catalog::Versions;
+use artimesh_core::model::{ArtifactPath, Dot, Space};
+use artimesh_core::replica::{Table, rows};
+
+use super::Fault;
+use crate::disk::Disk;
+use crate::truth::Ties;
+use crate::world::{Mutation, World};
+
+/// The live versions of a space as they are at rest.
+pub fn catalog(disk: &Disk, space: &Space) -> BTreeMap<ArtifactPath, Vec<artimesh_core::catalog::Version>> {
+    let mine = disk.table(Table::Catalog).filter(|(key, _)| key.starts_with(&space.key()));
+    mine.map(|(key, value)| {
+        let versions: Versions = rows::read(value).expect("our own rows are readable");
+        (rows::catalog_path(key).expect("our own keys too"), versions.iter().cloned().collect())
+    })
+    .collect()
+}
+
+pub fn check(world: &World) -> Result<(), Fault> {
+    let ties = if world.mutation == Mutation::TieBreak { Ties::Swapped } else { Ties::Right };
+    for site in world.sites.iter().filter(|site| site.is_up()) {
+        for (space, heads, federation) in site.mind().spaces() {
+            if federation.is_none() {
+                continue;
+            }
+            let expected = world.truth.live(space, heads, ties);
+            let found = catalog(&site.disk, space);
+            for (path, versions) in &found {
+                for version in versions {
+                    let truth = world.truth.entries[space].get(&version.dot).map(|entry| entry.hash);
+                    if truth != Some(version.entry) {
+                        return Err(format!(
+                            "{} shows {path} {:?}, which nobody wrote",
+                            site.identity.name, version.dot
+                        ));
+                    }
+                }
+            }
+            let found: BTreeMap<ArtifactPath, Vec<Dot>> =
+                found.into_iter().map(|(path, versions)| (path, versions.iter().map(|v| v.dot).collect())).collect();
+            if found != expected {
+                return Err(format!("{} in {space} has {found:?}, the rules say {expected:?}", site.identity.name));
+            }
+        }
+    }
+    Ok(())
+}

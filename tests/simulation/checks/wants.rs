@@ -1,0 +1,29 @@
+//! A mirror without blobs wants exactly the bytes that other lives wrote and that are live.
+
+use std::collections::BTreeSet;
+
+use artimesh_core::model::Dot;
+use artimesh_core::replica::{Placement, Table, Want, rows};
+
+use super::{Fault, oracle};
+use crate::world::World;
+
+pub fn check(world: &World) -> Result<u64, Fault> {
+    let mut wanted = 0;
+    for site in world.sites.iter().filter(|site| site.is_up() && !site.disk.has_blobs) {
+        let mind = site.mind();
+        let all = site.disk.table(Table::Meta).filter(|(key, _)| key.starts_with(rows::WANTS));
+        let wants: Vec<Want> = all.map(|(_, value)| rows::read(value).expect("our own rows are readable")).collect();
+        for repository in mind.repositories().values().filter(|r| r.placement == Placement::Mirror) {
+            let here: BTreeSet<Dot> = wants.iter().filter(|w| w.space == repository.space).map(|w| w.dot).collect();
+            let catalog = oracle::catalog(&site.disk, &repository.space);
+            let theirs = catalog.values().flatten().map(|version| version.dot);
+            let live: BTreeSet<Dot> = theirs.filter(|dot| dot.incarnation != mind.incarnation()).collect();
+            wanted += here.len() as u64;
+            if !here.is_subset(&live) || (!site.was_restored && here != live) {
+                return Err(format!("{} wants {here:?}, live are {live:?}", site.identity.name));
+            }
+        }
+    }
+    Ok(wanted)
+}

@@ -1,0 +1,71 @@
+//! Rows at rest: an ordered map that survives a crash.
+
+use std::collections::BTreeMap;
+
+use artimesh_core::changelog::Sealed;
+use artimesh_core::model::Digest;
+use artimesh_core::replica::{Page, Row, Table, View, ViewFault, rows};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// Whether every blob is at hand; else none is, and every version is wanted.
+    pub has_blobs: bool,
+    /// A mutation: this many more catalog writes until one is dropped.
+    pub drops_write_after: Option<u32>,
+}
+
+impl Disk {
+    /// An empty one, that has every blob.
+    pub fn new() -> Disk {
+        Disk { rows: BTreeMap::new(), has_blobs: true, drops_write_after: None }
+    }
+
+    pub fn apply(&mut self, rows: &[Row]) {
+        for row in rows {
+            if row.table == Table::Catalog && self.drops_this_write() {
+                continue;
+            }
+            let slot = (row.table, row.key.clone());
+            match &row.value {
+                Some(value) => self.rows.insert(slot, value.clone()),
+                None => self.rows.remove(&slot),
+            };
+        }
+    }
+
+    fn drops_this_write(&mut self) -> bool {
+        let left = self.drops_write_after;
+        self.drops_write_after = left.and_then(|left| left.checked_sub(1));
+        left == Some(0)
+    }
+
+    /// What restoring a backup must do: the next start begins a new incarnation.
+    pub fn forget_incarnation(&mut self) {
+        self.rows.remove(&(Table::Meta, rows::INCARNATION.to_vec()));
+    }
+
+    pub fn table(&self, table: Table) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mine = self.rows.range((table, Vec::new())..).take_while(move |((t, _), _)| *t == table);
+        mine.map(|((_, key), value)| (key.as_slice(), value.as_slice()))
+    }
+
+    pub fn segments(&self) -> impl Iterator<Item = Sealed> {
+        self.table(Table::Log).map(|(_, bytes)| Sealed::read(bytes).expect("what was applied is well formed"))
+    }
+}
+
+impl View for Disk {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ViewFault> {
+        Ok(self.rows.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
+        let page = self.rows.range((table, from.to_vec())..(table, to.to_vec())).take(limit);
+        Ok(page.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn has_blob(&self, _: &Digest) -> Result<bool, ViewFault> {
+        Ok(self.has_blobs)
+    }
+}

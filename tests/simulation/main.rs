@@ -1,0 +1,17 @@
+//! The core against a small world: scenarios, seeded histories, mutations, laws and golden files.
+//!
+//! `ARTIMESH_SEED=n` replays one history, `ARTIMESH_SEEDS=count` says how many to run.
+
+mod checks;
+mod dice;
+mod disk;
+mod faults;
+mod forge;
+mod history;
+mod liars;
+mod network;
+mod scenarios;
+mod seeds;
+mod site;
+mod truth;
+mod world;

@@ -1,0 +1,94 @@
+//! One site: its keys, its rows, its mind while it is up, and its idea of the time.
+
+use artimesh_core::clock::Timestamp;
+use artimesh_core::model::{KeyPair, NodeId, NodeName};
+use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica};
+use artimesh_core::trust::{Addresses, NodeKeys};
+
+use super::disk::Disk;
+
+#[derive(Clone)]
+pub struct Site {
+    pub identity: Identity,
+    pub pairing_key: KeyPair,
+    pub disk: Disk,
+    /// `None` while it is down.
+    pub replica: Option<Replica>,
+    /// What its wall clock shows beyond the true time, in milliseconds.
+    pub skew_ms: i64,
+    pub accept: AcceptPolicy,
+    pub notes: Vec<Event>,
+    /// Numbers its incarnations.
+    pub lives: u64,
+    /// Down for good: its key is in a thief's hands.
+    pub stolen: bool,
+    /// Started from an old copy of its rows at some time.
+    pub was_restored: bool,
+}
+
+fn key(name: &str, purpose: &str) -> KeyPair {
+    KeyPair::from_secret(&artimesh_core::model::Digest::derived(purpose, name.as_bytes()).0)
+}
+
+impl Site {
+    pub fn new(name: &str) -> Site {
+        let (log_key, pairing_key) = (key(name, "sim/log"), key(name, "sim/pairing"));
+        let transport = key(name, "sim/transport").public();
+        let keys = NodeKeys { log: log_key.public(), transport, pairing: pairing_key.public() };
+        let name: NodeName = name.parse().expect("a fine name");
+        Site {
+            identity: Identity { node: NodeId::of(&keys.log), name, log_key, keys },
+            pairing_key,
+            disk: Disk::new(),
+            replica: None,
+            skew_ms: 0,
+            accept: AcceptPolicy::Any,
+            notes: Vec::new(),
+            lives: 0,
+            stolen: false,
+            was_restored: false,
+        }
+    }
+
+    pub fn node(&self) -> NodeId {
+        self.identity.node
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        Addresses { control: vec![format!("/memory/{}", self.identity.name)], bulk: Vec::new() }
+    }
+
+    pub fn wall(&self, true_ms: u64) -> Timestamp {
+        Timestamp(true_ms.saturating_add_signed(self.skew_ms))
+    }
+
+    /// Wakes up from the rows at rest.
+    pub fn start(&mut self) {
+        self.lives += 1;
+        let (me, accept) = (self.identity.clone(), self.accept.clone());
+        let (replica, outputs) =
+            Replica::load(&self.disk, me, accept, None, self.lives).expect("our own rows are readable");
+        self.replica = Some(replica);
+        for output in outputs {
+            if let Output::Persist(rows) = output {
+                self.disk.apply(&rows);
+            }
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.replica.is_some()
+    }
+
+    /// The mind of a site that is up.
+    pub fn mind(&self) -> &Replica {
+        self.replica.as_ref().expect("the site is up")
+    }
+
+    /// Handles one input; nothing is performed yet.
+    pub fn handle(&mut self, true_ms: u64, input: Input) -> Vec<Output> {
+        let now = self.wall(true_ms);
+        let replica = self.replica.as_mut().expect("the caller checked that the site is up");
+        replica.handle(now, &self.disk, input).expect("rows in memory can be read")
+    }
+}

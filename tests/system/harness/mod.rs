@@ -1,0 +1,57 @@
+//! Nodes as processes, circles of them, a small HTTP client, and waiting with a deadline.
+
+mod circle;
+mod client;
+mod node;
+mod wait;
+
+pub use circle::{Circle, REPO, repository};
+pub use client::{Answer, Client};
+pub use node::{Node, Setup};
+pub use wait::{DEADLINE, until};
+
+/// Whether the long tier runs.
+pub fn is_long() -> bool {
+    std::env::var("ARTIMESH_LONG").is_ok_and(|value| value == "1")
+}
+
+/// A generator of numbers from a seed (SplitMix64), so that a failing run can be repeated.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// From `ARTIMESH_SEED`, or the clock; printed, so that a failure tells how to repeat it.
+    pub fn fresh(what: &str) -> Dice {
+        let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let seed = std::env::var("ARTIMESH_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = seed.unwrap_or_else(|| clock().as_nanos() as u64);
+        println!("{what}: ARTIMESH_SEED={seed}");
+        Dice(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Bytes that don't compress and differ from call to call.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count + 8);
+        while bytes.len() < count {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(count);
+        bytes
+    }
+}
+
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes))
+}

@@ -1,0 +1,188 @@
+//! One node: its folder, its process.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::wait::DEADLINE;
+
+/// How a node is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    pub new_circle: bool,
+    /// More settings, as environment variables: `("ARTIMESH_SWARM_GOSSIP", "false")`.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Setup {
+    pub fn with(mut self, name: &str, value: &str) -> Setup {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A node, running or not. Killed when dropped.
+pub struct Node {
+    pub name: String,
+    pub folder: PathBuf,
+    setup: Setup,
+    child: Option<Child>,
+}
+
+/// The binary under test.
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_artimesh"))
+}
+
+impl Node {
+    /// Initialises a node in `root/NAME`.
+    pub fn init(root: &Path, name: &str, setup: Setup) -> Node {
+        let folder = root.join(name);
+        let mut command = Command::new(binary());
+        command.arg("init").arg("--data").arg(&folder).args(["--name", name]);
+        if setup.new_circle {
+            command.arg("--new-circle");
+        }
+        let output = command.output().expect("the binary runs");
+        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
+        Node { name: name.to_owned(), folder, setup, child: None }
+    }
+
+    /// Starts the process and waits until it serves HTTP.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let _ = fs::remove_file(self.folder.join("http.addr"));
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let mut command = Command::new(binary());
+        command
+            .arg("serve")
+            .arg("--data")
+            .arg(&self.folder)
+            .env("ARTIMESH_HTTP_LISTEN", "127.0.0.1:0")
+            .env("ARTIMESH_SWARM_LISTEN", "/ip4/127.0.0.1/tcp/0")
+            .env("ARTIMESH_SWARM_BULK_LISTEN", "/ip4/127.0.0.1/tcp/0")
+            .env("ARTIMESH_REPLICATION_HEADS_INTERVAL", "1s")
+            .env("ARTIMESH_STORE_RESERVE", "1MiB")
+            .env("ARTIMESH_LOG", std::env::var("ARTIMESH_TEST_LOG").unwrap_or_else(|_| "info,artimesh=debug".into()))
+            .envs(self.setup.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log);
+        self.child = Some(command.spawn().expect("the binary runs"));
+        let start = Instant::now();
+        while !self.folder.join("http.addr").exists() {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
+            assert!(ended.is_none(), "{} ended at once: {}", self.name, self.log_tail());
+            assert!(start.elapsed() < DEADLINE, "{} doesn't serve: {}", self.name, self.log_tail());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.setup.settings.retain(|(known, _)| known != name);
+        self.setup.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("running").id()
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.with_extension("log")
+    }
+
+    pub fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(self.pid().to_string()).status().expect("kill runs");
+        assert!(status.success(), "kill {signal} {}", self.name);
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        let mut child = self.child.take().expect("running");
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            assert!(start.elapsed() < DEADLINE, "{} doesn't stop: {}", self.name, self.log_tail());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        };
+        assert!(status.success(), "{} ended with {status}: {}", self.name, self.log_tail());
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("running");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+    }
+
+    /// SIGSTOP: connected, and silent.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    pub fn token(&self) -> String {
+        fs::read_to_string(self.folder.join("admin.token")).expect("a token").trim().to_owned()
+    }
+
+    /// As the administrator.
+    pub fn client(&self) -> Client {
+        let address = fs::read_to_string(self.folder.join("http.addr")).expect("it serves");
+        Client { address: address.trim().parse().expect("an address"), token: Some(self.token()) }
+    }
+
+    /// Runs `artimesh ARGS --data FOLDER` with `input` on standard input.
+    pub fn try_cli(&self, args: &[&str], input: &str) -> Output {
+        let mut command = Command::new(binary());
+        command.args(args).arg("--data").arg(&self.folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+        child.wait_with_output().expect("it ends")
+    }
+
+    /// The same, which must succeed; its standard output.
+    pub fn cli(&self, args: &[&str], input: &str) -> String {
+        let output = self.try_cli(args, input);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {args:?}: {error}\n{}", self.name, self.log_tail());
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    pub async fn status(&self) -> Result<Value, String> {
+        Ok(self.client().get("/artifactory/api/mesh/status").await?.json())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            println!("--- the end of {}'s log:\n{}", self.name, self.log_tail());
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Real processes, real sockets: what the product promises, tried from outside.
+
+mod harness;
+mod replicate;
