@@ -187,8 +187,9 @@ printf '%sArtimesh: three sites and an edge, as four processes on this machine%s
 step "The binary"
 begun=$(now_us)
 if [ -z "$BIN" ]; then
-    (cd "$ROOT" && cargo build --release --locked --bin artimesh)
-    BIN=${CARGO_TARGET_DIR:-$ROOT/target}/release/artimesh
+    # Cargo says where it put the binary; its progress goes to standard error.
+    BIN=$(cd "$ROOT" && cargo build --release --locked --bin artimesh --message-format=json-render-diagnostics |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 fi
 [ -x "$BIN" ] || die "$BIN is not there"
 tick "$(artimesh version | head -n 1), ready after $(since "$begun")"
