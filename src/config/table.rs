@@ -9,8 +9,19 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// `ARTIMESH_*` variables that aren't keys: the command line's own.
-pub const OTHER_VARIABLES: &[&str] = &["ARTIMESH_DATA", "ARTIMESH_URL", "ARTIMESH_TOKEN_FILE", "ARTIMESH_LOG"];
+/// `ARTIMESH_*` variables that aren't keys: the command line's own, then those of the tests, which a node that a test
+/// starts finds in its environment.
+pub const OTHER_VARIABLES: &[&str] = &[
+    "ARTIMESH_DATA",
+    "ARTIMESH_URL",
+    "ARTIMESH_TOKEN_FILE",
+    "ARTIMESH_LOG",
+    "ARTIMESH_FIRST",
+    "ARTIMESH_LONG",
+    "ARTIMESH_SEED",
+    "ARTIMESH_SEEDS",
+    "ARTIMESH_TEST_LOG",
+];
 
 const fn seconds(min: u64, max: u64) -> Kind {
     Kind::Time { min: Duration::from_secs(min), max: Duration::from_secs(max) }
@@ -104,8 +115,8 @@ pub const KEYS: &[Key] = &[
         ..key("swarm.advertise_bulk", Kind::Dial, Some(""))
     },
     Key {
-        doc: "Whether changes are announced by gossip. Without it nothing is lost: members still compare heads every \
-              replication.heads_interval, and hear of a change that much later.",
+        doc: "Whether changes are announced by gossip. Without it nothing is lost: members still tell each other their \
+              heads once a second when something changed, and compare them every replication.heads_interval.",
         example: "false",
         flag: Some("gossip"),
         ..key("swarm.gossip", Kind::Truth, Some("true"))
@@ -126,8 +137,8 @@ pub const KEYS: &[Key] = &[
         ..key("replication.placement", Kind::Choice(&["mirror", "on-demand", "by-role"]), Some("by-role"))
     },
     Key {
-        doc: "How often heads are compared with every connected member. It is what makes replication certain; gossip \
-              only makes it quick.",
+        doc: "How often heads are compared with one connected member, chosen by lot; every new connection begins with a \
+              comparison too. It is what makes replication certain; gossip only makes it quick.",
         example: "10s",
         ..key(
             "replication.heads_interval",

@@ -114,7 +114,7 @@ fn bytes(value: &Value) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let power = count.checked_ilog2().unwrap_or(0) / 10;
     let unit = units.get(power as usize).copied().unwrap_or("EiB");
-    let hundredths = u128::from(count) * 100 >> (10 * power);
+    let hundredths = (u128::from(count) * 100) >> (10 * power);
     if power == 0 { format!("{count} B") } else { format!("{}.{:02} {unit}", hundredths / 100, hundredths % 100) }
 }
 

@@ -10,7 +10,7 @@ use artimesh_core::replica::{Table, View, rows};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::engine::Shared;
+use super::handle::Shared;
 use super::view::StoreView;
 use crate::store::BlobReader;
 use crate::swarm::{BulkError, BulkStream};
@@ -161,9 +161,7 @@ async fn answer(
                 }
                 None => None,
             };
-            let part = values.map(|values| {
-                values.into_iter().skip(first as usize).take(VALUES_MAX as usize).map(Into::into).collect()
-            });
+            let part = values.map(|values| values.into_iter().skip(first as usize).take(VALUES_MAX as usize).collect());
             stream.send(part.map_or(Answer::NotFound, Answer::Values).to_frame()).await?;
         }
         Request::Groups(reference, first, count) => {

@@ -121,15 +121,19 @@ pub(super) struct End {
 /// Opens a stream and waits until the peer has acknowledged it.
 pub(super) async fn open(remote: &Remote, id: PeerId, end: End) -> Result<BulkStream, OpenError> {
     let End { peer, token, counters } = end;
+    let began = tokio::time::Instant::now();
     for _ in 0..ATTEMPTS_MAX {
         let opened = tokio::select! {
             () = token.cancelled() => return Err(OpenError::NotMember { peer }),
             opened = remote.open(id, None, BULK) => opened,
         };
-        let mut stream = opened.map_err(|failure| match failure {
-            OpenFailure::Unsupported => OpenError::Refused { peer },
-            OpenFailure::Unavailable => OpenError::NotConnected { peer },
-        })?;
+        let mut stream = match opened {
+            Ok(stream) => stream,
+            Err(OpenFailure::Unsupported) => return Err(OpenError::Refused { peer }),
+            // The connection ended under the attempt; another may come.
+            Err(OpenFailure::Unavailable) if began.elapsed() < ACKNOWLEDGE_TIMEOUT => continue,
+            Err(OpenFailure::Unavailable) => return Err(OpenError::NotConnected { peer }),
+        };
         if timeout(ACKNOWLEDGE_TIMEOUT, introduce(&mut stream, OPENING)).await.is_ok_and(|done| done.is_ok()) {
             return Ok(BulkStream { stream, peer, token, counters, _permit: None });
         }

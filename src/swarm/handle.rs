@@ -288,19 +288,17 @@ fn build(
     Ok(libp2p::Swarm::new(transport, behaviour, identity.public().to_peer_id(), config))
 }
 
-/// Fails if somebody listens there. libp2p sets SO_REUSEPORT, so a second node on one port would not be told, and each
-/// would get half of the connections.
-async fn free(address: &Multiaddr) -> std::io::Result<()> {
+/// The address with a port that nobody listens on. libp2p sets SO_REUSEPORT, so a second node on one port would not be
+/// told (port 0 may even choose one that is taken), and each would get half of the connections.
+async fn free(address: &Multiaddr) -> std::io::Result<Multiaddr> {
     let mut parts = address.iter();
-    let ip: IpAddr = match parts.next() {
-        Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => ip.into(),
-        _ => return Ok(()),
+    let (ip, port) = match (parts.next(), parts.next()) {
+        (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port))) => (IpAddr::V4(ip), port),
+        (Some(Protocol::Ip6(ip)), Some(Protocol::Tcp(port))) => (IpAddr::V6(ip), port),
+        _ => return Ok(address.clone()),
     };
-    match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => tokio::net::TcpListener::bind((ip, port)).await.map(drop),
-        _ => Ok(()),
-    }
+    let probe = tokio::net::TcpListener::bind((ip, port)).await?;
+    Ok(Multiaddr::from(ip).with(Protocol::Tcp(probe.local_addr()?.port())))
 }
 
 /// Listens on all addresses and waits until each listener knows where.
@@ -309,8 +307,9 @@ async fn listen(swarm: &mut libp2p::Swarm<Behaviour>, addresses: &[String]) -> R
     for address in addresses {
         let bad = || StartError::BadAddress { address: address.clone() };
         let parsed = resolve::parse(address).filter(|parsed| !resolve::is_name(parsed)).ok_or_else(bad)?;
-        free(&parsed).await.map_err(|source| StartError::Listen { address: address.clone(), source })?;
-        let listener = swarm.listen_on(parsed).map_err(|error| match error {
+        let free = free(&parsed).await;
+        let free = free.map_err(|source| StartError::Listen { address: address.clone(), source })?;
+        let listener = swarm.listen_on(free).map_err(|error| match error {
             TransportError::MultiaddrNotSupported(_) => bad(),
             TransportError::Other(source) => StartError::Listen { address: address.clone(), source },
         })?;

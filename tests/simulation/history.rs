@@ -39,6 +39,8 @@ pub struct History {
 /// What a history came to.
 pub struct Outcome {
     pub faults: Faults,
+    /// What each site noted, for who replays a seed.
+    pub notes: Vec<(String, Vec<Event>)>,
     pub result: Result<(), Fault>,
 }
 
@@ -65,7 +67,8 @@ fn base(full: usize, edges: usize) -> World {
 pub fn run(seed: u64, mutation: Mutation) -> Outcome {
     let mut history = History::begin(seed, mutation);
     let result = history.live().and_then(|()| history.heal()).and_then(|()| history.judge());
-    Outcome { faults: history.faults, result }
+    let notes = history.world.sites.iter().map(|site| (site.identity.name.to_string(), site.notes.clone())).collect();
+    Outcome { faults: history.faults, notes, result }
 }
 
 impl History {
@@ -420,6 +423,7 @@ impl History {
         for (a, b) in self.world.network.connections() {
             self.world.disconnect(a, b);
         }
+        self.finish_pairing();
         let mut last = Ok(());
         for round in 0..ROUNDS_MAX {
             self.world.connect_all();
@@ -433,6 +437,19 @@ impl History {
             self.world.round(dice);
         }
         last
+    }
+
+    /// A newcomer that was admitted and never heard the answer, or forgot it with its rows, asks again.
+    fn finish_pairing(&mut self) {
+        let Some((newcomer, _)) = self.late.take() else { return };
+        let node = self.world.node(newcomer);
+        let site = &self.world.sites[newcomer];
+        let trust = self.world.sites[0].mind().trust().expect("the founder has a circle");
+        if trust.good(&node).is_some() && site.is_up() && site.mind().circle().is_none() {
+            self.world.sites[newcomer].skew_ms = self.world.sites[0].skew_ms;
+            let line = self.world.token(0, Role::Full, writer());
+            self.world.present(0, newcomer, &line).expect("it may have another grant");
+        }
     }
 
     fn judge(&mut self) -> Result<(), Fault> {

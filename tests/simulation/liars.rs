@@ -148,7 +148,8 @@ fn kill_unseen(history: &mut History) {
     let Some(mut forgery) = forge(history, thief, space) else { return };
     let Some(victim) = forgery.context.0.keys().next().copied() else { return };
     let seen = forgery.context.0.remove(&victim).unwrap_or(0);
-    let unseen = Dot { incarnation: victim, sequence: seen.max(1) };
+    // Beyond what anybody wrote, so that no receiver can take it for seen and let a fork in.
+    let unseen = Dot { incarnation: victim, sequence: seen + 1_000 };
     let change = lie(history, vec![unseen], "a/x");
     // Continues its own log from where the first site has it; a fork of it, perhaps, if others have more.
     forgery.after.chain = if history.dice.once_in(4) { Digest::of(b"fork") } else { forgery.after.chain };

@@ -85,6 +85,10 @@ fn every_history_converges_and_keeps_every_promise() {
     if let Some(seed) = number("ARTIMESH_SEED") {
         let outcome = history::run(seed, Mutation::Nothing);
         println!("{}", outcome.faults.table());
+        for (name, notes) in &outcome.notes {
+            let last = notes.iter().rev().take(12).rev();
+            println!("{name}:\n{}", last.map(|note| format!("  {note:?}\n")).collect::<String>());
+        }
         assert_eq!(outcome.result, Ok(()), "seed {seed}");
         return;
     }

@@ -1,4 +1,7 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
 mod harness;
+mod http;
+mod kills;
+mod memory;
 mod replicate;

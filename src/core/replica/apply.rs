@@ -176,17 +176,12 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether this node keeps all bytes of a space: as its repository says, or will say once an invitation is answered.
+    /// Whether this node keeps all bytes of a space: as its repository says, or as the next one will. Versions applied
+    /// while no repository shows the space (not yet, or not until a new invitation) are wanted as well; they are fetched
+    /// once one does.
     fn mirrors(&self, space: &Space) -> bool {
-        if let Some(repository) = self.repository_of(space) {
-            return repository.placement == Placement::Mirror;
-        }
-        let federation = self.spaces.get(space).and_then(|state| state.federation.as_ref());
-        let may_join = federation.is_some_and(|federation| {
-            let mine = federation.members.get(&self.me.node);
-            mine.is_none_or(|membership| membership.accepted().is_some() || membership.is_pending())
-        });
-        may_join && self.default_placement() == Placement::Mirror
+        let shown = self.repository_of(space).map(|repository| repository.placement);
+        shown.unwrap_or_else(|| self.default_placement()) == Placement::Mirror
     }
 
     fn default_placement(&self) -> Placement {

@@ -8,7 +8,7 @@ use super::receive::Taken;
 use super::rows::{self, Introducer};
 use super::state::{Replica, Wish, Work};
 use crate::changelog::Sealed;
-use crate::model::{Context, Heads, Incarnation, NodeId, Space};
+use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, TrustRefusal};
 
 /// The most bytes of segments in one message.
@@ -45,6 +45,37 @@ impl Replica {
                 })
             }
         }
+    }
+
+    /// What of a space `peer` may know: all, when it shares the space; and a node that left may have again what it had
+    /// when it last wrote there, so that one set back to an old copy hears of its own leave. `None` for anybody else.
+    fn visible_to(&self, space: &Space, peer: &NodeId) -> Option<Heads> {
+        let state = self.spaces.get(space)?;
+        if self.shares(space, peer) {
+            return Some(state.heads.clone());
+        }
+        if !self.was_member(space, peer) {
+            return None;
+        }
+        let mut had = Context::default();
+        for (incarnation, (context, _)) in state.known.iter().filter(|(incarnation, _)| incarnation.node == *peer) {
+            had.merge(context);
+            had.merge(&Context([(*incarnation, state.heads.of(incarnation).sequence)].into()));
+        }
+        let known = |(incarnation, sequence): (Incarnation, u64)| {
+            let head = state.heads.of(&incarnation);
+            let chain = if head.sequence == sequence { head.chain } else { Digest::ZERO };
+            (incarnation, Head { sequence: sequence.min(head.sequence), chain })
+        };
+        Some(Heads(had.0.into_iter().map(known).collect()))
+    }
+
+    /// Whether `peer`, in good standing, left a federation. What it wrote there is taken from it all the same: in a life
+    /// that had forgotten the leave it may have accepted anew.
+    fn was_member(&self, space: &Space, peer: &NodeId) -> bool {
+        let federation = self.spaces.get(space).and_then(|state| state.federation.as_ref());
+        let left = federation.and_then(|f| f.members.get(peer)).is_some_and(|membership| !membership.left.is_empty());
+        left && self.trust.as_ref().is_some_and(|trust| trust.good(peer).is_some())
     }
 
     /// Who admitted this node: a peer until its own grant has arrived, for until then the log may not name it.
@@ -92,8 +123,7 @@ impl Replica {
     fn send_heads<V: View>(&self, work: &mut Work<'_, V>, to: NodeId, only: Option<Space>, reply: bool) {
         let shared = self.spaces.iter().filter(|(space, _)| only.is_none_or(|only| only == **space));
         let mut spaces: Vec<SpaceHeads> = shared
-            .filter(|(space, _)| self.shares(space, &to))
-            .map(|(space, state)| SpaceHeads { space: *space, heads: state.heads.clone() })
+            .filter_map(|(space, _)| Some(SpaceHeads { space: *space, heads: self.visible_to(space, &to)? }))
             .collect();
         let nothing_yet = only.is_none_or(|only| only == Space::Trust) && !self.spaces.contains_key(&Space::Trust);
         if nothing_yet && self.shares(&Space::Trust, &to) {
@@ -142,7 +172,8 @@ impl Replica {
         let now = work.now;
         for SpaceHeads { space, heads } in message.spaces {
             let held = self.spaces.get(&space);
-            if held.is_some() && !self.shares(&space, &from) || !self.takes_part(&space) {
+            let known = self.shares(&space, &from) || self.was_member(&space, &from);
+            if held.is_some() && !known || !self.takes_part(&space) {
                 continue;
             }
             let is_new = held.is_none() && space != Space::Trust;
@@ -181,7 +212,8 @@ impl Replica {
     fn pursue<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
         let has_more = |(node, peer): (&NodeId, &super::state::Peer)| {
             let told = peer.heads.get(&space).filter(|_| peer.connected && !peer.spent.contains(&space))?;
-            (self.shares(&space, node) && self.lacks(&space, told)).then_some(*node)
+            let known = self.shares(&space, node) || self.was_member(&space, node);
+            (known && self.lacks(&space, told)).then_some(*node)
         };
         if let Some(peer) = self.peers.iter().find_map(has_more) {
             self.wish(work, space, peer);
@@ -220,15 +252,14 @@ impl Replica {
     /// Streams segments that the asker lacks, a fair share of each log, oldest first.
     fn serve<V: View>(&mut self, work: &mut Work<'_, V>, to: NodeId, want: &WantMessage) -> Result<(), ViewFault> {
         let space = want.space;
-        let Some(state) = self.spaces.get(&space).filter(|_| self.shares(&space, &to)) else {
+        let Some(visible) = self.visible_to(&space, &to) else {
             // Answered all the same, so that the asker turns to somebody else.
             work.note(Event::Refused { from: Some(to), refusal: Refusal::NotShared(space) });
             let message = Message::Segments(SegmentsMessage { space, segments: Vec::new(), more: false });
             work.out.push(Output::Send(to, message.to_bytes()));
             return Ok(());
         };
-        let behind: Vec<_> = state
-            .heads
+        let behind: Vec<_> = visible
             .0
             .iter()
             .map(|(incarnation, head)| {
@@ -248,6 +279,10 @@ impl Replica {
                 let fault = |error| ViewFault(format!("a stored segment of {space} is unreadable: {error}"));
                 let segment = Sealed::read(&stored).map_err(fault)?;
                 from = segment.header.last_sequence() + 1;
+                if from > head + 1 {
+                    // A former member's knowledge ends at the ends of segments, as everybody's.
+                    break;
+                }
                 bytes += stored.len();
                 found.push(segment);
             }

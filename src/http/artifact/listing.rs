@@ -1,7 +1,5 @@
 //! A folder as a page of relative links, for browsers and for tools that follow links.
 
-use std::fmt::Write;
-
 use crate::console::{Escaped, page};
 use crate::http::dates::iso8601;
 use crate::http::links::encoded;
@@ -30,7 +28,7 @@ pub fn listing(folder: &Folder, base: Base) -> String {
     let mut body = String::from("<table><tr><th>name</th><th>modified</th><th>bytes</th></tr>\n");
     if folder.path.is_some() {
         let parent = if base == Base::Inside { "../" } else { "./" };
-        write!(body, "<tr><td><a href=\"{parent}\">../</a></td><td></td><td></td></tr>\n").expect("a String takes all");
+        body.push_str(&format!("<tr><td><a href=\"{parent}\">../</a></td><td></td><td></td></tr>\n"));
     }
     for entry in &folder.children {
         let row = match entry {
@@ -69,7 +67,7 @@ mod tests {
             children: vec![
                 Entry::Folder("<b>".into()),
                 Entry::Folder("javascript:alert(1)".into()),
-                Entry::File(item("a/x\" onclick=\"y&.jar")),
+                Entry::File(Box::new(item("a/x\" onclick=\"y&.jar"))),
             ],
         }
     }

@@ -2,6 +2,7 @@
 
 mod circle;
 mod client;
+mod content;
 mod curl;
 mod mount;
 mod node;
@@ -14,6 +15,8 @@ pub use curl::{Got, curl};
 pub use mount::{Address, Disk};
 pub use node::{Node, Setup, binary};
 pub use raw::{Raw, exchange, status_of};
+pub use content::Content;
+pub use node::{Node, Setup};
 pub use wait::{DEADLINE, until};
 
 /// Whether the long tier runs.

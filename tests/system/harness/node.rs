@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -26,17 +28,26 @@ impl Setup {
     }
 }
 
+/// A loopback address of its own for each node, so that ports can be fixed and a node that restarts is found again.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    Ipv4Addr::new(127, 16 + (process % 200) as u8, (process / 200 % 32 * 8 + next / 250) as u8, (next % 250 + 1) as u8)
+}
+
 /// A node, running or not. Killed when dropped.
 pub struct Node {
     pub name: String,
+    pub address: Ipv4Addr,
     pub folder: PathBuf,
     setup: Setup,
     child: Option<Child>,
 }
 
-/// The binary under test.
-pub fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_artimesh"))
+/// The binary under test: `ARTIMESH_TEST_BINARY`, for one that was built otherwise, or the one built with the tests.
+pub fn binary() -> PathBuf {
+    std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_artimesh").into()).into()
 }
 
 impl Node {
@@ -50,7 +61,7 @@ impl Node {
         }
         let output = command.output().expect("the binary runs");
         assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
-        Node { name: name.to_owned(), folder, setup, child: None }
+        Node { name: name.to_owned(), address: own_address(), folder, setup, child: None }
     }
 
     /// Starts the process and waits until it serves HTTP.
@@ -64,8 +75,8 @@ impl Node {
             .arg("--data")
             .arg(&self.folder)
             .env("ARTIMESH_HTTP_LISTEN", "127.0.0.1:0")
-            .env("ARTIMESH_SWARM_LISTEN", "/ip4/127.0.0.1/tcp/0")
-            .env("ARTIMESH_SWARM_BULK_LISTEN", "/ip4/127.0.0.1/tcp/0")
+            .env("ARTIMESH_SWARM_LISTEN", format!("/ip4/{}/tcp/8083", self.address))
+            .env("ARTIMESH_SWARM_BULK_LISTEN", format!("/ip4/{}/tcp/8084", self.address))
             .env("ARTIMESH_REPLICATION_HEADS_INTERVAL", "1s")
             .env("ARTIMESH_STORE_RESERVE", "1MiB")
             .env("ARTIMESH_LOG", std::env::var("ARTIMESH_TEST_LOG").unwrap_or_else(|_| "info,artimesh=debug".into()))
@@ -113,7 +124,22 @@ impl Node {
 
     /// SIGTERM, and waits for a clean end.
     pub fn stop(&mut self) {
+        self.terminate();
+        self.ended();
+    }
+
+    /// SIGTERM, and nothing more.
+    pub fn terminate(&self) {
         self.signal("-TERM");
+    }
+
+    /// Whether the process is still there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.as_mut().expect("running").try_wait().expect("a child").is_none()
+    }
+
+    /// Waits for a clean end.
+    pub fn ended(&mut self) {
         let mut child = self.child.take().expect("running");
         let start = Instant::now();
         let status = loop {

@@ -62,9 +62,14 @@ impl Raw {
     }
 
     /// Everything until the connection ends.
-    pub async fn rest(mut self) -> String {
+    pub async fn rest_bytes(mut self) -> Vec<u8> {
         while self.more().await.is_some() {}
-        String::from_utf8_lossy(&self.read).into_owned()
+        self.read
+    }
+
+    /// The same as text.
+    pub async fn rest(self) -> String {
+        String::from_utf8_lossy(&self.rest_bytes().await).into_owned()
     }
 
     /// Hangs up with a reset, as a client that crashed.

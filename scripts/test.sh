@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# All tests, stage by stage, with the minutes that each took.
+#
+#   scripts/test.sh          what every change has to pass: well under an hour on two cores
+#   scripts/test.sh --long   more histories, and the system tests at length in release mode: hours
+#
+# Needs a Rust toolchain with rustfmt and clippy, cc, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
+# is missing. Variables: ARTIMESH_SEEDS (simulated histories), CARGO_TARGET_DIR.
+set -uo pipefail
+export LC_ALL=C
+
+LONG=no
+case "${1:-}" in
+    "") ;;
+    --long) LONG=yes ;;
+    -h | --help) sed -n '2,8{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
+    *) echo "unknown option $1: see $0 --help" >&2; exit 2 ;;
+esac
+cd "$(dirname "$0")/.." || exit 1
+# Nothing is built twice here: what incremental builds would keep is only disk space.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
+SEEDS=${ARTIMESH_SEEDS:-$([ "$LONG" = yes ] && echo 200000 || echo 2000)}
+
+RESULTS=$(mktemp "${TMPDIR:-/tmp}/artimesh-tests.XXXXXX")
+trap 'rm -f "$RESULTS" "$RESULTS".*' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+BROKEN=()
+
+# stage NAME COMMAND…: runs it, keeps what cargo says of its tests, and goes on after a failure: one run tells all.
+stage() {
+    local name=$1 begun=$SECONDS code
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@" 2>&1 | tee "$RESULTS.stage"
+    code=${PIPESTATUS[0]}
+    local took=$((SECONDS - begun))
+    local verdict=passed
+    [ "$code" -eq 0 ] || { verdict=FAILED; BROKEN+=("$name"); }
+    printf '=== %s %s after %d.%d min\n' "$name" "$verdict" $((took / 60)) $((took % 60 / 6))
+    grep -a '^test result: ' "$RESULTS.stage" | sed "s|^|$name: |" >>"$RESULTS"
+    return "$code"
+}
+
+# The Debian packages of the commands that are missing.
+missing() {
+    local pair
+    for pair in cc:build-essential git:git curl:curl kill:procps tar:tar setsid:util-linux sha256sum:coreutils; do
+        # As a program: the shell's own kill is of no use to a test.
+        [ -n "$(type -P "${pair%%:*}")" ] || echo "${pair##*:}"
+    done
+}
+
+tools() {
+    local packages
+    packages=$(missing)
+    if [ -n "$packages" ] && [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null; then
+        # shellcheck disable=SC2086 # one word for each package
+        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $packages || return 1
+        packages=$(missing)
+    fi
+    if [ -n "$packages" ]; then
+        echo "missing, by Debian package: $(tr '\n' ' ' <<<"$packages")" >&2
+        return 1
+    fi
+    cargo --version && cargo fmt --version && cargo clippy --version ||
+        { echo "missing: a Rust toolchain with rustfmt and clippy (rustup component add rustfmt clippy)" >&2; return 1; }
+}
+
+simulation() { ARTIMESH_SEEDS=$SEEDS cargo test --locked -p artimesh-core --test simulation; }
+
+system_long() { ARTIMESH_LONG=1 cargo test --locked --release --no-fail-fast --test system -- --test-threads=1; }
+
+stage "tools" tools || exit 1
+stage "format" cargo fmt --all --check -- --config-path config/rustfmt.toml
+stage "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
+stage "build of the tests" cargo test --locked --workspace --no-run || exit 1
+stage "unit tests" cargo test --locked --workspace --no-fail-fast --lib --bins
+stage "simulation of $SEEDS histories" simulation
+stage "architecture" cargo test --locked --test architecture
+stage "system tests" cargo test --locked --no-fail-fast --test system
+stage "a swarm in release mode" scripts/swarm.sh
+if [ "$LONG" = yes ]; then
+    stage "system tests at length" system_long
+fi
+
+printf '\n=== results after %d min\n' $((SECONDS / 60))
+cat "$RESULTS"
+# sum WORD: the total of the numbers that stand before it.
+sum() { echo $((0 $(sed -n "s/.* \([0-9]*\) $1;.*/+ \1/p" "$RESULTS"))); }
+for name in "${BROKEN[@]}"; do echo "failed stage: $name"; done
+printf '%d passed, %d failed\n' "$(sum passed)" "$(sum failed)"
+[ "${#BROKEN[@]}" -eq 0 ]
