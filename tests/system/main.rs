@@ -4,4 +4,5 @@ mod harness;
 mod http;
 mod kills;
 mod memory;
+mod refusals;
 mod replicate;

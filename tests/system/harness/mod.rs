@@ -11,12 +11,11 @@ mod wait;
 
 pub use circle::{Circle, REPO, repository};
 pub use client::{Answer, Client};
+pub use content::Content;
 pub use curl::{Got, curl};
 pub use mount::{Address, Disk};
 pub use node::{Node, Setup, binary};
 pub use raw::{Raw, exchange, status_of};
-pub use content::Content;
-pub use node::{Node, Setup};
 pub use wait::{DEADLINE, until};
 
 /// Whether the long tier runs.
