@@ -1,6 +1,8 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
 mod harness;
+mod http;
 mod kills;
 mod memory;
+mod refusals;
 mod replicate;

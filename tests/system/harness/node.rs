@@ -124,7 +124,22 @@ impl Node {
 
     /// SIGTERM, and waits for a clean end.
     pub fn stop(&mut self) {
+        self.terminate();
+        self.ended();
+    }
+
+    /// SIGTERM, and nothing more.
+    pub fn terminate(&self) {
         self.signal("-TERM");
+    }
+
+    /// Whether the process is still there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.as_mut().expect("running").try_wait().expect("a child").is_none()
+    }
+
+    /// Waits for a clean end.
+    pub fn ended(&mut self) {
         let mut child = self.child.take().expect("running");
         let start = Instant::now();
         let status = loop {
