@@ -10,7 +10,7 @@ use artimesh_core::replica::{Table, View, rows};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::engine::Shared;
+use super::handle::Shared;
 use super::view::StoreView;
 use crate::store::BlobReader;
 use crate::swarm::{BulkError, BulkStream};
@@ -161,9 +161,7 @@ async fn answer(
                 }
                 None => None,
             };
-            let part = values.map(|values| {
-                values.into_iter().skip(first as usize).take(VALUES_MAX as usize).map(Into::into).collect()
-            });
+            let part = values.map(|values| values.into_iter().skip(first as usize).take(VALUES_MAX as usize).collect());
             stream.send(part.map_or(Answer::NotFound, Answer::Values).to_frame()).await?;
         }
         Request::Groups(reference, first, count) => {
@@ -205,4 +203,60 @@ fn names(view: &StoreView, reference: &Reference) -> bool {
     let Ok(Some(row)) = view.get(Table::Catalog, &key) else { return false };
     let versions: Option<artimesh_core::catalog::Versions> = rows::read(&row).ok();
     versions.is_some_and(|versions| versions.iter().any(|version| version.content.digest == reference.digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use artimesh_core::model::FederationId;
+
+    use super::*;
+
+    fn reference() -> Reference {
+        let space = Space::Federation(FederationId([7; 32]));
+        Reference { space, path: "a/b.jar".parse().expect("a path"), digest: Digest([9; 32]) }
+    }
+
+    /// Compares with the committed file; writes it only when asked to, for a new format.
+    fn check_golden(name: &str, bytes: &[u8]) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/engine").join(name);
+        if std::env::var("ARTIMESH_GOLDEN").is_ok_and(|value| value == "write") && !path.exists() {
+            fs::write(&path, bytes).expect("written");
+        }
+        assert_eq!(fs::read(&path).expect("a committed file"), bytes, "{name} is written differently than before");
+    }
+
+    #[test]
+    fn requests_are_written_as_ever_and_read_back() {
+        let requests = [
+            ("request-whole.bin", Request::Whole(vec![reference(), reference()])),
+            ("request-values.bin", Request::Values(reference(), 16_384)),
+            ("request-groups.bin", Request::Groups(reference(), 3, 16)),
+        ];
+        for (name, request) in requests {
+            let frame = request.to_frame();
+            check_golden(name, &frame);
+            assert_eq!(Request::read(&frame), Some(request), "{name}");
+            assert_eq!(Request::read(&frame[..frame.len() - 1]), None, "{name} cut short");
+        }
+    }
+
+    #[test]
+    fn answers_are_written_as_ever_and_read_back() {
+        let answers = [
+            ("answer-not-found.bin", Answer::NotFound),
+            ("answer-whole.bin", Answer::Whole(Bytes::from_static(b"whole"))),
+            ("answer-values.bin", Answer::Values(vec![[1; 32], [2; 32]])),
+            ("answer-group.bin", Answer::Group(Bytes::from_static(b"group"))),
+        ];
+        for (name, answer) in answers {
+            let frame = answer.to_frame();
+            check_golden(name, &frame);
+            assert_eq!(Answer::read(&frame), Some(answer), "{name}");
+        }
+        assert_eq!(Answer::read(&Bytes::from_static(b"\x02\0\xff\xff\xff\xffx")), None);
+        assert_eq!(Answer::read(&Bytes::from_static(b"\x63\0\0\0\0\0")), None, "an unknown kind");
+    }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::bulk;
-use super::engine::Shared;
+use super::handle::Shared;
 use super::mind::Message;
 use super::pairing;
 use crate::swarm::{self, Event};

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::announce::{self, Topic};
-use super::engine::Shared;
 use super::error::{CommandFailure, EngineFailed};
+use super::handle::Shared;
 use super::snapshot::Snapshot;
 use super::view::{StoreView, row_write};
 use crate::store::{Batch, CommitError, Priority, Staged};

@@ -11,10 +11,10 @@
 mod announce;
 mod bulk;
 mod clock;
-mod engine;
 mod error;
 mod events;
 mod fetch;
+mod handle;
 mod mind;
 mod pairing;
 mod pool;
@@ -22,8 +22,8 @@ mod snapshot;
 mod view;
 
 pub use clock::{SystemClock, WallClock};
-pub use engine::{Engine, Options};
 pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
 pub use fetch::{FetchCounts, Source};
+pub use handle::{Engine, Options};
 pub use snapshot::{Life, Snapshot};
 pub use view::StoreView;

@@ -9,8 +9,8 @@ use artimesh_core::trust::{PairingAnswer, PairingReason, PairingRequest, Pairing
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::engine::{Engine, Shared};
 use super::error::{CommandFailure, JoinError};
+use super::handle::{Engine, Shared};
 use super::mind::Message;
 use super::snapshot::Life;
 

@@ -117,7 +117,7 @@ pub mod samples {
     //! Items for the tests of this room.
 
     use artimesh_core::clock::Timestamp;
-    use artimesh_core::model::{Checksums, Digest, Properties};
+    use artimesh_core::model::{Checksums, Digest, Dot, Incarnation, NodeId, Properties, Space};
 
     use super::*;
 
@@ -136,6 +136,8 @@ pub mod samples {
             modified: Timestamp(1_795_297_642_005),
             modified_by: "bob".into(),
             siblings: 0,
+            space: Space::Trust,
+            dot: Dot { incarnation: Incarnation { node: NodeId([0; 32]), number: 0 }, sequence: 1 },
         }
     }
 
@@ -175,7 +177,7 @@ mod tests {
             repo: "libs".parse().expect("a key"),
             path: None,
             created: Timestamp(0),
-            children: vec![Entry::Folder("x".into()), Entry::File(item("y.jar"))],
+            children: vec![Entry::Folder("x".into()), Entry::File(Box::new(item("y.jar")))],
         };
         let view: Value = serde_json::to_value(FolderView::of(&folder, &links())).expect("JSON");
         assert_eq!(view["path"], "/");

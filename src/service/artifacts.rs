@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::caller::Caller;
 use super::error::ServiceError;
-use super::service::Service;
+use super::handle::Service;
 use crate::engine::{FetchError, Source};
 use crate::store::{self, Ingest, Tree};
 
@@ -52,8 +52,10 @@ pub struct Item {
     pub modified_by: String,
     /// How many siblings the shown version has.
     pub siblings: usize,
-    space: Space,
-    dot: Dot,
+    /// The federation that it is in.
+    pub space: Space,
+    /// The entry that put the shown version.
+    pub dot: Dot,
 }
 
 impl Item {
@@ -88,7 +90,7 @@ pub enum Entry {
     /// A folder of this name.
     Folder(String),
     /// A file.
-    File(Item),
+    File(Box<Item>),
 }
 
 /// A folder: derived from the paths below it.
@@ -108,7 +110,7 @@ pub struct Folder {
 #[derive(Clone, Debug)]
 pub enum Found {
     /// A file.
-    File(Item),
+    File(Box<Item>),
     /// A folder.
     Folder(Folder),
 }
@@ -269,7 +271,7 @@ impl Service {
     ) -> Result<Found, ServiceError> {
         let repository = self.readable(caller, repo)?;
         if let Some(item) = path.map(|path| self.shown(&repository, path)).transpose()?.flatten() {
-            return Ok(Found::File(item));
+            return Ok(Found::File(Box::new(item)));
         }
         let children = self.children(&repository, path)?;
         match path {
@@ -305,7 +307,7 @@ impl Service {
                     break;
                 }
                 if let Some(item) = item_of(repository, path.clone(), value)? {
-                    children.insert(rest.to_owned(), Entry::File(item));
+                    children.insert(rest.to_owned(), Entry::File(Box::new(item)));
                 }
             }
             from = match (skipped_to, page.last()) {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::caller::Caller;
 use super::error::ServiceError;
-use super::service::Service;
+use super::handle::Service;
 use crate::engine::JoinError;
 
 /// How often it is looked whether members have confirmed a revocation.

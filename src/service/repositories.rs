@@ -8,7 +8,7 @@ use artimesh_core::replica::{Command, CommandError, Placement, Repository};
 
 use super::caller::Caller;
 use super::error::ServiceError;
-use super::service::Service;
+use super::handle::Service;
 
 /// A repository to be created.
 #[derive(Clone, Debug)]

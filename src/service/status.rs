@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::error::ServiceError;
+use super::handle::Service;
 use super::pairing::state_of;
-use super::service::Service;
 use crate::engine::Engine;
 
 /// What a walk over a repository's catalog finds.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::engine::bulk::{Answer, Reference, Request};
-use crate::engine::engine::Shared;
+use crate::engine::handle::Shared;
 use crate::store::{Fill, FillError};
 use crate::swarm::BulkStream;
 
@@ -126,7 +126,6 @@ pub(super) async fn fill_from(
 ) -> Result<u64, PeerError> {
     if !fill.has_groups() {
         let values = values_from(shared, peer, reference, fill.group_count()).await?;
-        let values = values.into_iter().map(Into::into).collect();
         fill.set_groups(values).await.map_err(|error| PeerError::Wrong(error.to_string()))?;
     }
     let mut bytes_total = 0;

@@ -67,7 +67,7 @@ mod tests {
             children: vec![
                 Entry::Folder("<b>".into()),
                 Entry::Folder("javascript:alert(1)".into()),
-                Entry::File(item("a/x\" onclick=\"y&.jar")),
+                Entry::File(Box::new(item("a/x\" onclick=\"y&.jar"))),
             ],
         }
     }

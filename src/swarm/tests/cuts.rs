@@ -31,13 +31,15 @@ impl Wire {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (target, mut is_cut) = (target.clone(), is_cut.clone());
                 tokio::spawn(async move {
-                    if !*is_cut.borrow() {
-                        let mut far = TcpStream::connect(target).await.unwrap();
-                        tokio::select! {
-                            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
-                            _ = is_cut.wait_for(|cut| *cut) => {}
-                        }
-                        std::future::pending::<()>().await;
+                    if *is_cut.borrow() {
+                        // A dial into the cut fails when it is mended, not by its long timeout.
+                        let _ = is_cut.wait_for(|cut| !*cut).await;
+                        return;
+                    }
+                    let mut far = TcpStream::connect(target).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+                        _ = is_cut.wait_for(|cut| *cut) => {}
                     }
                     std::future::pending::<()>().await;
                 });

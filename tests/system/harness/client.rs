@@ -1,13 +1,18 @@
 //! A small HTTP client over hyper: one connection a request, bodies whole or streamed.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use bytes::{Buf, Bytes};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
+
+use super::content::Content;
 
 /// Where to ask, and as whom.
 #[derive(Clone, Debug)]
@@ -38,6 +43,18 @@ impl Answer {
     }
 }
 
+/// An answer whose body was read as it came and only hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    pub status: StatusCode,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+fn text(error: &dyn std::fmt::Display) -> String {
+    error.to_string()
+}
+
 impl Client {
     /// `Err` when the connection or the answer broke: a node that was killed.
     pub async fn send(
@@ -47,7 +64,26 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
+        self.exchange(method, path, headers, Full::new(body.into()), |response| async move {
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| text(&error))?.to_bytes();
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        })
+        .await
+    }
+
+    async fn exchange<B, T, F>(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: B,
+        read: impl FnOnce(Response<Incoming>) -> F,
+    ) -> Result<T, String>
+    where
+        B: Body<Data: Buf + Send, Error = Infallible> + Send + 'static,
+        F: Future<Output = Result<T, String>>,
+    {
         let stream = TcpStream::connect(self.address).await.map_err(|error| text(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
@@ -59,16 +95,43 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body.into())).expect("a fine request");
+        let request = request.body(body).expect("a fine request");
         let answered = async {
             let response = sender.send_request(request).await.map_err(|error| text(&error))?;
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| text(&error))?.to_bytes();
-            Ok(Answer { status: head.status, headers: head.headers, body })
+            read(response).await
         };
         let answer = answered.await;
         connection.abort();
         answer
+    }
+
+    /// Uploads what is made while it is sent.
+    pub async fn put_streamed(&self, path: &str, content: Content) -> Result<Answer, String> {
+        let length = content.size.to_string();
+        let frames = content.pieces().map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
+        let body = StreamBody::new(futures::stream::iter(frames));
+        self.exchange(Method::PUT, path, &[("content-length", &length)], body, |response| async move {
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| text(&error))?.to_bytes();
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        })
+        .await
+    }
+
+    /// Downloads and hashes, frame by frame.
+    pub async fn get_streamed(&self, path: &str) -> Result<Streamed, String> {
+        self.exchange(Method::GET, path, &[], Full::new(Bytes::new()), |response| async move {
+            let (head, mut body) = response.into_parts();
+            let (mut bytes, mut hash) = (0, Sha256::new());
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame.map_err(|error| text(&error))?.into_data() {
+                    bytes += data.len() as u64;
+                    hash.update(&data);
+                }
+            }
+            Ok(Streamed { status: head.status, bytes, sha256: data_encoding::HEXLOWER.encode(&hash.finalize()) })
+        })
+        .await
     }
 
     pub async fn get(&self, path: &str) -> Result<Answer, String> {

@@ -2,11 +2,13 @@
 
 mod circle;
 mod client;
+mod content;
 mod node;
 mod wait;
 
 pub use circle::{Circle, REPO, repository};
 pub use client::{Answer, Client};
+pub use content::Content;
 pub use node::{Node, Setup};
 pub use wait::{DEADLINE, until};
 

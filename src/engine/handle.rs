@@ -86,6 +86,9 @@ impl Counts {
     }
 }
 
+/// A space and the key that its gossip is sealed with.
+type SpaceKey = (Space, [u8; 32]);
+
 /// What the engine's tasks share.
 pub(super) struct Shared {
     pub(super) clock: Arc<dyn WallClock>,
@@ -97,7 +100,8 @@ pub(super) struct Shared {
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
     pub(super) keys: ArcSwap<HashMap<PublicKey, NodeId>>,
-    pub(super) topics: ArcSwap<HashMap<[u8; 32], (Space, [u8; 32])>>,
+    /// By topic name: the space and the key that its gossip is sealed with.
+    pub(super) topics: ArcSwap<HashMap<[u8; 32], SpaceKey>>,
     pub(super) wanted: Notify,
     pub(super) counts: Counts,
     pub(super) fetched: FetchCounts,

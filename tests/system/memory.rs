@@ -1,0 +1,144 @@
+//! Large bodies stream through every node: none ever holds one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures::future::join_all;
+use hyper::StatusCode;
+
+use crate::harness::{Circle, Content, Node, REPO, Setup, is_long, until};
+
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+
+/// Anonymous memory that no node may exceed.
+const PEAK_BYTES_MAX: u64 = 200 * MIB;
+/// How much more a body of four times the size may take.
+const GROWTH_BYTES_MAX: u64 = 16 * MIB;
+
+fn path(name: &str) -> String {
+    format!("/artifactory/{REPO}/{name}")
+}
+
+/// Samples the anonymous memory of all nodes of a circle until it is told to stop.
+struct Sampler {
+    names: Vec<String>,
+    peaks: Arc<Vec<AtomicU64>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Sampler {
+    fn start(nodes: &[Node]) -> Sampler {
+        let peaks: Arc<Vec<AtomicU64>> = Arc::new(nodes.iter().map(|_| AtomicU64::new(0)).collect());
+        let stop = Arc::new(AtomicBool::new(false));
+        let sample = |(index, node): (usize, &Node)| {
+            let (peaks, stop) = (peaks.clone(), stop.clone());
+            let status = PathBuf::from(format!("/proc/{}/status", node.pid()));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    peaks[index].fetch_max(anonymous_bytes(&status), Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            })
+        };
+        let threads = nodes.iter().enumerate().map(sample).collect();
+        Sampler { names: nodes.iter().map(|node| node.name.clone()).collect(), peaks, stop, threads }
+    }
+
+    /// The most that each node had, in the order of the nodes; printed.
+    fn peaks(self, what: &str) -> Vec<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("every process was there to the end");
+        }
+        let peaks: Vec<u64> = self.peaks.iter().map(|peak| peak.load(Ordering::Relaxed)).collect();
+        for (name, peak) in self.names.iter().zip(&peaks) {
+            println!("{what}: {name} had at most {:.1} MiB of anonymous memory", *peak as f64 / MIB as f64);
+        }
+        peaks
+    }
+}
+
+fn anonymous_bytes(status: &PathBuf) -> u64 {
+    let text = std::fs::read_to_string(status).expect("the process runs");
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux 4.5 or later");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
+}
+
+fn assert_bounded(circle: &Circle, peaks: &[u64]) {
+    for (node, peak) in circle.nodes.iter().zip(peaks) {
+        assert!(*peak < PEAK_BYTES_MAX, "{} held {peak} bytes of anonymous memory", node.name);
+    }
+}
+
+async fn uploads(node: &Node, name: &str, content: Content) {
+    let answer = node.client().put_streamed(&path(name), content).await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    assert_eq!(answer.json()["checksums"]["sha256"], content.sha256(), "{name}");
+}
+
+/// Downloads as soon as the node knows of the artifact, whether it has the bytes or not.
+async fn downloads(node: &Node, name: &str, content: Content) {
+    until(&format!("{} knows {name}", node.name), || async {
+        let answer = node.client().get(&format!("/artifactory/api/storage/{REPO}/{name}")).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    let streamed = node.client().get_streamed(&path(name)).await.expect("a whole answer");
+    assert_eq!(streamed.status, StatusCode::OK, "{name} at {}", node.name);
+    assert_eq!(streamed.bytes, content.size, "{name} at {}", node.name);
+    assert_eq!(streamed.sha256, content.sha256(), "{name} at {}", node.name);
+}
+
+/// Through the sender, both receivers, and the edge which fetches it because it is asked for it.
+async fn peaks_of_one_upload(size: u64) -> Vec<u64> {
+    let circle = Circle::new(3, 1, Setup::default()).await;
+    let content = Content { seed: size, size };
+    let sampler = Sampler::start(&circle.nodes);
+    uploads(&circle.nodes[0], "large", content).await;
+    downloads(&circle.nodes[circle.fulls], "large", content).await;
+    circle.converged().await;
+    for node in &circle.nodes {
+        downloads(node, "large", content).await;
+    }
+    let peaks = sampler.peaks(&format!("{} MiB", size / MIB));
+    assert_bounded(&circle, &peaks);
+    peaks
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_upload_streams_through_all_four_nodes() {
+    let smaller = peaks_of_one_upload(GIB).await;
+    if is_long() {
+        let larger = peaks_of_one_upload(4 * GIB).await;
+        for (before, after) in smaller.iter().zip(&larger) {
+            assert!(*after < before + GROWTH_BYTES_MAX, "memory grows with the body: {before} and {after} bytes");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_large_uploads_and_downloads_at_once_stay_within_the_bound() {
+    let circle = Circle::new(3, 1, Setup::default()).await;
+    let contents: Vec<Content> = (1..=8).map(|seed| Content { seed, size: 64 * MIB }).collect();
+    let sampler = Sampler::start(&circle.nodes);
+    let put = |(index, content): (usize, &Content)| {
+        let (node, name, content) = (&circle.nodes[0], index.to_string(), *content);
+        async move { uploads(node, &name, content).await }
+    };
+    join_all(contents.iter().enumerate().map(put)).await;
+    // From a receiver, which may still be fetching, and through the edge.
+    for node in [&circle.nodes[1], &circle.nodes[circle.fulls]] {
+        let get = |(index, content): (usize, &Content)| {
+            let (name, content) = (index.to_string(), *content);
+            async move { downloads(node, &name, content).await }
+        };
+        join_all(contents.iter().enumerate().map(get)).await;
+    }
+    circle.converged().await;
+    assert_bounded(&circle, &sampler.peaks("8 × 64 MiB at once"));
+}
