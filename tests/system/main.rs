@@ -4,5 +4,6 @@ mod harness;
 mod http;
 mod kills;
 mod memory;
+mod partition;
 mod refusals;
 mod replicate;
