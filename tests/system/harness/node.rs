@@ -46,15 +46,21 @@ pub struct Node {
 }
 
 /// The binary under test: `ARTIMESH_TEST_BINARY`, for one that was built otherwise, or the one built with the tests.
-pub fn binary() -> PathBuf {
-    std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_artimesh").into()).into()
+/// What these tests are told by `ARTIMESH_…` is none of its settings.
+fn binary() -> Command {
+    let built = || env!("CARGO_BIN_EXE_artimesh").into();
+    let mut command = Command::new(std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(built));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ARTIMESH_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 impl Node {
     /// Initialises a node in `root/NAME`.
     pub fn init(root: &Path, name: &str, setup: Setup) -> Node {
         let folder = root.join(name);
-        let mut command = Command::new(binary());
+        let mut command = binary();
         command.arg("init").arg("--data").arg(&folder).args(["--name", name]);
         if setup.new_circle {
             command.arg("--new-circle");
@@ -69,7 +75,7 @@ impl Node {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let _ = fs::remove_file(self.folder.join("http.addr"));
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
-        let mut command = Command::new(binary());
+        let mut command = binary();
         command
             .arg("serve")
             .arg("--data")
@@ -165,7 +171,7 @@ impl Node {
 
     /// Runs `artimesh ARGS --data FOLDER` with `input` on standard input.
     pub fn try_cli(&self, args: &[&str], input: &str) -> Output {
-        let mut command = Command::new(binary());
+        let mut command = binary();
         command.args(args).arg("--data").arg(&self.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
