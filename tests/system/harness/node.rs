@@ -49,16 +49,26 @@ pub struct Node {
     child: Option<Child>,
 }
 
+
 /// The binary under test: `ARTIMESH_TEST_BINARY`, for one that was built otherwise, or the one built with the tests.
 pub fn binary() -> PathBuf {
     std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_artimesh").into()).into()
+}
+
+/// A command without the settings of whoever runs the tests.
+fn program(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ARTIMESH_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 impl Node {
     /// Initialises a node in `root/NAME`.
     pub fn init(root: &Path, name: &str, setup: Setup) -> Node {
         let folder = root.join(name);
-        let mut command = Command::new(binary());
+        let mut command = program(&binary());
         command.arg("init").arg("--data").arg(&folder).args(["--name", name]);
         if setup.new_circle {
             command.arg("--new-circle");
@@ -74,7 +84,7 @@ impl Node {
         let _ = fs::remove_file(self.folder.join("http.addr"));
         let binary = self.setup.user.map_or_else(binary, |user| self.hand_over(user));
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
-        let mut command = Command::new(binary);
+        let mut command = program(&binary);
         if let Some(user) = self.setup.user {
             command.uid(user).gid(user);
         }
@@ -206,7 +216,7 @@ impl Node {
 
     /// Runs `artimesh ARGS --data FOLDER` with `input` on standard input.
     pub fn try_cli(&self, args: &[&str], input: &str) -> Output {
-        let mut command = Command::new(binary());
+        let mut command = program(&binary());
         command.args(args).arg("--data").arg(&self.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
