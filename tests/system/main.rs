@@ -6,3 +6,4 @@ mod kills;
 mod memory;
 mod refusals;
 mod replicate;
+mod tokens;
