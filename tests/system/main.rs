@@ -7,3 +7,4 @@ mod memory;
 mod partition;
 mod refusals;
 mod replicate;
+mod tokens;
