@@ -283,7 +283,8 @@ async fn fresh_artifacts(
 ) -> Vec<(String, Content)> {
     let mut fresh = Vec::new();
     for number in 0..FRESH {
-        let (name, content) = (format!("{round}/fresh-{number}"), Content { seed: dice.next(), size: number << 20 | 77 });
+        let (name, content) =
+            (format!("{round}/fresh-{number}"), Content { seed: dice.next(), size: number << 20 | 77 });
         let answer = circle.nodes[0].client().put_streamed(&path(&name), content).await.expect("an answer");
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         ledger.lock().unwrap_or_else(PoisonError::into_inner).acknowledged(&name, Some(content));
@@ -306,7 +307,9 @@ async fn check(circle: &Circle, ledger: &Arc<Mutex<Ledger>>, paths: Vec<(String,
                     None => streamed.status == StatusCode::NOT_FOUND,
                     Some(content) => {
                         let Content { size, .. } = *content;
-                        streamed.status == StatusCode::OK && streamed.bytes == size && streamed.sha256 == content.sha256()
+                        streamed.status == StatusCode::OK
+                            && streamed.bytes == size
+                            && streamed.sha256 == content.sha256()
                     }
                 });
                 let found = *found.unwrap_or_else(|| panic!("{name} at {node}: {streamed:?} is none of {allowed:?}"));

@@ -262,7 +262,8 @@ async fn a_full_disk_refuses_uploads_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_refuses_uploads_and_nothing_else() {
-    let site = Site::new(Setup::default().with("ARTIMESH_STORE_QUOTA", "16MiB").with("ARTIMESH_STORE_PACK_SIZE", "4MiB"));
+    let site =
+        Site::new(Setup::default().with("ARTIMESH_STORE_QUOTA", "16MiB").with("ARTIMESH_STORE_PACK_SIZE", "4MiB"));
     let (client, bearer) = (site.client(), site.bearer());
     assert_eq!(put(&client, "kept", vec![3; 2_000_000]).await, StatusCode::CREATED);
     no_space_for(&client, &bearer, 32 << 20).await;

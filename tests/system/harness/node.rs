@@ -49,7 +49,6 @@ pub struct Node {
     child: Option<Child>,
 }
 
-
 /// The binary under test: `ARTIMESH_TEST_BINARY`, for one that was built otherwise, or the one built with the tests.
 pub fn binary() -> PathBuf {
     std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_artimesh").into()).into()
