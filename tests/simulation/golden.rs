@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use artimesh_core::catalog::{
-    Delete, Federation, Founding as FederationFounding, Invitation, Membership, Put, RepositoryConfig, Version, Versions,
+    Delete, Federation, Founding as FederationFounding, Invitation, Membership, Put, RepositoryConfig, Version,
+    Versions,
 };
 use artimesh_core::changelog::{Accept, Change, Header, Sealed};
 use artimesh_core::clock::Timestamp;
@@ -196,10 +197,9 @@ fn messages_are_what_they_were() {
     };
     check("hello", &hello.to_bytes(), |bytes| Hello::read(bytes).expect("read for ever").to_bytes());
     let head = Head { sequence: 4, chain: Digest::of(b"chain") };
-    for (name, announcement) in [
-        ("segment", Announcement::Segment(segment().bytes().to_vec())),
-        ("head", Announcement::Head(life(), head)),
-    ] {
+    for (name, announcement) in
+        [("segment", Announcement::Segment(segment().bytes().to_vec())), ("head", Announcement::Head(life(), head))]
+    {
         check(&format!("announcement-{name}"), &announcement.to_bytes(), |bytes| {
             Announcement::read(bytes).expect("read for ever").expect("of a known kind").to_bytes()
         });
@@ -261,12 +261,15 @@ fn row_again<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) ->
 #[test]
 fn rows_are_what_they_were() {
     let checksums = a_put().content.checksums;
-    let want =
-        Want { space: space(), dot: dot(4), path: path("a/b"), digest: Digest::of(b"x"), size: 1, checksums };
+    let want = Want { space: space(), dot: dot(4), path: path("a/b"), digest: Digest::of(b"x"), size: 1, checksums };
     check("row-want", &rows::write(&want), row_again::<Want>);
     for placement in [Placement::Mirror, Placement::OnDemand] {
         let repository = Repository { key: repo("libs"), space: space(), placement, created: Timestamp(5) };
-        check(&format!("row-repository-{placement:?}").to_lowercase(), &rows::write(&repository), row_again::<Repository>);
+        check(
+            &format!("row-repository-{placement:?}").to_lowercase(),
+            &rows::write(&repository),
+            row_again::<Repository>,
+        );
     }
     let mut versions = Versions::default();
     for sequence in [4, 5] {
@@ -307,11 +310,9 @@ fn a_disk_of_old_is_woken_up_from() {
     }
     check("disk", &bytes, |golden| {
         let mut site = Site::new("bob");
-        for (envelope, table) in Envelope::read_all(golden, 3).expect("three tables").iter().zip([
-            Table::Meta,
-            Table::Catalog,
-            Table::Log,
-        ]) {
+        for (envelope, table) in
+            Envelope::read_all(golden, 3).expect("three tables").iter().zip([Table::Meta, Table::Catalog, Table::Log])
+        {
             let all: Vec<(Vec<u8>, Vec<u8>)> = codec::decode(&envelope.body).expect("rows");
             let rows: Vec<_> = all
                 .into_iter()

@@ -489,7 +489,8 @@ impl History {
                 for (space, _, federation) in site.mind().spaces().filter(|(_, _, f)| f.is_some()) {
                     let _ = federation;
                     let catalog = oracle::catalog(&site.disk, space);
-                    conflicts.extend(catalog.into_iter().filter(|(_, v)| v.len() > 1).map(|(p, _)| (number, *space, p)));
+                    conflicts
+                        .extend(catalog.into_iter().filter(|(_, v)| v.len() > 1).map(|(p, _)| (number, *space, p)));
                 }
             }
         }

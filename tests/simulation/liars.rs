@@ -142,8 +142,7 @@ fn steal(history: &mut History) {
 
 /// A thief writes that it kills what it can't have seen.
 fn kill_unseen(history: &mut History) {
-    let thieves: Vec<usize> =
-        (0..history.world.sites.len()).filter(|site| history.world.sites[*site].stolen).collect();
+    let thieves: Vec<usize> = (0..history.world.sites.len()).filter(|site| history.world.sites[*site].stolen).collect();
     let (Some(thief), Some(space)) = (history.dice.pick(&thieves).copied(), libs(history)) else { return };
     let circle = history.world.sites[0].mind().circle().expect("the founder has a circle");
     let Some(mut forgery) = forge(history, thief, space) else { return };

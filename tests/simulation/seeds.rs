@@ -97,7 +97,9 @@ fn every_history_converges_and_keeps_every_promise() {
     let (faults, failures) = run(first, count, Mutation::Nothing, 10);
     println!("{count} histories from seed {first}:\n{}", faults.table());
     for (seed, fault) in &failures {
-        println!("seed {seed}: {fault}\n  replay: ARTIMESH_SEED={seed} cargo test -p artimesh-core --test simulation every_history -- --nocapture");
+        println!(
+            "seed {seed}: {fault}\n  replay: ARTIMESH_SEED={seed} cargo test -p artimesh-core --test simulation every_history -- --nocapture"
+        );
     }
     assert!(failures.is_empty(), "{} histories failed, the first with seed {}", failures.len(), failures[0].0);
     for (fault, least) in LEAST_PER_THOUSAND {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::apply::fold_trust;
 use super::draft::{Draft, stored};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::message::Hello;
 use super::parking::Parking;
-use super::apply::fold_trust;
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
 use super::sync::in_causal_order;
 use crate::catalog::Federation;

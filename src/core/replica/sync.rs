@@ -440,9 +440,8 @@ pub(super) fn in_causal_order(found: Vec<Sealed>, mut has: Context, bytes_max: u
     while let Some(segment) = waiting.pop_front() {
         let header = &segment.header;
         let next = has.0.get(&header.incarnation).copied().unwrap_or(0) + 1;
-        let covered = |(incarnation, sequence): (&Incarnation, &u64)| {
-            *sequence == 0 || has.0.get(incarnation) >= Some(sequence)
-        };
+        let covered =
+            |(incarnation, sequence): (&Incarnation, &u64)| *sequence == 0 || has.0.get(incarnation) >= Some(sequence);
         if header.first_sequence > next || !header.context.0.iter().all(covered) {
             skipped += 1;
             waiting.push_back(segment);

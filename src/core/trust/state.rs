@@ -102,9 +102,8 @@ impl Member {
 
     /// Whether a grant as full member that `needs` covers (all such grants, when `None`) includes `capability`.
     fn may_author(&self, capability: &Capability, needs: Option<&Context>) -> bool {
-        let counts = |dot: &Dot, held: &Held| {
-            held.body.role == Role::Full && needs.is_none_or(|needs| needs.cover(dot))
-        };
+        let counts =
+            |dot: &Dot, held: &Held| held.body.role == Role::Full && needs.is_none_or(|needs| needs.cover(dot));
         self.grants.iter().any(|(dot, held)| counts(dot, held) && held.body.capabilities.include(capability))
     }
 }
@@ -268,7 +267,11 @@ impl State {
         }
         let root = self.root.ok_or(TrustRefusal::WrongRoot)?;
         let by_root = grant.verify_root(&root, &self.circle).map_err(|_| TrustRefusal::WrongRoot)?;
-        let distance = if by_root { self.check_bearer(&dot, &body, context)? } else { self.check_issuer(&author, &body, context)? };
+        let distance = if by_root {
+            self.check_bearer(&dot, &body, context)?
+        } else {
+            self.check_issuer(&author, &body, context)?
+        };
         let void = body.token.is_some_and(|token| self.consume(token, dot, body.node));
         let member = self.members.entry(body.node).or_default();
         member.grants.insert(dot, Held { distance, generation, void, body });

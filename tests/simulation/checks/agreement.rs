@@ -77,7 +77,8 @@ fn belongs(world: &World, site: usize, space: &Space) -> bool {
         let mind = world.sites[*other].mind();
         let is_member = mind.federation(space).is_some_and(|federation| federation.is_member(&node));
         let holder_is_member = mind.federation(space).is_some_and(|f| f.is_member(&world.node(*other)));
-        holder_is_member && (is_member || mind.trust().and_then(|t| t.good(&node)).is_some_and(|m| m.role() == Role::Edge))
+        holder_is_member
+            && (is_member || mind.trust().and_then(|t| t.good(&node)).is_some_and(|m| m.role() == Role::Edge))
     };
     good.iter().any(sees)
 }

@@ -11,7 +11,8 @@ pub fn check(world: &World, edges: &[usize]) -> Result<(), Fault> {
             for incarnation in heads.0.keys() {
                 let author = world.number(&incarnation.node);
                 let trust = site.mind().trust();
-                let is_edge = trust.and_then(|trust| trust.member(&incarnation.node)).map(|m| m.role()) == Some(Role::Edge);
+                let is_edge =
+                    trust.and_then(|trust| trust.member(&incarnation.node)).map(|m| m.role()) == Some(Role::Edge);
                 if author.is_none_or(|author| edges.contains(&author)) || is_edge {
                     return Err(format!("{} applied entries of {incarnation:?} in {space}", site.identity.name));
                 }

@@ -34,7 +34,10 @@ pub fn check(world: &World) -> Result<(), Fault> {
                 for version in versions {
                     let truth = world.truth.entries[space].get(&version.dot).map(|entry| entry.hash);
                     if truth != Some(version.entry) {
-                        return Err(format!("{} shows {path} {:?}, which nobody wrote", site.identity.name, version.dot));
+                        return Err(format!(
+                            "{} shows {path} {:?}, which nobody wrote",
+                            site.identity.name, version.dot
+                        ));
                     }
                 }
             }

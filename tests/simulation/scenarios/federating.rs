@@ -140,7 +140,8 @@ fn a_circle_and_a_repository_can_be_founded_in_one_input() {
     world.restart(0);
     let me = world.sites[0].identity.clone();
     let founding = Founding::new(&KeyPair::from_secret(&[42; 32]), me.name, me.keys);
-    let commands = vec![(1, Command::FoundCircle(founding)), (2, create("libs", Vec::new())), (3, put("libs", "x", "one"))];
+    let commands =
+        vec![(1, Command::FoundCircle(founding)), (2, create("libs", Vec::new())), (3, put("libs", "x", "one"))];
     world.handle(0, Input::Local(commands), None);
     assert!(world.replies.iter().all(|(_, _, reply)| reply.is_ok()), "{:?}", world.replies);
     assert_eq!(world.versions(0, "libs", "x").len(), 1);

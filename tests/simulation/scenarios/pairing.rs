@@ -20,7 +20,10 @@ fn a_newcomer_with_a_token_becomes_a_member_and_gets_the_circles_log() {
         let trust = world.sites[site].mind().trust().expect("in the circle");
         assert!(trust.good(&node).is_some());
     }
-    assert_eq!(world.digest(0, &artimesh_core::model::Space::Trust), world.digest(1, &artimesh_core::model::Space::Trust));
+    assert_eq!(
+        world.digest(0, &artimesh_core::model::Space::Trust),
+        world.digest(1, &artimesh_core::model::Space::Trust)
+    );
 }
 
 #[test]

@@ -4,8 +4,8 @@ use artimesh_core::catalog::{EntryFault, Put};
 use artimesh_core::changelog::{Change, Sealed, SegmentError};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{Digest, Dot, Envelope, Incarnation, KeyPair, Space};
-use artimesh_core::replica::{Command, Input, Refusal, Verdict};
 use artimesh_core::replica::message::Announcement;
+use artimesh_core::replica::{Command, Input, Refusal, Verdict};
 use artimesh_core::trust::{Founding, Grant, GrantBody, Revocation, Role, TrustRefusal};
 
 use super::writing::federated;

@@ -119,8 +119,7 @@ fn what_is_out_of_bounds_is_refused_and_changes_nothing() {
     let rows = world.sites[0].disk.clone();
     let mut loud = content("one");
     loud.media_type = "x".repeat(3_000_000);
-    let long_type =
-        Command::Put { key: repo("libs"), path: path("x"), content: loud, by: "tester".into() };
+    let long_type = Command::Put { key: repo("libs"), path: path("x"), content: loud, by: "tester".into() };
     assert!(matches!(world.ask(0, long_type), Err(CommandError::Entry(_))));
     let by = "x".repeat(3_000_000);
     let long_user = Command::Put { key: repo("libs"), path: path("x"), content: content("one"), by };
@@ -145,7 +144,8 @@ fn the_greatest_puts_fit_segments_and_frames() {
     great.properties = Properties::try_from(BTreeMap::from_iter(many)).expect("within the bounds");
     great.media_type = "m".repeat(255);
     let at = vec!["p".repeat(255); 4].join("/");
-    let put = |_| Command::Put { key: repo("libs"), path: path(&at[..1020]), content: great.clone(), by: "u".repeat(255) };
+    let put =
+        |_| Command::Put { key: repo("libs"), path: path(&at[..1020]), content: great.clone(), by: "u".repeat(255) };
     world.handle(0, Input::Local((0..60).map(|n| (5_000 + n, put(n))).collect()), None);
     world.network.gossip.clear();
     for dice in 0..4 {
