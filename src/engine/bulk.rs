@@ -79,13 +79,12 @@ const HEAD_BYTES: usize = 6;
 
 impl Answer {
     pub(super) fn to_frame(&self) -> Bytes {
-        let (kind, body) = match self {
-            Answer::NotFound => (1, Vec::new()),
-            Answer::Whole(bytes) => (2, bytes.to_vec()),
-            Answer::Values(values) => (3, values.concat()),
-            Answer::Group(bytes) => (4, bytes.to_vec()),
-        };
-        Envelope { kind, body }.to_bytes().into()
+        match self {
+            Answer::NotFound => frame(1, &[]),
+            Answer::Whole(bytes) => frame(2, bytes),
+            Answer::Values(values) => frame(3, values.as_flattened()),
+            Answer::Group(bytes) => frame(4, bytes),
+        }
     }
 
     /// Reads an answer without copying its bytes.
@@ -107,6 +106,15 @@ impl Answer {
             _ => None,
         }
     }
+}
+
+/// An envelope, with its body copied only once: groups are a mebibyte each.
+fn frame(kind: u16, body: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(HEAD_BYTES + body.len());
+    frame.extend_from_slice(&kind.to_le_bytes());
+    frame.extend_from_slice(&u32::try_from(body.len()).expect("at most a mebibyte").to_le_bytes());
+    frame.extend_from_slice(body);
+    frame.into()
 }
 
 /// Answers requests on a stream until it ends.

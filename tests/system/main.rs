@@ -1,6 +1,10 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
 mod harness;
+mod http;
 mod kills;
 mod memory;
+mod partition;
+mod refusals;
 mod replicate;
+mod tokens;
