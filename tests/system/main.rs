@@ -6,4 +6,5 @@ mod kills;
 mod memory;
 mod refusals;
 mod replicate;
+mod strangers;
 mod tokens;
