@@ -118,9 +118,14 @@ impl World {
 
     /// A circle of `full` members and `edges` edges, all paired with the first and connected with each other.
     pub fn circle(full: usize, edges: usize) -> World {
+        World::circle_where(full, edges, |_| writer())
+    }
+
+    /// The same, where full members get these rights by their number.
+    pub fn circle_where(full: usize, edges: usize, rights: impl Fn(usize) -> Capabilities) -> World {
         let mut world = World::new(full + edges);
         for number in 1..full + edges {
-            let (role, rights) = if number < full { (Role::Full, writer()) } else { (Role::Edge, follower()) };
+            let (role, rights) = if number < full { (Role::Full, rights(number)) } else { (Role::Edge, follower()) };
             world.pair(0, number, role, rights).expect("pairing in fair weather");
         }
         world.settle();

@@ -255,7 +255,8 @@ async fn metadata_has_the_shapes_that_clients_read() {
     assert_eq!(folder["children"], json!([{"uri": "/b", "folder": true}, {"uri": "/y", "folder": false}]));
     assert_eq!(folder["path"], "/a");
     let list = site.curl("/artifactory/api/storage/libs?list&deep=1&listFolders=1", &[]).json();
-    let rows: Vec<_> = list["files"].as_array().expect("files").iter().map(|row| (&row["uri"], &row["folder"])).collect();
+    let rows: Vec<_> =
+        list["files"].as_array().expect("files").iter().map(|row| (&row["uri"], &row["folder"])).collect();
     let expected = json!([["/a", true], ["/a/b", true], ["/a/b/x.jar", false], ["/a/y", false]]);
     assert_eq!(json!(rows), expected);
     assert_eq!(list["files"][2]["sha1"], SHA1);
@@ -474,7 +475,10 @@ async fn what_is_not_http_is_answered_with_an_error_or_the_end() {
         (format!("GET /artifactory/libs/x HTTP/1.1\r\n{bearer}X: {}\r\n{close}", "y".repeat(70_000)), 431),
         (format!("GET /artifactory/libs/x HTTP/9.9\r\n{close}"), 400),
         (format!("PUT /artifactory/libs/x HTTP/1.1\r\n{bearer}Content-Length: -1\r\n{close}"), 400),
-        (format!("PUT /artifactory/libs/x HTTP/1.1\r\n{bearer}Content-Length: 1\r\nContent-Length: 2\r\n{close}y"), 400),
+        (
+            format!("PUT /artifactory/libs/x HTTP/1.1\r\n{bearer}Content-Length: 1\r\nContent-Length: 2\r\n{close}y"),
+            400,
+        ),
         ("\u{16}\u{3}\u{1} TLS here\r\n\r\n".to_owned(), 400),
     ];
     for (request, expected) in cases {

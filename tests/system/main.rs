@@ -4,6 +4,7 @@ mod harness;
 mod http;
 mod kills;
 mod memory;
+mod partition;
 mod refusals;
 mod replicate;
 mod strangers;

@@ -172,7 +172,9 @@ async fn a_thousand_refused_and_aborted_uploads_leave_nothing() {
 /// Sends `bytes` zeros in chunks until the node has had enough; its answer.
 async fn chunked(client: &Client, bearer: &str, name: &str, bytes: usize) -> String {
     let mut raw = Raw::connect(client.address).await;
-    let head = format!("PUT /artifactory/libs/{name} HTTP/1.1\r\n{bearer}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "PUT /artifactory/libs/{name} HTTP/1.1\r\n{bearer}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
     raw.send(head).await.expect("sent");
     let piece = [format!("{:x}\r\n", 1 << 20).into_bytes(), vec![7; 1 << 20], b"\r\n".to_vec()].concat();
     let mut left = bytes;
@@ -186,8 +188,9 @@ async fn chunked(client: &Client, bearer: &str, name: &str, bytes: usize) -> Str
 /// An upload that can't fit is refused before its body when its length is known, and in the middle when it isn't.
 async fn no_space_for(client: &Client, bearer: &str, bytes: usize) {
     let mut raw = Raw::connect(client.address).await;
-    let head =
-        format!("PUT /artifactory/libs/big HTTP/1.1\r\n{bearer}Expect: 100-continue\r\nContent-Length: {bytes}\r\n\r\n");
+    let head = format!(
+        "PUT /artifactory/libs/big HTTP/1.1\r\n{bearer}Expect: 100-continue\r\nContent-Length: {bytes}\r\n\r\n"
+    );
     raw.send(head).await.expect("sent");
     assert_eq!(raw.head().await.status, 507);
     let told = raw.rest().await;
@@ -259,7 +262,8 @@ async fn a_full_disk_refuses_uploads_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_refuses_uploads_and_nothing_else() {
-    let site = Site::new(Setup::default().with("ARTIMESH_STORE_QUOTA", "16MiB").with("ARTIMESH_STORE_PACK_SIZE", "4MiB"));
+    let site =
+        Site::new(Setup::default().with("ARTIMESH_STORE_QUOTA", "16MiB").with("ARTIMESH_STORE_PACK_SIZE", "4MiB"));
     let (client, bearer) = (site.client(), site.bearer());
     assert_eq!(put(&client, "kept", vec![3; 2_000_000]).await, StatusCode::CREATED);
     no_space_for(&client, &bearer, 32 << 20).await;

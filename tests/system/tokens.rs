@@ -17,7 +17,8 @@ struct World {
 async fn trust_of(node: &Node) -> Value {
     let status = node.status().await.expect("a status");
     let listed = node.client().get("/artifactory/api/mesh/trust").await.expect("an answer").json();
-    let names: Vec<Value> = listed["members"].as_array().expect("members").iter().map(|one| one["node"].clone()).collect();
+    let names: Vec<Value> =
+        listed["members"].as_array().expect("members").iter().map(|one| one["node"].clone()).collect();
     json!([status["trust"], listed["circle"], names, status["node"]["role"]])
 }
 

@@ -24,7 +24,8 @@ impl Circle {
         let mut nodes = Vec::new();
         for index in 0..fulls + edges {
             let name = if index < fulls { format!("site-{index}") } else { format!("edge-{}", index - fulls) };
-            let setup = Setup { new_circle: index == 0, ..setup.clone() };
+            let user = setup.user.map(|first| first + index as u32);
+            let setup = Setup { new_circle: index == 0, user, ..setup.clone() };
             let mut node = Node::init(root.path(), &name, setup);
             node.start();
             nodes.push(node);

@@ -58,7 +58,8 @@ pub fn curl<S: AsRef<str>>(args: &[S]) -> Got {
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
         let status: u16 = status.unwrap_or_else(|| panic!("no status: {head}"));
         if status >= 200 {
-            let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+            let header =
+                |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
             return Got { status, headers: lines.filter_map(header).collect(), body: rest.to_vec() };
         }
     }
