@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use artimesh_core::clock::Timestamp;
+use crate::service::Timestamp;
 use hyper::header::HeaderValue;
 
 /// 9999-12-31T23:59:59.999Z: neither format has room for more, and a hostile peer may send any number.

@@ -1,6 +1,6 @@
 //! Files and folders as the JSON that Artifactory's clients read.
 
-use artimesh_core::clock::Timestamp;
+use crate::service::Timestamp;
 use artimesh_core::model::{ArtifactPath, Checksums, RepoKey};
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use artimesh_core::trust::Role;
+use crate::service::Role;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
 use serde::Deserialize;

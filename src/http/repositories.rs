@@ -1,7 +1,7 @@
 //! `/artifactory/api/repositories`: configurations as Artifactory's clients write and read them.
 
+use crate::service::Placement;
 use artimesh_core::model::RepoKey;
-use artimesh_core::replica::Placement;
 use hyper::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -203,7 +203,7 @@ fn member(member: &MemberView) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use artimesh_core::clock::Timestamp;
+    use crate::service::Timestamp;
     use artimesh_core::model::{NodeId, Space};
 
     use super::*;

@@ -1,7 +1,6 @@
 //! The one place where a reason becomes a status code.
 
-use artimesh_core::replica::CommandError;
-use artimesh_core::trust::PairingReason;
+use crate::service::{CommandError, PairingReason};
 use hyper::StatusCode;
 
 use super::error::HttpError;

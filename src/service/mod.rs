@@ -18,3 +18,8 @@ pub use handle::{Health, Options, Service};
 pub use metrics::Metrics;
 pub use pairing::{CircleMember, CircleView, Issued, Joined, PairingWish, Revoked};
 pub use repositories::{MemberView, RepositorySpec, RepositoryView};
+
+// The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.
+pub use artimesh_core::clock::Timestamp;
+pub use artimesh_core::replica::{CommandError, Placement};
+pub use artimesh_core::trust::{PairingReason, Role};

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::service::Timestamp;
 use artimesh_core::access::Action;
-use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};

@@ -138,7 +138,7 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
-    use artimesh_core::clock::Timestamp;
+    use crate::service::Timestamp;
 
     use super::*;
     use crate::http::item::samples::item;
