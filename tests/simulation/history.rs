@@ -465,11 +465,10 @@ impl History {
         if self.world.mutation != Mutation::SameIncarnation && !self.world.truth.forked.is_empty() {
             return Err(format!("two entries bear {:?}", self.world.truth.forked));
         }
-        self.count_events();
-        Ok(())
+        self.count_events()
     }
 
-    fn count_events(&mut self) {
+    fn count_events(&mut self) -> Result<(), Fault> {
         let mut conflicts = BTreeSet::new();
         for (number, site) in self.world.sites.iter().enumerate() {
             for event in &site.notes {
@@ -482,13 +481,19 @@ impl History {
                     Event::KeyTaken { .. } => self.faults.count("key taken", 1),
                     Event::Revoked(_) => self.faults.count("revocation heard", 1),
                     Event::SelfRevoked => self.faults.count("own revocation heard", 1),
-                    Event::RolledBack { .. } => self.faults.count("rollback noticed", 1),
+                    // Only edges, to which their own lies are brought, may find words of theirs that they forgot.
+                    Event::RolledBack { .. } if self.edges.contains(&number) => {
+                        self.faults.count("own lie brought back", 1);
+                    }
+                    Event::RolledBack { old, .. } if self.world.mutation != Mutation::SameIncarnation => {
+                        return Err(format!("{} gave up {old:?} for no reason", site.identity.name));
+                    }
+                    Event::RolledBack { .. } => {}
                     Event::Addresses(..) => {}
                 }
             }
             if site.is_up() {
-                for (space, _, federation) in site.mind().spaces().filter(|(_, _, f)| f.is_some()) {
-                    let _ = federation;
+                for (space, _, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
                     let catalog = oracle::catalog(&site.disk, space);
                     conflicts
                         .extend(catalog.into_iter().filter(|(_, v)| v.len() > 1).map(|(p, _)| (number, *space, p)));
@@ -496,5 +501,6 @@ impl History {
             }
         }
         self.faults.count("siblings in the end", conflicts.len() as u64);
+        Ok(())
     }
 }
