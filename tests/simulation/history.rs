@@ -482,6 +482,7 @@ impl History {
                     Event::KeyTaken { .. } => self.faults.count("key taken", 1),
                     Event::Revoked(_) => self.faults.count("revocation heard", 1),
                     Event::SelfRevoked => self.faults.count("own revocation heard", 1),
+                    Event::RolledBack { .. } => self.faults.count("rollback noticed", 1),
                     Event::Addresses(..) => {}
                 }
             }

@@ -120,7 +120,7 @@ proptest! {
         let join = |x: &Context, y: &Context| { let mut x = x.clone(); x.merge(y); x };
         prop_assert_eq!(join(&a, &b), join(&b, &a));
         prop_assert_eq!(join(&join(&a, &b), &c), join(&a, &join(&b, &c)));
-        prop_assert_eq!(join(&a, &a), a.clone());
+        prop_assert_eq!(&join(&a, &a), &a);
         let both = join(&a, &b);
         for (incarnation, sequence) in both.0.iter() {
             let dot = Dot { incarnation: *incarnation, sequence: *sequence };

@@ -7,4 +7,5 @@ mod memory;
 mod partition;
 mod refusals;
 mod replicate;
+mod strangers;
 mod tokens;

@@ -229,7 +229,6 @@ impl Replica {
     /// What of `heads` this node would apply: the logs of revoked authors only up to their seals.
     fn admissible(&self, space: &Space, heads: &Heads) -> Context {
         let mut context = heads.to_context();
-        context.0.remove(&self.incarnation);
         if let Some(trust) = &self.trust {
             for (incarnation, sequence) in &mut context.0 {
                 *sequence = (*sequence).min(trust.admitted(*space, incarnation));

@@ -69,6 +69,9 @@ impl Circle {
             let mut seen: Vec<(String, Value, Value)> = Vec::new();
             for node in &running {
                 let repo = repository(&node.status().await?, REPO)?;
+                if repo["state_digest"].is_null() {
+                    return Err(format!("{} still changes", node.name));
+                }
                 if repo["missing_blobs"].as_u64() != Some(0) {
                     return Err(format!("{} lacks {} blobs", node.name, repo["missing_blobs"]));
                 }

@@ -7,6 +7,7 @@ mod curl;
 mod mount;
 mod node;
 mod raw;
+pub mod stranger;
 mod wait;
 
 pub use circle::{Circle, REPO, repository};
