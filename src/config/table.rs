@@ -9,19 +9,8 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// `ARTIMESH_*` variables that aren't keys: the command line's own, then those of the tests, which a node that a test
-/// starts finds in its environment.
-pub const OTHER_VARIABLES: &[&str] = &[
-    "ARTIMESH_DATA",
-    "ARTIMESH_URL",
-    "ARTIMESH_TOKEN_FILE",
-    "ARTIMESH_LOG",
-    "ARTIMESH_FIRST",
-    "ARTIMESH_LONG",
-    "ARTIMESH_SEED",
-    "ARTIMESH_SEEDS",
-    "ARTIMESH_TEST_LOG",
-];
+/// `ARTIMESH_*` variables that aren't keys: the command line's own.
+pub const OTHER_VARIABLES: &[&str] = &["ARTIMESH_DATA", "ARTIMESH_URL", "ARTIMESH_TOKEN_FILE", "ARTIMESH_LOG"];
 
 const fn seconds(min: u64, max: u64) -> Kind {
     Kind::Time { min: Duration::from_secs(min), max: Duration::from_secs(max) }
