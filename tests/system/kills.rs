@@ -264,6 +264,12 @@ async fn kill_in_the_middle(circle: &mut Circle, number: usize, ledger: &Arc<Mut
     if let Some(damage) = damage {
         damage.strike(&circle.nodes[victim], dice);
     }
+    for _ in 0..dice.below(3) {
+        // And again while it recovers, or joins the others.
+        circle.nodes[victim].spawn();
+        tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
+        circle.nodes[victim].kill();
+    }
     circle.nodes[victim].start();
     let (acknowledged, unknown) = round.ledger().counts();
     println!(
@@ -283,7 +289,8 @@ async fn fresh_artifacts(
 ) -> Vec<(String, Content)> {
     let mut fresh = Vec::new();
     for number in 0..FRESH {
-        let (name, content) = (format!("{round}/fresh-{number}"), Content { seed: dice.next(), size: number << 20 | 77 });
+        let (name, content) =
+            (format!("{round}/fresh-{number}"), Content { seed: dice.next(), size: number << 20 | 77 });
         let answer = circle.nodes[0].client().put_streamed(&path(&name), content).await.expect("an answer");
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         ledger.lock().unwrap_or_else(PoisonError::into_inner).acknowledged(&name, Some(content));
@@ -306,7 +313,9 @@ async fn check(circle: &Circle, ledger: &Arc<Mutex<Ledger>>, paths: Vec<(String,
                     None => streamed.status == StatusCode::NOT_FOUND,
                     Some(content) => {
                         let Content { size, .. } = *content;
-                        streamed.status == StatusCode::OK && streamed.bytes == size && streamed.sha256 == content.sha256()
+                        streamed.status == StatusCode::OK
+                            && streamed.bytes == size
+                            && streamed.sha256 == content.sha256()
                     }
                 });
                 let found = *found.unwrap_or_else(|| panic!("{name} at {node}: {streamed:?} is none of {allowed:?}"));
