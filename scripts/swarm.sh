@@ -64,7 +64,7 @@ finish() {
     # The end may come while a probe's output is thrown away.
     exec >&3 2>&3
     ((FAILED > 0 && code == 0)) && code=1
-    if [ "$code" -ne 0 ] && [ -n "$WORK" ]; then
+    if ((code > 0 && code < 128)) && [ -n "$WORK" ]; then
         printf '\nThe last lines of each log:\n'
         for node in "${NODES[@]}"; do
             [ -f "$WORK/$node.log" ] && { echo "--- $node"; tail -n 15 "$WORK/$node.log"; }

@@ -94,8 +94,8 @@ fn show(repo: &Value) -> String {
     let plain_fields = fields.iter().filter(|(name, value)| *name != "members" && !value.is_null());
     let mut lines: Vec<_> = plain_fields.map(|(name, _)| format!("{name:<16} {}", field(repo, name))).collect();
     for member in items(repo, "members") {
-        let place = if member["node"].is_null() { field(member, "url") } else { field(member, "node") };
-        lines.push(format!("{:<16} {place}", "member"));
+        let known = ["name", "node", "url"].into_iter().find(|name| !member[*name].is_null()).unwrap_or("url");
+        lines.push(format!("{:<16} {}", "member", field(member, known)));
     }
     lines.join("\n")
 }

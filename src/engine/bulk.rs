@@ -79,13 +79,12 @@ const HEAD_BYTES: usize = 6;
 
 impl Answer {
     pub(super) fn to_frame(&self) -> Bytes {
-        let (kind, body) = match self {
-            Answer::NotFound => (1, Vec::new()),
-            Answer::Whole(bytes) => (2, bytes.to_vec()),
-            Answer::Values(values) => (3, values.concat()),
-            Answer::Group(bytes) => (4, bytes.to_vec()),
-        };
-        Envelope { kind, body }.to_bytes().into()
+        match self {
+            Answer::NotFound => frame(1, &[]),
+            Answer::Whole(bytes) => frame(2, bytes),
+            Answer::Values(values) => frame(3, values.as_flattened()),
+            Answer::Group(bytes) => frame(4, bytes),
+        }
     }
 
     /// Reads an answer without copying its bytes.
@@ -107,6 +106,15 @@ impl Answer {
             _ => None,
         }
     }
+}
+
+/// An envelope, with its body copied only once: groups are a mebibyte each.
+fn frame(kind: u16, body: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(HEAD_BYTES + body.len());
+    frame.extend_from_slice(&kind.to_le_bytes());
+    frame.extend_from_slice(&u32::try_from(body.len()).expect("at most a mebibyte").to_le_bytes());
+    frame.extend_from_slice(body);
+    frame.into()
 }
 
 /// Answers requests on a stream until it ends.
@@ -203,4 +211,60 @@ fn names(view: &StoreView, reference: &Reference) -> bool {
     let Ok(Some(row)) = view.get(Table::Catalog, &key) else { return false };
     let versions: Option<artimesh_core::catalog::Versions> = rows::read(&row).ok();
     versions.is_some_and(|versions| versions.iter().any(|version| version.content.digest == reference.digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use artimesh_core::model::FederationId;
+
+    use super::*;
+
+    fn reference() -> Reference {
+        let space = Space::Federation(FederationId([7; 32]));
+        Reference { space, path: "a/b.jar".parse().expect("a path"), digest: Digest([9; 32]) }
+    }
+
+    /// Compares with the committed file; writes it only when asked to, for a new format.
+    fn check_golden(name: &str, bytes: &[u8]) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/engine").join(name);
+        if std::env::var("ARTIMESH_GOLDEN").is_ok_and(|value| value == "write") && !path.exists() {
+            fs::write(&path, bytes).expect("written");
+        }
+        assert_eq!(fs::read(&path).expect("a committed file"), bytes, "{name} is written differently than before");
+    }
+
+    #[test]
+    fn requests_are_written_as_ever_and_read_back() {
+        let requests = [
+            ("request-whole.bin", Request::Whole(vec![reference(), reference()])),
+            ("request-values.bin", Request::Values(reference(), 16_384)),
+            ("request-groups.bin", Request::Groups(reference(), 3, 16)),
+        ];
+        for (name, request) in requests {
+            let frame = request.to_frame();
+            check_golden(name, &frame);
+            assert_eq!(Request::read(&frame), Some(request), "{name}");
+            assert_eq!(Request::read(&frame[..frame.len() - 1]), None, "{name} cut short");
+        }
+    }
+
+    #[test]
+    fn answers_are_written_as_ever_and_read_back() {
+        let answers = [
+            ("answer-not-found.bin", Answer::NotFound),
+            ("answer-whole.bin", Answer::Whole(Bytes::from_static(b"whole"))),
+            ("answer-values.bin", Answer::Values(vec![[1; 32], [2; 32]])),
+            ("answer-group.bin", Answer::Group(Bytes::from_static(b"group"))),
+        ];
+        for (name, answer) in answers {
+            let frame = answer.to_frame();
+            check_golden(name, &frame);
+            assert_eq!(Answer::read(&frame), Some(answer), "{name}");
+        }
+        assert_eq!(Answer::read(&Bytes::from_static(b"\x02\0\xff\xff\xff\xffx")), None);
+        assert_eq!(Answer::read(&Bytes::from_static(b"\x63\0\0\0\0\0")), None, "an unknown kind");
+    }
 }

@@ -269,6 +269,11 @@ impl Engine {
         self.shared.snapshot.subscribe()
     }
 
+    /// The rows at rest, as the replica reads them.
+    pub fn view(&self) -> StoreView {
+        StoreView(self.shared.store.clone())
+    }
+
     /// The store.
     pub fn store(&self) -> &Store {
         &self.shared.store

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::body::Body;
 use super::error::HttpError;
 use super::status::status_of;
+use crate::service::ServiceError;
 
 /// What goes back to the client.
 pub type Answer = hyper::Response<Body>;
@@ -49,7 +50,7 @@ pub fn with_type(status: StatusCode, media_type: &'static str, bytes: impl Into<
 /// `{"errors":[{"status":404,"message":"…"}]}`, with the headers that belong to the status.
 pub fn problem(error: &HttpError) -> Answer {
     let status = status_of(error);
-    let document = json!({"errors": [{"status": status.as_u16(), "message": error.to_string()}]});
+    let document = json!({"errors": [{"status": status.as_u16(), "message": message(error)}]});
     let mut answer = with_type(status, "application/json", document.to_string());
     let headers = answer.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
@@ -71,20 +72,30 @@ pub fn problem(error: &HttpError) -> Answer {
     answer
 }
 
+/// Clients of Artifactory tell a missing thing from a missing page by these words of the message.
+fn message(error: &HttpError) -> String {
+    match error {
+        HttpError::Service(ServiceError::NoArtifact { .. } | ServiceError::NoRepository(_)) => {
+            format!("Unable to find item: {error}")
+        }
+        _ => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use artimesh_core::access::Denied;
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::service::ServiceError;
 
     #[tokio::test]
     async fn errors_read_as_clients_expect() {
         let answer = problem(&ServiceError::NoRepository("libs".parse().expect("a key")).into());
         assert_eq!(answer.status(), 404);
         let body = answer.into_body().collect().await.expect("whole").to_bytes();
-        let expected = "{\"errors\":[{\"message\":\"repository 'libs' does not exist\",\"status\":404}]}";
+        let expected =
+            "{\"errors\":[{\"message\":\"Unable to find item: repository 'libs' does not exist\",\"status\":404}]}";
         assert_eq!(body, expected);
     }
 

@@ -14,6 +14,7 @@ use super::audit::Audit;
 use super::caller::{Caller, Credential};
 use super::error::ServiceError;
 use super::metrics::{self, Metrics};
+use super::status::Censuses;
 use crate::engine::{CommandFailure, Engine, Life, Snapshot};
 use crate::store::Staged;
 
@@ -47,6 +48,7 @@ struct Inner {
     metrics: Metrics,
     audit: Audit,
     started: Timestamp,
+    censuses: Censuses,
 }
 
 /// What a node does for its user. Cheap to clone.
@@ -77,6 +79,7 @@ impl Service {
             metrics,
             audit: Audit,
             started,
+            censuses: Censuses::default(),
         }))
     }
 
@@ -131,6 +134,10 @@ impl Service {
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.0.engine.snapshot()
+    }
+
+    pub(super) fn censuses(&self) -> &Censuses {
+        &self.0.censuses
     }
 
     pub(super) fn started(&self) -> Timestamp {

@@ -1,11 +1,12 @@
 //! The status of this node, of its peers and of its repositories: the truth, for operators.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
-use artimesh_core::catalog::Versions;
+use artimesh_core::catalog::{Federation, Versions};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{Digest, NodeId, Space};
-use artimesh_core::replica::{Placement, Replica, Table, View, ViewFault, Want, rows, state_digest};
+use artimesh_core::model::{Digest, Heads, NodeId, Space};
+use artimesh_core::replica::{Placement, Replica, Repository, Table, View, ViewFault, Want, rows, state_digest};
 use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
@@ -13,13 +14,32 @@ use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::pairing::state_of;
-use crate::engine::Engine;
+use crate::engine::{Engine, StoreView};
+
+/// How often a walk is tried again because the repository changed meanwhile.
+const WALKS_MAX: usize = 3;
 
 /// What a walk over a repository's catalog finds.
+#[derive(Clone, Debug)]
 struct Census {
     digest: Digest,
     artifacts: u64,
     conflicts: u64,
+}
+
+/// What the last walk over each repository found, and at which heads: the state is a function of the heads.
+#[derive(Debug, Default)]
+pub(super) struct Censuses(Mutex<BTreeMap<Space, (Heads, Census)>>);
+
+impl Censuses {
+    fn known(&self, space: &Space, heads: &Heads) -> Option<Census> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(space).filter(|(at, _)| at == heads).map(|(_, census)| census.clone())
+    }
+
+    fn remember(&self, space: Space, heads: Heads, census: Census) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(space, (heads, census));
+    }
 }
 
 impl Service {
@@ -28,11 +48,16 @@ impl Service {
         self.administer(caller)?;
         let now = self.engine().clock().now();
         let engine = self.engine().clone();
-        let mut status = self
-            .engine()
-            .inspect(move |replica, view| of_replica(replica, view, &engine, now))
-            .await?
-            .map_err(|fault| ServiceError::Unavailable(fault.to_string()))?;
+        let mut status = self.engine().inspect(move |replica, _| of_replica(replica, &engine, now)).await?;
+        let shown: Vec<Repository> = self.snapshot().repositories.values().cloned().collect();
+        for repository in shown {
+            let counted = self.counted(repository.space).await?;
+            let rows = status["repositories"].as_array_mut();
+            let row = rows.and_then(|rows| rows.iter_mut().find(|row| row["key"] == repository.key.as_str()));
+            if let (Some(Value::Object(row)), Value::Object(counted)) = (row, counted) {
+                row.extend(counted);
+            }
+        }
         let listening = self.engine().swarm().addresses();
         status["node"]["uptime_ms"] = json!(now.ms_since(self.started()));
         status["node"]["folder"] = json!(self.folder());
@@ -50,15 +75,59 @@ impl Service {
         });
         Ok(status)
     }
+
+    /// Counts and digest of a repository with the heads that they belong to. Walks beside the mind, never inside it; when
+    /// the repository changes all the while, the digest is null and the counts are near.
+    async fn counted(&self, space: Space) -> Result<Value, ServiceError> {
+        let mut walked = None;
+        for _ in 0..WALKS_MAX {
+            let (heads, names, federation) = self.engine().inspect(move |replica, _| at(replica, &space)).await?;
+            let (census, settled) = match self.censuses().known(&space, &heads) {
+                Some(census) => (census, true),
+                None => {
+                    let census = self.walk(move |view| census(view, &space, federation.as_ref())).await?;
+                    let after = self.engine().inspect(move |replica, _| replica.heads(&space)).await?;
+                    (census, after == heads)
+                }
+            };
+            walked = Some((census.clone(), names, settled));
+            if settled {
+                self.censuses().remember(space, heads, census);
+                break;
+            }
+        }
+        let (missing_blobs, missing_bytes) = self.walk(move |view| missing(view, &space)).await?;
+        let (census, heads, settled) = walked.expect("walked at least once");
+        Ok(json!({
+            "state_digest": settled.then(|| census.digest.to_string()),
+            "artifacts": census.artifacts,
+            "siblings": census.conflicts,
+            "heads": heads,
+            "missing_blobs": missing_blobs,
+            "missing_bytes": missing_bytes,
+        }))
+    }
+
+    async fn walk<T: Send + 'static>(
+        &self,
+        walk: impl FnOnce(&StoreView) -> Result<T, ViewFault> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let view = self.engine().view();
+        let walked = tokio::task::spawn_blocking(move || walk(&view)).await;
+        let walked = walked.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        walked.map_err(|fault| ServiceError::Unavailable(fault.to_string()))
+    }
 }
 
-fn of_replica(replica: &Replica, view: &impl View, engine: &Engine, now: Timestamp) -> Result<Value, ViewFault> {
+fn at(replica: &Replica, space: &Space) -> (Heads, BTreeMap<String, u64>, Option<Federation>) {
+    (replica.heads(space), heads_of(replica, space), replica.federation(space).cloned())
+}
+
+fn of_replica(replica: &Replica, engine: &Engine, now: Timestamp) -> Value {
     let identity = replica.identity();
     let role = replica.trust().and_then(|trust| trust.member(&identity.node)).map(|member| member.role().name());
-    let mut repositories = Vec::new();
-    for repository in replica.repositories().values() {
-        repositories.push(of_repository(replica, view, repository, now)?);
-    }
+    let repositories: Vec<Value> =
+        replica.repositories().values().map(|repository| of_repository(replica, repository, now)).collect();
     let trust = replica.trust();
     let used: Vec<String> = trust.iter().flat_map(|trust| trust.used_tokens()).map(ToString::to_string).collect();
     let revoked: Vec<String> = trust
@@ -67,7 +136,7 @@ fn of_replica(replica: &Replica, view: &impl View, engine: &Engine, now: Timesta
         .filter(|(_, member)| member.standing() == Standing::Revoked)
         .map(|(node, _)| node.to_string())
         .collect();
-    Ok(json!({
+    json!({
         "node": {
             "id": identity.node.to_string(),
             "name": identity.name.as_str(),
@@ -85,7 +154,7 @@ fn of_replica(replica: &Replica, view: &impl View, engine: &Engine, now: Timesta
             "revoked": revoked,
         },
         "parked_segments": replica.parked(),
-    }))
+    })
 }
 
 fn heads_of(replica: &Replica, space: &Space) -> BTreeMap<String, u64> {
@@ -125,16 +194,9 @@ fn last_error(engine: &Engine, node: &NodeId, state: &str, key: &artimesh_core::
     Some(json!({ "code": "unreachable", "message": fault.to_string(), "remedy": remedy }))
 }
 
-fn of_repository(
-    replica: &Replica,
-    view: &impl View,
-    repository: &artimesh_core::replica::Repository,
-    now: Timestamp,
-) -> Result<Value, ViewFault> {
+fn of_repository(replica: &Replica, repository: &Repository, now: Timestamp) -> Value {
     let space = repository.space;
     let federation = replica.federation(&space);
-    let census = census(view, &space, replica)?;
-    let (missing_blobs, missing_bytes) = missing(view, &space)?;
     let me = replica.identity().node;
     let members: Vec<Value> = federation
         .into_iter()
@@ -164,22 +226,16 @@ fn of_repository(
         Space::Federation(id) => id.to_string(),
         Space::Trust | Space::Accounts => String::new(),
     };
-    Ok(json!({
+    json!({
         "key": repository.key.as_str(),
         "federation": federation_id,
         "placement": placement,
-        "state_digest": census.digest.to_string(),
-        "artifacts": census.artifacts,
-        "siblings": census.conflicts,
-        "heads": heads_of(replica, &space),
-        "missing_blobs": missing_blobs,
-        "missing_bytes": missing_bytes,
         "members": members,
-    }))
+    })
 }
 
-fn census(view: &impl View, space: &Space, replica: &Replica) -> Result<Census, ViewFault> {
-    let digest = state_digest(view, space, replica.federation(space))?;
+fn census(view: &impl View, space: &Space, federation: Option<&Federation>) -> Result<Census, ViewFault> {
+    let digest = state_digest(view, space, federation)?;
     let (mut artifacts, mut conflicts) = (0, 0);
     each(view, Table::Catalog, &rows::catalog_prefix(space, ""), |value| {
         artifacts += 1;

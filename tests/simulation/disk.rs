@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use artimesh_core::changelog::Sealed;
 use artimesh_core::model::Digest;
 use artimesh_core::replica::{Page, Row, Table, View, ViewFault, rows};
 
@@ -48,10 +47,6 @@ impl Disk {
     pub fn table(&self, table: Table) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mine = self.rows.range((table, Vec::new())..).take_while(move |((t, _), _)| *t == table);
         mine.map(|((_, key), value)| (key.as_slice(), value.as_slice()))
-    }
-
-    pub fn segments(&self) -> impl Iterator<Item = Sealed> {
-        self.table(Table::Log).map(|(_, bytes)| Sealed::read(bytes).expect("what was applied is well formed"))
     }
 }
 

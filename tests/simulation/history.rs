@@ -9,7 +9,7 @@ use artimesh_core::trust::{Capabilities, Role, VerifiedRequest};
 
 use super::checks::acknowledged::Ack;
 use super::checks::no_return::Graves;
-use super::checks::{Fault, acknowledged, agreement, bounded, followers, no_return, oracle, seals, wants};
+use super::checks::{Fault, acknowledged, agreement, bounded, followers, oracle, seals, wants};
 use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
@@ -51,7 +51,10 @@ fn base(full: usize, edges: usize) -> World {
     let make = || {
         shapes()
             .map(|(full, edges)| {
-                let mut world = World::circle(full, edges);
+                let mut world = World::circle_where(full, edges, |site| match site {
+                    1 => Capabilities::all(),
+                    _ => writer(),
+                });
                 let invite: Vec<NodeId> = (1..full).map(|site| world.node(site)).collect();
                 world.ask(0, create("libs", invite)).expect("a free key");
                 world.settle();
@@ -143,10 +146,10 @@ impl History {
             73..=76 => self.crash_some(),
             77..=84 => self.restart_some(),
             85..=87 => self.jump_clock(),
-            88 => self.revoke(),
-            89..=90 => self.copy_or_restore(),
-            91..=93 => self.pair_late(),
-            94 => self.admit_again(),
+            88..=89 => self.revoke(),
+            90..=91 => self.copy_or_restore(),
+            92..=93 => self.pair_late(),
+            94..=95 => self.admit_again(),
             _ => liars::act(self),
         }
     }
@@ -289,7 +292,7 @@ impl History {
         // Two members at least must stay to agree with each other.
         let trust = self.world.sites[0].replica.as_ref().and_then(|mind| mind.trust());
         let left = trust.map_or(0, |trust| trust.members().filter(|(node, _)| trust.good(node).is_some()).count());
-        let by = if self.dice.once_in(2) { 0 } else { site };
+        let by = if self.dice.once_in(2) { self.dice.below(2) } else { site };
         if left > 3 && self.world.sites[by].is_up() {
             self.command(by, vec![Command::Revoke(node, "simulated".into())]);
         }
@@ -479,6 +482,7 @@ impl History {
                     Event::KeyTaken { .. } => self.faults.count("key taken", 1),
                     Event::Revoked(_) => self.faults.count("revocation heard", 1),
                     Event::SelfRevoked => self.faults.count("own revocation heard", 1),
+                    Event::RolledBack { .. } => self.faults.count("rollback noticed", 1),
                     Event::Addresses(..) => {}
                 }
             }

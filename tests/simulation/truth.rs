@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use artimesh_core::catalog::{Delete, Put};
 use artimesh_core::changelog::{Change, Sealed, entry_hash};
-use artimesh_core::model::{ArtifactPath, Digest, Dot, Heads, NodeId, Space};
+use artimesh_core::model::{ArtifactPath, Digest, Dot, Heads, Space};
 use artimesh_core::replica::{Row, Table};
 
 #[derive(Clone, Debug)]
@@ -82,10 +82,6 @@ impl Truth {
             versions.into_iter().map(|(_, dot)| dot).collect()
         };
         live.into_iter().map(|(path, versions)| (path, sorted(versions))).collect()
-    }
-
-    pub fn authors(&self) -> BTreeSet<NodeId> {
-        self.entries.values().flat_map(|entries| entries.keys()).map(|dot| dot.incarnation.node).collect()
     }
 }
 

@@ -118,9 +118,14 @@ impl World {
 
     /// A circle of `full` members and `edges` edges, all paired with the first and connected with each other.
     pub fn circle(full: usize, edges: usize) -> World {
+        World::circle_where(full, edges, |_| writer())
+    }
+
+    /// The same, where full members get these rights by their number.
+    pub fn circle_where(full: usize, edges: usize, rights: impl Fn(usize) -> Capabilities) -> World {
         let mut world = World::new(full + edges);
         for number in 1..full + edges {
-            let (role, rights) = if number < full { (Role::Full, writer()) } else { (Role::Edge, follower()) };
+            let (role, rights) = if number < full { (Role::Full, rights(number)) } else { (Role::Edge, follower()) };
             world.pair(0, number, role, rights).expect("pairing in fair weather");
         }
         world.settle();
@@ -344,7 +349,14 @@ impl World {
         self.sites[site].start();
     }
 
-    /// Delivers the next frame of a connection.
+    /// Delivers all that is under way from one site to another.
+    pub fn drain(&mut self, from: usize, to: usize) {
+        while self.network.busy().contains(&(from, to)) {
+            self.deliver(from, to, None);
+        }
+    }
+
+    /// Delivers the next frame of a connection, if any; says whether the receiver crashed over it.
     pub fn deliver(&mut self, from: usize, to: usize, crash_at: Option<usize>) -> bool {
         let Some(frame) = self.network.receive(from, to) else { return false };
         let crashed = self.handle(to, Input::Frame(self.node(from), frame), crash_at);
@@ -352,6 +364,7 @@ impl World {
         crashed
     }
 
+    /// Delivers what was gossiped; says whether the receiver crashed over it.
     pub fn deliver_gossip(&mut self, gossip: &Gossip, crash_at: Option<usize>) -> bool {
         self.sites[gossip.to].is_up()
             && self.handle(gossip.to, Input::Gossip(gossip.space, gossip.bytes.clone()), crash_at)

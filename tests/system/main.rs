@@ -1,6 +1,11 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
 mod harness;
+mod http;
 mod kills;
 mod memory;
+mod partition;
+mod refusals;
 mod replicate;
+mod strangers;
+mod tokens;

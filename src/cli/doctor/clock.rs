@@ -3,10 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
-
 use super::check::Check;
-use crate::cli::output::{field, items};
 
 /// Seconds since 1970 at the start of 2026, when this program didn't exist yet.
 const BEGINNING_S: u64 = 1_767_225_600;
@@ -14,14 +11,12 @@ const BEGINNING_S: u64 = 1_767_225_600;
 const END_S: u64 = BEGINNING_S + 60 * 365 * 86_400;
 /// What file systems and clock steps may differ by.
 const TOLERANCE: Duration = Duration::from_secs(120);
-/// Members further ahead than this raise alarms everywhere.
-const OFFSET_MS_MAX: u64 = 300_000;
 
 const REMEDY: &str = "set the clock and keep it by NTP (chrony, systemd-timesyncd); `timedatectl` shows its state";
 
-pub(super) fn checks(folder: &Path, status: Option<&Value>) -> Vec<Check> {
+pub(super) fn checks(folder: &Path) -> Vec<Check> {
     let now = SystemTime::now();
-    vec![wall(now), files(now, newest(folder)), peers(status)]
+    vec![wall(now), files(now, newest(folder))]
 }
 
 pub(super) fn wall(now: SystemTime) -> Check {
@@ -48,23 +43,4 @@ pub(super) fn files(now: SystemTime, newest: Option<SystemTime>) -> Check {
 fn newest(folder: &Path) -> Option<SystemTime> {
     let entries = std::fs::read_dir(folder).ok()?;
     entries.filter_map(|entry| entry.ok()?.metadata().ok()?.modified().ok()).max()
-}
-
-fn peers(status: Option<&Value>) -> Check {
-    let name = "wall clock against members";
-    let Some(status) = status else {
-        return Check::ok(name, "not compared: no node is running on this folder");
-    };
-    let offsets =
-        items(status, "members").iter().filter_map(|member| Some((member, member["clock_offset_ms"].as_i64()?)));
-    match offsets.max_by_key(|(_, offset_ms)| offset_ms.unsigned_abs()) {
-        None => Check::ok(name, "not compared: the node has measured no member's clock"),
-        Some((member, offset_ms)) if offset_ms.unsigned_abs() > OFFSET_MS_MAX => {
-            let detail = format!("{} differs by {offset_ms} ms", field(member, "name"));
-            Check::warn(name, detail, format!("see which of the two is wrong: {REMEDY}"))
-        }
-        Some((member, offset_ms)) => {
-            Check::ok(name, format!("at most {offset_ms} ms apart, from {}", field(member, "name")))
-        }
-    }
 }

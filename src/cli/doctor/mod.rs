@@ -49,7 +49,7 @@ async fn examine(global: &Global, folder: &Path) -> Vec<Check> {
     }];
     let settings = loaded.ok().map(|loaded| loaded.settings);
     checks.extend(files::checks(folder));
-    checks.extend(clock::checks(folder, status.as_ref()));
+    checks.extend(clock::checks(folder));
     checks.push(disk::sync_latency(folder));
     checks.push(disk::free_space(folder, settings.as_ref().map(|settings| settings.store.reserve)));
     checks.push(kernel::open_files(settings.as_ref().map(|settings| settings.http.max_connections)));

@@ -59,7 +59,7 @@ async fn the_members_of_a_running_node_are_dialled_and_neither_itself_nor_the_re
         member("self", "/ip4/127.0.0.1/tcp/1"),
         member("revoked", "/ip4/127.0.0.1/tcp/2"),
     ]});
-    assert_eq!(targets(Some(&status)), [address.clone()]);
+    assert_eq!(targets(Some(&status)), std::slice::from_ref(&address));
     assert!(targets(None).is_empty());
     let checks = network::peers(&[address]).await;
     assert_eq!(outcomes(&checks, "peer /ip4/127.0.0.1"), [Outcome::Ok]);

@@ -72,17 +72,14 @@ impl Replica {
         let trust = self.trust.as_mut().ok_or(Stop::Refused(Refusal::NotShared(Space::Trust)))?;
         let mut knew = entry.context.clone();
         knew.0.insert(entry.dot.incarnation, entry.dot.sequence - 1);
-        match change {
-            Change::Root(root) if entry.dot.sequence == 1 => trust.apply_root(root)?,
-            Change::Grant(grant) => trust.apply_grant(entry.dot, grant, &knew)?,
-            Change::Revoke(revocation) => {
-                trust.apply_revocation(entry.dot, revocation, &knew)?;
-                work.out.push(Output::Note(Event::Revoked(revocation.node)));
-                if revocation.node == self.me.node {
-                    work.out.push(Output::Note(Event::SelfRevoked));
-                }
+        if !fold_trust(trust, entry.dot, change, &knew)? {
+            return Err(entry.misplaced("not an entry of the trust space"));
+        }
+        if let Change::Revoke(revocation) = change {
+            work.out.push(Output::Note(Event::Revoked(revocation.node)));
+            if revocation.node == self.me.node {
+                work.out.push(Output::Note(Event::SelfRevoked));
             }
-            _ => return Err(entry.misplaced("not an entry of the trust space")),
         }
         work.trust_changed = true;
         Ok(())
@@ -206,6 +203,17 @@ impl Replica {
         work.repositories_changed = true;
         true
     }
+}
+
+/// Takes one entry of the Trust space into the circle's state; `Ok(false)` when it has no place there.
+pub(super) fn fold_trust(trust: &mut Trust, dot: Dot, change: &Change, knew: &Context) -> Result<bool, TrustRefusal> {
+    match change {
+        Change::Root(root) if dot.sequence == 1 => trust.apply_root(root)?,
+        Change::Grant(grant) => trust.apply_grant(dot, grant, knew)?,
+        Change::Revoke(revocation) => trust.apply_revocation(dot, revocation, knew)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn check_right(trust: &Trust, entry: &Entry<'_>, capability: &Capability) -> Result<(), TrustRefusal> {

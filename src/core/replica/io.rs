@@ -328,6 +328,14 @@ pub enum Event {
         /// Whose.
         incarnation: Incarnation,
     },
+    /// A peer brought what this node wrote and has forgotten: its rows were set back to an old copy. It writes on in a new
+    /// life.
+    RolledBack {
+        /// The life that others know more of.
+        old: Incarnation,
+        /// The life from now on.
+        new: Incarnation,
+    },
     /// A peer's addresses were learnt.
     Addresses(NodeId, Addresses),
 }

@@ -6,7 +6,7 @@ use super::rows;
 use super::state::{Replica, Work};
 use crate::catalog::Membership;
 use crate::changelog::{Change, ChangeError, Sealed, entry_hash, kind};
-use crate::model::{Context, Head, NodeId, Space};
+use crate::model::{Context, Digest, Head, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, TrustRefusal};
 
 /// What became of a segment.
@@ -77,8 +77,10 @@ impl Replica {
             return self.check_duplicate(work, from, &segment, head);
         }
         if incarnation == self.incarnation {
-            // An echo of our own log beyond what we have: we were rolled back. Never applied as if it were another's.
-            return Ok(self.refuse_fork(work, from, &segment));
+            // Our own words, beyond what we remember: we were set back to an old copy. From here on that life is another's.
+            if !self.begin_new_life(work, &segment) {
+                return Ok(self.refuse_fork(work, from, &segment));
+            }
         }
         let trust_heads = self.spaces.get(&Space::Trust).cloned_heads();
         let depends = state.cover_context(&header.context) && trust_heads.cover_context(&header.needs);
@@ -104,6 +106,24 @@ impl Replica {
             Err(Stop::Fault(fault)) => Err(fault),
             Err(Stop::Refused(refusal)) => Ok(self.refuse(work, from, refusal)),
         }
+    }
+
+    /// Ends this node's present life, because `proof` is signed by its own key and it has forgotten writing that. False
+    /// when it proves nothing.
+    fn begin_new_life<V: View>(&mut self, work: &mut Work<'_, V>, proof: &Sealed) -> bool {
+        let signed = self.circle.as_ref().is_some_and(|row| proof.verify(&row.circle).is_ok());
+        if !signed || proof.header.key != self.me.keys.log || !work.open.is_empty() {
+            return false;
+        }
+        let old = self.incarnation;
+        // No dice are at hand; nobody else makes a number from this old one and this hash.
+        let seed = [&old.number.to_le_bytes()[..], &proof.hash.0].concat();
+        let digest = Digest::derived("artimesh/next-incarnation/v1", &seed);
+        let number = u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes"));
+        self.incarnation = Incarnation { number, ..old };
+        work.draft.set(Table::Meta, rows::INCARNATION.into(), &number);
+        work.note(Event::RolledBack { old, new: self.incarnation });
+        true
     }
 
     /// Whether this node holds the segment's space, or would begin to hold it with this segment.

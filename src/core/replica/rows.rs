@@ -7,7 +7,7 @@ use crate::model::codec::{self, DecodeError};
 use crate::model::{
     ArtifactPath, Checksums, CircleId, Context, Digest, Dot, Head, Incarnation, NodeId, PublicKey, RepoKey, Space,
 };
-use crate::trust::{Addresses, NodeKeys};
+use crate::trust::{Addresses, NodeKeys, StatementKind};
 
 /// How a node keeps a repository's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -91,8 +91,8 @@ pub const HEADS: &[u8] = b"head/";
 pub const FEDERATIONS: &[u8] = b"fed/";
 /// Prefix of the repositories.
 pub const REPOSITORIES: &[u8] = b"repo/";
-/// Meta key of the circle's state: a [`crate::trust::State`].
-pub const TRUST: &[u8] = b"trust";
+/// Prefix of the statements (seals) that are known, each a [`crate::trust::Statement`].
+pub const STATEMENTS: &[u8] = b"seal/";
 /// Prefix of the wanted blobs.
 pub const WANTS: &[u8] = b"want/";
 /// Prefix of the addresses that peers told.
@@ -153,6 +153,12 @@ pub fn repository_key(key: &RepoKey) -> Vec<u8> {
 /// Meta key of a wanted blob.
 pub fn want_key(space: &Space, dot: &Dot) -> Vec<u8> {
     [WANTS, &space.key(), &incarnation_bytes(&dot.incarnation), &dot.sequence.to_be_bytes()].concat()
+}
+
+/// Meta key of what `author` stated of `subject`.
+pub fn statement_key(author: &NodeId, kind: StatementKind, subject: &NodeId) -> Vec<u8> {
+    let StatementKind::Seal = kind;
+    [STATEMENTS, &author.0, &[0], &subject.0].concat()
 }
 
 /// Meta key of the addresses that `node` told.

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::apply::fold_trust;
 use super::draft::{Draft, stored};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::message::Hello;
 use super::parking::Parking;
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
+use super::sync::in_causal_order;
 use crate::catalog::Federation;
+use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
-use crate::model::{Context, Envelope, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
-use crate::trust::{Addresses, NodeKeys, Role, State as Trust};
+use crate::model::{CircleId, Context, Envelope, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
+use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
 /// Who this node is.
 #[derive(Clone, Debug)]
@@ -125,10 +128,7 @@ impl Replica {
             }
         };
         let circle: Option<CircleRow> = view.get(Table::Meta, rows::CIRCLE)?.map(|value| stored(&value)).transpose()?;
-        let trust = match view.get(Table::Meta, rows::TRUST)? {
-            Some(value) => Some(stored(&value)?),
-            None => circle.as_ref().map(|row| Trust::new(row.circle)),
-        };
+        let trust = circle.as_ref().map(|row| load_trust(view, row.circle)).transpose()?;
         let replica = Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
@@ -175,9 +175,6 @@ impl Replica {
     fn finish<V: View>(&mut self, mut work: Work<'_, V>) -> Result<Vec<Output>, ViewFault> {
         self.seal_open(&mut work);
         self.write_seals(&mut work);
-        if let Some(trust) = self.trust.as_ref().filter(|_| work.trust_changed) {
-            work.draft.set(Table::Meta, rows::TRUST.into(), trust);
-        }
         if work.repositories_changed || !work.membership_changed.is_empty() {
             work.out.push(Output::Spaces);
         }
@@ -208,12 +205,13 @@ impl Replica {
 /// Reads every row under a prefix, a thousand at a time.
 fn each_row(
     view: &impl View,
+    table: Table,
     prefix: &[u8],
     mut take: impl FnMut(&[u8], &[u8]) -> Result<(), ViewFault>,
 ) -> Result<(), ViewFault> {
     let (mut from, end) = (prefix.to_vec(), rows::end_of(prefix));
     loop {
-        let page = view.range(Table::Meta, &from, &end, 1000)?;
+        let page = view.range(table, &from, &end, 1000)?;
         for (key, value) in &page {
             take(key, value)?;
         }
@@ -224,9 +222,42 @@ fn each_row(
     }
 }
 
+/// The circle's state, folded anew from its log: that is short, and a row of it would be as long as all of it.
+fn load_trust(view: &impl View, circle: CircleId) -> Result<Trust, ViewFault> {
+    let fault = |what: String| ViewFault(format!("the trust log cannot be read: {what}"));
+    let mut segments = Vec::new();
+    let prefix = Space::Trust.key();
+    each_row(view, Table::Log, &prefix, |_, value| {
+        segments.push(Sealed::read(value).map_err(|error| fault(error.to_string()))?);
+        Ok(())
+    })?;
+    let mut trust = Trust::new(circle);
+    let (ordered, left_out) = in_causal_order(segments, Context::default(), usize::MAX);
+    if left_out {
+        return Err(fault("a segment is missing".into()));
+    }
+    let mut known: BTreeMap<Incarnation, Context> = BTreeMap::new();
+    for segment in &ordered {
+        let context = known.entry(segment.header.incarnation).or_default();
+        context.merge(&segment.header.context);
+        for (index, entry) in segment.entries.iter().enumerate() {
+            let dot = segment.header.dot(index);
+            let change = Change::read(entry).map_err(|error| fault(error.to_string()))?;
+            let mut knew = context.clone();
+            knew.0.insert(dot.incarnation, dot.sequence - 1);
+            fold_trust(&mut trust, dot, &change, &knew).map_err(|error| fault(error.to_string()))?;
+        }
+    }
+    each_row(view, Table::Meta, rows::STATEMENTS, |_, value| {
+        let statement: Statement = stored(value)?;
+        trust.apply_statement(&statement).map(|_| ()).map_err(|error| fault(error.to_string()))
+    })?;
+    Ok(trust)
+}
+
 fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFault> {
     let mut spaces: BTreeMap<Space, SpaceState> = BTreeMap::new();
-    each_row(view, rows::HEADS, |key, value| {
+    each_row(view, Table::Meta, rows::HEADS, |key, value| {
         let unreadable = || ViewFault("a head row has a broken key".into());
         let (space, incarnation) = rows::head_key_parts(key).ok_or_else(unreadable)?;
         let row: LogRow = stored(value)?;
@@ -235,7 +266,7 @@ fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFaul
         state.known.insert(incarnation, (row.context, row.needs));
         Ok(())
     })?;
-    each_row(view, rows::FEDERATIONS, |key, value| {
+    each_row(view, Table::Meta, rows::FEDERATIONS, |key, value| {
         let space = rows::space_from(&key[rows::FEDERATIONS.len()..]);
         let space = space.ok_or_else(|| ViewFault("a federation row has a broken key".into()))?;
         spaces.entry(space).or_default().federation = Some(stored(value)?);
@@ -246,7 +277,7 @@ fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFaul
 
 fn load_repositories(view: &impl View) -> Result<BTreeMap<String, Repository>, ViewFault> {
     let mut repositories = BTreeMap::new();
-    each_row(view, rows::REPOSITORIES, |_, value| {
+    each_row(view, Table::Meta, rows::REPOSITORIES, |_, value| {
         let repository: Repository = stored(value)?;
         repositories.insert(repository.key.folded(), repository);
         Ok(())
@@ -256,7 +287,7 @@ fn load_repositories(view: &impl View) -> Result<BTreeMap<String, Repository>, V
 
 fn load_addresses(view: &impl View) -> Result<BTreeMap<NodeId, Addresses>, ViewFault> {
     let mut addresses = BTreeMap::new();
-    each_row(view, rows::ADDRESSES, |key, value| {
+    each_row(view, Table::Meta, rows::ADDRESSES, |key, value| {
         if let Ok(node) = key[rows::ADDRESSES.len()..].try_into() {
             addresses.insert(NodeId(node), stored(value)?);
         }

@@ -229,7 +229,6 @@ impl Replica {
     /// What of `heads` this node would apply: the logs of revoked authors only up to their seals.
     fn admissible(&self, space: &Space, heads: &Heads) -> Context {
         let mut context = heads.to_context();
-        context.0.remove(&self.incarnation);
         if let Some(trust) = &self.trust {
             for (incarnation, sequence) in &mut context.0 {
                 *sequence = (*sequence).min(trust.admitted(*space, incarnation));
@@ -288,7 +287,8 @@ impl Replica {
             }
             more |= from <= head;
         }
-        let (batch, left_out) = in_causal_order(found, want.since.clone());
+        let (batch, left_out) = in_causal_order(found, want.since.clone(), MESSAGE_BYTES_MAX);
+        let batch = batch.iter().map(|segment| segment.bytes().to_vec()).collect();
         more |= left_out;
         let message = Message::Segments(SegmentsMessage { space, segments: batch, more });
         work.out.push(Output::Send(to, message.to_bytes()));
@@ -429,13 +429,13 @@ fn verdict_on(refusal: &Refusal) -> Verdict {
     }
 }
 
-/// The bytes of as many of `found` as fit a message, none before what it depends on; and whether some are left out.
+/// As many of `found` as fit into `bytes_max`, none before what it depends on; and whether some are left out.
 ///
 /// `found` holds of each log a run that begins where the asker's knowledge `has` ends. A log's order is not its clock's:
 /// what is sent before its dependencies only waits at the asker, and a batch of nothing else would be sent for ever.
-fn in_causal_order(found: Vec<Sealed>, mut has: Context) -> (Vec<Vec<u8>>, bool) {
+pub(super) fn in_causal_order(found: Vec<Sealed>, mut has: Context, bytes_max: usize) -> (Vec<Sealed>, bool) {
     let mut waiting: VecDeque<Sealed> = found.into();
-    let (mut batch, mut bytes, mut skipped) = (Vec::new(), 0, 0);
+    let (mut batch, mut bytes, mut skipped) = (Vec::new(), 0_usize, 0);
     while let Some(segment) = waiting.pop_front() {
         let header = &segment.header;
         let next = has.0.get(&header.incarnation).copied().unwrap_or(0) + 1;
@@ -449,13 +449,13 @@ fn in_causal_order(found: Vec<Sealed>, mut has: Context) -> (Vec<Vec<u8>>, bool)
             }
             continue;
         }
-        if bytes > 0 && bytes + segment.bytes().len() > MESSAGE_BYTES_MAX {
+        if bytes > 0 && bytes + segment.bytes().len() > bytes_max {
             return (batch, true);
         }
         skipped = 0;
         bytes += segment.bytes().len();
         has.0.insert(header.incarnation, header.last_sequence());
-        batch.push(segment.bytes().to_vec());
+        batch.push(segment);
     }
     (batch, !waiting.is_empty())
 }

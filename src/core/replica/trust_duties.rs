@@ -1,7 +1,8 @@
 //! Seals: what every full member owes the circle about revoked nodes.
 
-use super::io::{Event, Output, Refusal, View};
+use super::io::{Event, Output, Refusal, Table, View};
 use super::message::Message;
+use super::rows;
 use super::state::{Replica, Work};
 use super::sync::MESSAGE_BYTES_MAX;
 use crate::model::{Digest, NodeId, codec};
@@ -19,10 +20,9 @@ impl Replica {
         let mut news = false;
         for target in revoked {
             let seal = self.seal_of(&target);
-            news |= self.state_seal(target, &seal);
+            news |= self.state_seal(work, target, &seal);
         }
         if news {
-            work.trust_changed = true;
             for peer in self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node) {
                 self.send_statements(work, peer);
             }
@@ -38,7 +38,7 @@ impl Replica {
         Seal { heads }
     }
 
-    fn state_seal(&mut self, target: NodeId, seal: &Seal) -> bool {
+    fn state_seal<V: View>(&mut self, work: &mut Work<'_, V>, target: NodeId, seal: &Seal) -> bool {
         let Some(circle) = self.circle.as_ref().map(|row| row.circle) else { return false };
         let me = self.me.node;
         let Some(trust) = &mut self.trust else { return false };
@@ -47,7 +47,11 @@ impl Replica {
         }
         let serial = trust.statement_serial(me, StatementKind::Seal, target) + 1;
         let statement = Statement::seal(me, target, serial, seal, &self.me.log_key, &circle);
-        trust.apply_statement(&statement).is_ok_and(|news| news)
+        let is_news = trust.apply_statement(&statement).is_ok_and(|news| news);
+        if is_news {
+            work.draft.set(Table::Meta, rows::statement_key(&me, StatementKind::Seal, &target), &statement);
+        }
+        is_news
     }
 
     /// The hash over all statements known, which two peers compare.
@@ -84,7 +88,9 @@ impl Replica {
         for statement in statements {
             match trust.apply_statement(statement) {
                 Ok(true) => {
-                    work.trust_changed = true;
+                    if let Ok((author, kind, subject, _)) = statement.head() {
+                        work.draft.set(Table::Meta, rows::statement_key(&author, kind, &subject), statement);
+                    }
                     // What was refused as sealed may be admitted now.
                     self.peers.values_mut().for_each(|peer| peer.spent.clear());
                 }

@@ -8,6 +8,12 @@
 //! still end with the same state. So nobody refuses "whatever I don't have yet"; each member *seals* what it had
 //! applied, and entries up to the greatest seal of the members in good standing are admitted everywhere
 //! ([`State::admitted`]).
+//!
+//! Who might write an entry is asked of the grants that the entry's own context covers; that a grant has ended since is
+//! asked of the seals alone. So three ends are one rule: a revoked node, a full member that was made an edge, and a node
+//! whose token turns out to have been spent on another before, are all sealed. A grant that overrides the revocation
+//! lifts the seals: the node is in good standing, and all its entries are admitted again, those between too.
+//! Nothing has to be taken back for that, and anybody may hear of it late.
 
 mod capability;
 mod grant;

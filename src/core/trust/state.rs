@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::capability::Capability;
 use super::grant::{Grant, GrantBody, Revocation, Role, Root};
 use super::statement::{Seal, Statement, StatementError, StatementKind};
@@ -20,7 +18,7 @@ const SEAL_HEADS_MAX: usize = 4096;
 type Rank = (u32, Dot);
 
 /// One grant as it was applied. Everything but `void` follows from the entry and what its author knew.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Held {
     /// The issuer's distance from the root plus one; 0 when the root granted it.
     distance: u32,
@@ -33,7 +31,7 @@ struct Held {
 }
 
 /// One node as the circle knows it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Member {
     /// Every grant it ever got, by the grant's dot.
     grants: BTreeMap<Dot, Held>,
@@ -137,7 +135,7 @@ pub enum TrustRefusal {
 }
 
 /// Everything that the applied Trust entries and statements say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct State {
     circle: CircleId,
     root: Option<PublicKey>,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::model::{ArtifactPath, Checksums, RepoKey};
 use hyper::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     HeaderName, HeaderValue, LAST_MODIFIED, RANGE,
@@ -20,6 +20,7 @@ use crate::http::ask::Ask;
 use crate::http::body::Body;
 use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
+use crate::http::item::Shown;
 use crate::service::{Found, Item, ServiceError};
 
 /// The file, the checksum of a file, or the page of a folder.
@@ -72,7 +73,7 @@ async fn content(ask: &Ask, item: &Item, validators: Validators<'_>) -> Result<A
         Selection::Unsatisfiable => return Err(HttpError::Unsatisfiable { size: item.size }),
     };
     let mut answer = empty(status);
-    describe(answer.headers_mut(), item);
+    describe(answer.headers_mut(), item.into());
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
     if selection != Selection::Whole {
         let text = format!("bytes {}-{}/{}", range.start, range.end - 1, item.size);
@@ -100,23 +101,23 @@ fn validate(headers: &mut HeaderMap, validators: Validators<'_>) {
 }
 
 /// The headers that say what the content is.
-fn describe(headers: &mut HeaderMap, item: &Item) {
+fn describe(headers: &mut HeaderMap, item: Shown<'_>) {
     // The media type came with an entry, perhaps from another node.
-    let media_type = HeaderValue::try_from(&item.media_type);
+    let media_type = HeaderValue::try_from(item.media_type);
     let media_type = media_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_TYPE, media_type);
-    headers.insert(CONTENT_DISPOSITION, content_disposition(&item.path));
+    headers.insert(CONTENT_DISPOSITION, content_disposition(item.path));
     // An uploaded page must not run with the rights of whoever looks at it.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
-    checksum_headers(headers, item);
-    headers.insert(HeaderName::from_static("x-artifactory-filename"), file_name(&item.path));
+    checksum_headers(headers, item.checksums);
+    headers.insert(HeaderName::from_static("x-artifactory-filename"), file_name(item.path));
 }
 
 /// `X-Checksum-Md5`, `-Sha1` and `-Sha256`.
-pub fn checksum_headers(headers: &mut HeaderMap, item: &Item) {
-    headers.insert(HeaderName::from_static("x-checksum-md5"), plain(item.checksums.md5_hex()));
-    headers.insert(HeaderName::from_static("x-checksum-sha1"), plain(item.checksums.sha1_hex()));
-    headers.insert(HeaderName::from_static("x-checksum-sha256"), plain(item.checksums.sha256_hex()));
+pub fn checksum_headers(headers: &mut HeaderMap, checksums: &Checksums) {
+    headers.insert(HeaderName::from_static("x-checksum-md5"), plain(checksums.md5_hex()));
+    headers.insert(HeaderName::from_static("x-checksum-sha1"), plain(checksums.sha1_hex()));
+    headers.insert(HeaderName::from_static("x-checksum-sha256"), plain(checksums.sha256_hex()));
 }
 
 fn plain(digits: String) -> HeaderValue {
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn a_file_is_described_by_its_headers() {
         let mut headers = HeaderMap::new();
-        describe(&mut headers, &item("a/lib.jar"));
+        describe(&mut headers, item("a/lib.jar"));
         validate(&mut headers, Validators { etag: "abc", modified_s: 784_111_777 });
         let expected = [
             ("content-type", "application/java-archive"),
@@ -150,9 +151,8 @@ mod tests {
     #[test]
     fn a_media_type_from_a_hostile_node_injects_nothing() {
         let mut headers = HeaderMap::new();
-        let mut item = item("a/lib.jar");
-        item.media_type = "text/html\r\nSet-Cookie: x=y".into();
-        describe(&mut headers, &item);
+        let media_type = "text/html\r\nSet-Cookie: x=y";
+        describe(&mut headers, Shown { media_type, ..item("a/lib.jar") });
         assert_eq!(headers[CONTENT_TYPE], "application/octet-stream");
     }
 }

@@ -1,7 +1,10 @@
 //! A folder as a page of relative links, for browsers and for tools that follow links.
 
+use artimesh_core::model::{ArtifactPath, RepoKey};
+
 use crate::console::{Escaped, page};
 use crate::http::dates::iso8601;
+use crate::http::item::Shown;
 use crate::http::links::encoded;
 use crate::service::{Entry, Folder};
 
@@ -18,73 +21,83 @@ pub enum Base {
     Beside,
 }
 
+/// One line of a page.
+#[derive(Clone, Copy, Debug)]
+enum Row<'folder> {
+    Folder(&'folder str),
+    File(Shown<'folder>),
+}
+
+impl Row<'_> {
+    fn html(self, prefix: &str) -> String {
+        match self {
+            Row::Folder(name) => {
+                let (link, shown) = (encoded(name), Escaped(name));
+                format!("<tr><td><a href=\"{prefix}{link}/\">{shown}/</a></td><td></td><td></td></tr>\n")
+            }
+            Row::File(item) => {
+                let (link, shown) = (encoded(item.path.name()), Escaped(item.path.name()));
+                let (modified, size) = (iso8601(item.modified), item.size);
+                format!("<tr><td><a href=\"{prefix}{link}\">{shown}</a></td><td>{modified}</td><td>{size}</td></tr>\n")
+            }
+        }
+    }
+}
+
 /// The page of a folder.
 pub fn listing(folder: &Folder, base: Base) -> String {
-    let own_name = folder.path.as_ref().map_or(folder.repo.as_str(), |path| path.name());
-    let prefix = match base {
-        Base::Inside => String::new(),
-        Base::Beside => format!("{}/", encoded(own_name)),
+    let rows = folder.children.iter().map(|entry| match entry {
+        Entry::Folder(name) => Row::Folder(name),
+        Entry::File(item) => Row::File(item.into()),
+    });
+    page_of(&folder.repo, folder.path.as_ref(), rows, base)
+}
+
+fn page_of<'folder>(
+    repo: &RepoKey,
+    path: Option<&ArtifactPath>,
+    rows: impl Iterator<Item = Row<'folder>>,
+    base: Base,
+) -> String {
+    let own_name = path.map_or(repo.as_str(), |path| path.name());
+    let (prefix, parent) = match base {
+        Base::Inside => (String::new(), "../"),
+        Base::Beside => (format!("{}/", encoded(own_name)), "./"),
     };
     let mut body = String::from("<table><tr><th>name</th><th>modified</th><th>bytes</th></tr>\n");
-    if folder.path.is_some() {
-        let parent = if base == Base::Inside { "../" } else { "./" };
+    if path.is_some() {
         body.push_str(&format!("<tr><td><a href=\"{parent}\">../</a></td><td></td><td></td></tr>\n"));
     }
-    for entry in &folder.children {
-        let row = match entry {
-            Entry::Folder(name) => format!(
-                "<tr><td><a href=\"{prefix}{}/\">{}/</a></td><td></td><td></td></tr>\n",
-                encoded(name),
-                Escaped(name)
-            ),
-            Entry::File(item) => format!(
-                "<tr><td><a href=\"{prefix}{}\">{}</a></td><td>{}</td><td>{}</td></tr>\n",
-                encoded(item.path.name()),
-                Escaped(item.path.name()),
-                iso8601(item.modified),
-                item.size
-            ),
-        };
-        body.push_str(&row);
-    }
+    body.extend(rows.map(|row| row.html(&prefix)));
     body.push_str("</table>");
-    let path = folder.path.as_ref().map(|path| format!("/{path}")).unwrap_or_default();
-    page(&format!("{}{path}/", folder.repo), &body)
+    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+    page(&format!("{repo}{path}/"), &body)
 }
 
 #[cfg(test)]
 mod tests {
-    use artimesh_core::clock::Timestamp;
-
     use super::*;
     use crate::http::item::samples::item;
 
-    fn folder(path: Option<&str>) -> Folder {
-        Folder {
-            repo: "libs".parse().expect("a key"),
-            path: path.map(|path| path.parse().expect("a path")),
-            created: Timestamp(0),
-            children: vec![
-                Entry::Folder("<b>".into()),
-                Entry::Folder("javascript:alert(1)".into()),
-                Entry::File(Box::new(item("a/x\" onclick=\"y&.jar"))),
-            ],
-        }
+    fn shown(path: Option<&str>, base: Base) -> String {
+        let rows = [Row::Folder("<b>"), Row::Folder("javascript:alert(1)"), Row::File(item("a/x\" onclick=\"y&.jar"))];
+        let path = path.map(|path| path.parse().expect("a path"));
+        page_of(&"libs".parse().expect("a key"), path.as_ref(), rows.into_iter(), base)
     }
 
     #[test]
     fn links_are_relative_to_the_address_that_was_asked_for() {
-        let inside = listing(&folder(Some("a")), Base::Inside);
+        let inside = shown(Some("a"), Base::Inside);
         assert!(inside.contains("href=\"../\"") && inside.contains("href=\"%3Cb%3E/\""));
-        let beside = listing(&folder(Some("a")), Base::Beside);
+        let beside = shown(Some("a"), Base::Beside);
         assert!(beside.contains("href=\"./\"") && beside.contains("href=\"a/%3Cb%3E/\""));
-        let root = listing(&folder(None), Base::Beside);
+        let root = shown(None, Base::Beside);
         assert!(!root.contains("\"./\"") && root.contains("href=\"libs/%3Cb%3E/\""));
     }
 
     #[test]
     fn names_can_not_become_markup_or_scripts() {
-        let page = listing(&folder(Some("<i>")), Base::Inside);
+        let page = shown(Some("<i>"), Base::Inside);
         for part in ["<b>", "<i>", "javascript:alert(1)\"", "onclick=\"", "y&."] {
             assert!(!page.contains(part), "{part} is in {page}");
         }

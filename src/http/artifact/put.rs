@@ -38,7 +38,7 @@ pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
     let links = ask.links.clone();
     let item = store(ask, &place.repo, &path, properties).await?;
     let mut answer = json(StatusCode::CREATED, &ItemView::of(&item, &links))?;
-    checksum_headers(answer.headers_mut(), &item);
+    checksum_headers(answer.headers_mut(), &item.checksums);
     located(&mut answer, links.content(&item.repo, Some(&item.path)));
     Ok(answer)
 }

@@ -13,7 +13,8 @@ use crate::http::ask::Ask;
 use crate::http::body::{Body, Broken};
 use crate::http::dates::iso8601;
 use crate::http::error::HttpError;
-use crate::service::{Folder, Item};
+use crate::http::item::Shown;
+use crate::service::Folder;
 
 /// Files per page of the service's list.
 const PAGE: usize = 500;
@@ -73,7 +74,7 @@ impl Walk {
             let prefix = folder.path.as_ref();
             let page = ask.service().list(&ask.caller, &folder.repo, prefix, after.as_ref(), PAGE).await?;
             for item in &page {
-                self.rows.write(item, &mut chunk)?;
+                self.rows.write(item.into(), &mut chunk)?;
             }
             match page.into_iter().last() {
                 Some(last) => self.after = Some(last.path),
@@ -106,7 +107,7 @@ impl Rows {
         Rows { base, depth, folders, last: String::new(), is_first: true }
     }
 
-    fn write(&mut self, item: &Item, into: &mut String) -> Result<(), Broken> {
+    fn write(&mut self, item: Shown<'_>, into: &mut String) -> Result<(), Broken> {
         let Some(relative) = item.path.as_str().strip_prefix(&self.base).map(str::to_owned) else { return Ok(()) };
         if self.folders == Folders::Listed {
             let ends = relative.match_indices('/').map(|(end, _)| end).take(self.depth.0);
@@ -152,7 +153,7 @@ mod tests {
         let mut rows = Rows::new(&folder, depth, folders);
         let mut text = String::from("[");
         for path in ["a", "a-b/x", "a/b/c/1", "a/b/c/2", "a/b/d", "a/e", "f/g"] {
-            rows.write(&item(path), &mut text).expect("it can be written");
+            rows.write(item(path), &mut text).expect("it can be written");
         }
         text.push(']');
         let values: Vec<Value> = serde_json::from_str(&text).expect("JSON");

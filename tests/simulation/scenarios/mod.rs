@@ -1,5 +1,6 @@
 //! Short stories, each with one moral: its name.
 
+mod enduring;
 mod federating;
 mod pairing;
 mod refusing;

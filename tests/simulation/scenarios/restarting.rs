@@ -134,3 +134,50 @@ fn a_federation_entry_waits_for_the_grant_of_its_author() {
     }
     assert!(world.repository(1, "libs").is_some());
 }
+
+#[test]
+fn a_site_set_back_without_being_told_notices_by_its_own_words_and_begins_a_new_life() {
+    let mut world = federated();
+    let copy = world.sites[1].disk.clone();
+    world.ask(1, put("libs", "x", "one")).expect("put");
+    world.settle();
+    let old = world.sites[1].mind().incarnation();
+    world.crash(1);
+    world.sites[1].disk = copy;
+    world.restart(1);
+    assert_eq!(world.sites[1].mind().incarnation(), old);
+    world.connect_all();
+    world.settle();
+    let new = world.sites[1].mind().incarnation();
+    assert_ne!(new, old);
+    assert!(world.sites[1].notes.contains(&Event::RolledBack { old, new }));
+    world.ask(1, put("libs", "x", "two")).expect("put in a new life");
+    world.settle();
+    for site in 0..4 {
+        assert_eq!(world.versions(site, "libs", "x"), world.versions(1, "libs", "x"));
+    }
+    assert!(world.truth.forked.is_empty());
+    world.crash(1);
+    world.restart(1);
+    assert_eq!(world.sites[1].mind().incarnation(), new);
+}
+
+#[test]
+fn a_peer_that_only_claims_to_have_more_of_our_log_changes_nothing() {
+    use artimesh_core::model::{Digest, Head, Heads};
+    use artimesh_core::replica::Input;
+    use artimesh_core::replica::message::{HeadsMessage, Message, SpaceHeads};
+    let mut world = federated();
+    let mine = world.sites[0].mind().incarnation();
+    let heads = Heads([(mine, Head { sequence: 999, chain: Digest::ZERO })].into());
+    let spaces = vec![SpaceHeads { space: Space::Trust, heads }];
+    let message = Message::Heads(HeadsMessage { spaces, statements: Digest::ZERO, reply: false });
+    let from = world.node(1);
+    world.handle(0, Input::Frame(from, message.to_bytes()), None);
+    world.settle();
+    assert_eq!(world.sites[0].mind().incarnation(), mine);
+    // It is asked once, not for ever.
+    let wants = world.truth.segments.len();
+    world.round(1);
+    assert_eq!(world.truth.segments.len(), wants);
+}

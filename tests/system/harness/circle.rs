@@ -24,7 +24,8 @@ impl Circle {
         let mut nodes = Vec::new();
         for index in 0..fulls + edges {
             let name = if index < fulls { format!("site-{index}") } else { format!("edge-{}", index - fulls) };
-            let setup = Setup { new_circle: index == 0, ..setup.clone() };
+            let user = setup.user.map(|first| first + index as u32);
+            let setup = Setup { new_circle: index == 0, user, ..setup.clone() };
             let mut node = Node::init(root.path(), &name, setup);
             node.start();
             nodes.push(node);
@@ -68,6 +69,9 @@ impl Circle {
             let mut seen: Vec<(String, Value, Value)> = Vec::new();
             for node in &running {
                 let repo = repository(&node.status().await?, REPO)?;
+                if repo["state_digest"].is_null() {
+                    return Err(format!("{} still changes", node.name));
+                }
                 if repo["missing_blobs"].as_u64() != Some(0) {
                     return Err(format!("{} lacks {} blobs", node.name, repo["missing_blobs"]));
                 }

@@ -3,13 +3,20 @@
 mod circle;
 mod client;
 mod content;
+mod curl;
+mod mount;
 mod node;
+mod raw;
+pub mod stranger;
 mod wait;
 
 pub use circle::{Circle, REPO, repository};
 pub use client::{Answer, Client};
 pub use content::Content;
-pub use node::{Node, Setup};
+pub use curl::{Got, curl};
+pub use mount::{Address, Disk};
+pub use node::{Node, Setup, binary};
+pub use raw::{Raw, exchange, status_of};
 pub use wait::{DEADLINE, until};
 
 /// Whether the long tier runs.
@@ -56,4 +63,17 @@ impl Dice {
 pub fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes))
+}
+
+/// What the files in a folder take on their disk, in bytes.
+pub fn bytes_on_disk(folder: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_on_disk(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        // It went away meanwhile.
+        Err(_) => 0,
+    };
+    entries.filter_map(Result::ok).map(size).sum()
 }

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,6 +21,8 @@ pub struct Setup {
     pub new_circle: bool,
     /// More settings, as environment variables: `("ARTIMESH_SWARM_GOSSIP", "false")`.
     pub settings: Vec<(String, String)>,
+    /// The user that the first node runs as, the next ones counting up: so that a firewall can tell them apart. Needs root.
+    pub user: Option<u32>,
 }
 
 impl Setup {
@@ -46,10 +50,13 @@ pub struct Node {
 }
 
 /// The binary under test: `ARTIMESH_TEST_BINARY`, for one that was built otherwise, or the one built with the tests.
-/// What these tests are told by `ARTIMESH_…` is none of its settings.
-fn binary() -> Command {
-    let built = || env!("CARGO_BIN_EXE_artimesh").into();
-    let mut command = Command::new(std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(built));
+pub fn binary() -> PathBuf {
+    std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_artimesh").into()).into()
+}
+
+/// A command without the settings of whoever runs the tests.
+fn program(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ARTIMESH_")) {
         command.env_remove(name);
     }
@@ -60,7 +67,7 @@ impl Node {
     /// Initialises a node in `root/NAME`.
     pub fn init(root: &Path, name: &str, setup: Setup) -> Node {
         let folder = root.join(name);
-        let mut command = binary();
+        let mut command = program(&binary());
         command.arg("init").arg("--data").arg(&folder).args(["--name", name]);
         if setup.new_circle {
             command.arg("--new-circle");
@@ -86,8 +93,12 @@ impl Node {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let _ = fs::remove_file(self.folder.join("http.addr"));
+        let binary = self.setup.user.map_or_else(binary, |user| self.hand_over(user));
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
-        let mut command = binary();
+        let mut command = program(&binary);
+        if let Some(user) = self.setup.user {
+            command.uid(user).gid(user);
+        }
         command
             .arg("serve")
             .arg("--data")
@@ -103,6 +114,24 @@ impl Node {
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         self.child = Some(command.spawn().expect("the binary runs"));
+    }
+
+    /// Gives the folder to `user`, and a binary that it can reach.
+    fn hand_over(&self, user: u32) -> PathBuf {
+        let root = self.folder.parent().expect("a folder in a folder");
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).expect("ours");
+        let copy = root.join("artimesh");
+        if !copy.exists() {
+            fs::copy(binary(), &copy).expect("copied");
+        }
+        let owner = format!("{user}:{user}");
+        let status = Command::new("chown").args(["-R", &owner]).arg(&self.folder).status().expect("chown runs");
+        assert!(status.success(), "chown needs root");
+        copy
+    }
+
+    pub fn user(&self) -> Option<u32> {
+        self.setup.user
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
@@ -135,7 +164,22 @@ impl Node {
 
     /// SIGTERM, and waits for a clean end.
     pub fn stop(&mut self) {
+        self.terminate();
+        self.ended();
+    }
+
+    /// SIGTERM, and nothing more.
+    pub fn terminate(&self) {
         self.signal("-TERM");
+    }
+
+    /// Whether the process is still there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.as_mut().expect("running").try_wait().expect("a child").is_none()
+    }
+
+    /// Waits for a clean end.
+    pub fn ended(&mut self) {
         let mut child = self.child.take().expect("running");
         let start = Instant::now();
         let status = loop {
@@ -176,7 +220,7 @@ impl Node {
 
     /// Runs `artimesh ARGS --data FOLDER` with `input` on standard input.
     pub fn try_cli(&self, args: &[&str], input: &str) -> Output {
-        let mut command = binary();
+        let mut command = program(&binary());
         command.args(args).arg("--data").arg(&self.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
