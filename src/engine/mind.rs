@@ -134,7 +134,9 @@ impl Mind {
             outputs = rest.into_iter().peekable();
         }
         let outputs: Vec<Output> = outputs.collect();
-        let (members, spaces) = (outputs.contains(&Output::Members), outputs.contains(&Output::Spaces));
+        let reborn = |output: &Output| matches!(output, Output::Note(Event::RolledBack { .. }));
+        let members = outputs.contains(&Output::Members) || outputs.iter().any(reborn);
+        let spaces = outputs.contains(&Output::Spaces);
         if members || spaces {
             // Before the replies, so that whoever is told that something was done finds it done.
             self.renew(members, spaces).await;
@@ -276,6 +278,11 @@ impl Mind {
             Event::SelfRevoked => tracing::error!("this node was revoked from its circle: it takes no more writes"),
             Event::Revoked(node) => tracing::warn!(node = %node.short(), "a node was revoked"),
             Event::Parked { space, incarnation } => tracing::debug!(%space, ?incarnation, "a segment waits"),
+            Event::RolledBack { old, new } => tracing::warn!(
+                ?old,
+                ?new,
+                "peers know more of this node than it does itself: its store was set back; it writes on in a new life"
+            ),
             Event::Addresses(node, addresses) => {
                 tracing::debug!(node = %node.short(), ?addresses, "a peer told its addresses");
             }

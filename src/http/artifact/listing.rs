@@ -48,7 +48,7 @@ impl Row<'_> {
 pub fn listing(folder: &Folder, base: Base) -> String {
     let rows = folder.children.iter().map(|entry| match entry {
         Entry::Folder(name) => Row::Folder(name),
-        Entry::File(item) => Row::File(item.into()),
+        Entry::File(item) => Row::File(item.as_ref().into()),
     });
     page_of(&folder.repo, folder.path.as_ref(), rows, base)
 }
