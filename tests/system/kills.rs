@@ -58,7 +58,7 @@ impl Victim {
     /// Where a worker sends its uploads in this round.
     fn target(self, worker: usize, victim: usize, fulls: usize) -> usize {
         match self {
-            Victim::Sender if worker % 3 != 0 => victim,
+            Victim::Sender if !worker.is_multiple_of(3) => victim,
             Victim::Sender | Victim::Receiver => (victim + 1 + worker % (fulls - 1)) % fulls,
             Victim::Edge => worker % fulls,
         }

@@ -41,7 +41,7 @@ impl Template {
                 let seed = half << 32 | turn << 16 | number;
                 let key = format!("path/{:02x}/{}", noise(seed, 1)[0], noise(seed, 2)[1]);
                 let value = noise(seed, 40 + (number as usize) * 7);
-                if seed % 9 == 0 {
+                if seed.is_multiple_of(9) {
                     self.rows.remove(key.as_bytes());
                     batch.rows.push(RowWrite::delete(Tree::Catalog, key));
                 } else {
