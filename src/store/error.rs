@@ -135,17 +135,20 @@ impl ReadError {
 pub struct IndexError {
     /// The engine's own words.
     pub reason: String,
+    /// What it holds is broken, so the next open builds it anew; otherwise it couldn't be reached or written.
+    pub is_damage: bool,
 }
 
 impl From<sled::Error> for IndexError {
     fn from(error: sled::Error) -> Self {
-        IndexError { reason: error.to_string() }
+        let is_damage = matches!(error, sled::Error::Corruption { .. } | sled::Error::ReportableBug(_));
+        IndexError { reason: error.to_string(), is_damage }
     }
 }
 
 impl From<io::Error> for IndexError {
     fn from(error: io::Error) -> Self {
-        IndexError { reason: error.to_string() }
+        IndexError { reason: error.to_string(), is_damage: false }
     }
 }
 

@@ -11,6 +11,17 @@ use super::pack::PACK_HEADER_BYTES;
 use super::pack::record::COMMIT_BYTES;
 use super::recovery::{IndexFault, IndexRecovery, Recovery};
 
+/// A file of this name in the folder of the index says that it broke while it was used.
+const DISTRUSTED: &str = "distrusted";
+
+/// Has the next open build the index anew. Best effort: an open reads the whole index in any case.
+pub fn distrust(folder: &Path, files: &dyn FileSystem) {
+    let path = folder.join("index").join(DISTRUSTED);
+    if let Err(error) = files.create(&path) {
+        tracing::warn!(path = %path.display(), %error, "the broken index can't be marked as such");
+    }
+}
+
 /// Opens the index. What can't be opened or contradicts the packs is set aside, and an empty one takes its place.
 pub fn open(
     folder: &Path,
@@ -35,7 +46,9 @@ pub fn open(
         }
         IndexKind::Memory(_) => true,
     };
-    let fault = if is_there {
+    let fault = if is_there && files.list(&path).is_ok_and(|listed| listed.iter().any(|file| file.name == DISTRUSTED)) {
+        IndexFault::Unreadable { reason: "it broke while it was used".into() }
+    } else if is_there {
         match engine(options, &path).and_then(|index| Ok((index.checkpoint()?, index))) {
             Ok((Some(checkpoint), index)) => match contradiction(files, found, &checkpoint)? {
                 None => return Ok((index, checkpoint)),

@@ -15,12 +15,12 @@ const BATCHES_PER_CHECKPOINT: u32 = 64;
 /// Drains the overlay until it is stopped. A failing index fails the store: the packs have everything.
 pub fn run(shared: &Arc<Shared>) {
     let drained = catch_unwind(AssertUnwindSafe(|| Indexer::new(shared).drain()));
-    let reason = match drained {
+    let error = match drained {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "index: the engine panicked".to_owned(),
+        Ok(Err(error)) => error,
+        Err(_) => IndexError { reason: "the engine panicked".into(), is_damage: true },
     };
-    shared.fail(reason);
+    shared.index_failed(&error);
     shared.overlay.fail();
 }
 

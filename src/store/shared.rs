@@ -9,10 +9,11 @@ use artimesh_core::model::Digest;
 use bytes::Bytes;
 
 use super::batch::Priority;
-use super::error::{CommitError, ReadError};
+use super::error::{CommitError, IndexError, ReadError};
 use super::files::{File, FileSystem};
 use super::fill::FillState;
 use super::index::{Index, Row};
+use super::index_recovery;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
@@ -125,6 +126,14 @@ impl Shared {
         }
     }
 
+    /// An index that broke takes the store with it: the next open builds it anew.
+    pub fn index_failed(&self, error: &IndexError) {
+        if error.is_damage {
+            index_recovery::distrust(&self.folder, self.files.as_ref());
+        }
+        self.fail(error.to_string());
+    }
+
     /// The first failure.
     pub fn failure(&self) -> Option<&str> {
         self.failed.get().map(String::as_str)
@@ -175,7 +184,8 @@ impl Shared {
         if let Some(pending) = self.overlay.rows().get(table, key) {
             return Ok(pending.value.clone());
         }
-        Ok(self.index.get(table, key)?.map(Bytes::from))
+        let found = self.index.get(table, key).inspect_err(|error| self.index_failed(error))?;
+        Ok(found.map(Bytes::from))
     }
 
     /// What is known of a blob.
@@ -212,7 +222,8 @@ impl Shared {
         let mut start = from.to_vec();
         loop {
             let chunk_rows = CHUNK_ROWS.min(limit - found.len());
-            let chunk = self.index.range(table, &start, to, chunk_rows)?;
+            let chunk =
+                self.index.range(table, &start, to, chunk_rows).inspect_err(|error| self.index_failed(error))?;
             let is_last = chunk.len() < chunk_rows;
             if let Some((key, _)) = chunk.last() {
                 start = [key.as_slice(), &[0]].concat();

@@ -58,7 +58,7 @@ impl Victim {
     /// Where a worker sends its uploads in this round.
     fn target(self, worker: usize, victim: usize, fulls: usize) -> usize {
         match self {
-            Victim::Sender if worker % 3 != 0 => victim,
+            Victim::Sender if !worker.is_multiple_of(3) => victim,
             Victim::Sender | Victim::Receiver => (victim + 1 + worker % (fulls - 1)) % fulls,
             Victim::Edge => worker % fulls,
         }
@@ -263,6 +263,12 @@ async fn kill_in_the_middle(circle: &mut Circle, number: usize, ledger: &Arc<Mut
     let damage = [None, None, Some(Damage::Removed), Some(Damage::Noise)][dice.below(4) as usize];
     if let Some(damage) = damage {
         damage.strike(&circle.nodes[victim], dice);
+    }
+    for _ in 0..dice.below(3) {
+        // And again while it recovers, or joins the others.
+        circle.nodes[victim].spawn();
+        tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
+        circle.nodes[victim].kill();
     }
     circle.nodes[victim].start();
     let (acknowledged, unknown) = round.ledger().counts();

@@ -21,12 +21,15 @@ pub struct SledIndex {
 }
 
 impl SledIndex {
-    /// Opens or makes the index in `folder`. sled may panic over damaged files: that is an error here.
+    /// Opens or makes the index in `folder`, and reads it once: sled notices damage only where it reads. It may panic
+    /// over damaged files: that is an error here.
     pub fn open(folder: &Path) -> Result<SledIndex, IndexError> {
         let owned = folder.to_path_buf();
         let opened =
             std::thread::Builder::new().name("store-index-open".into()).spawn(move || Self::open_here(&owned))?;
-        opened.join().unwrap_or_else(|_| Err(IndexError { reason: "sled panicked while opening".into() }))
+        opened
+            .join()
+            .unwrap_or_else(|_| Err(IndexError { reason: "sled panicked while opening".into(), is_damage: true }))
     }
 
     fn open_here(folder: &Path) -> Result<SledIndex, IndexError> {
@@ -35,7 +38,13 @@ impl SledIndex {
             ["meta", "catalog", "log", "blobs"].iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         let checkpoints = db.open_tree("checkpoint")?;
         let file = File::open(folder.join("db"))?;
-        Ok(SledIndex { db, tables, checkpoints, file })
+        let index = SledIndex { db, tables, checkpoints, file };
+        index.read_all()?;
+        Ok(index)
+    }
+
+    fn read_all(&self) -> Result<(), IndexError> {
+        self.tables.iter().flat_map(sled::Tree::iter).try_for_each(|row| Ok(row.map(drop)?))
     }
 
     fn tree(&self, table: Table) -> &sled::Tree {
@@ -62,7 +71,8 @@ impl Index for SledIndex {
             let batch = &mut batches[row.table as usize];
             match &row.value {
                 Some(value) if value.len() > VALUE_BYTES_MAX => {
-                    return Err(IndexError { reason: format!("a row of {} bytes is too large for it", value.len()) });
+                    let reason = format!("a row of {} bytes is too large for it", value.len());
+                    return Err(IndexError { reason, is_damage: false });
                 }
                 Some(value) => batch.insert(row.key.as_ref(), value.as_ref()),
                 None => batch.remove(row.key.as_ref()),

@@ -5,6 +5,7 @@ mod crash;
 mod faults;
 mod fills;
 mod golden;
+mod index_damage;
 mod model;
 
 use std::path::Path;

@@ -79,6 +79,18 @@ impl Node {
 
     /// Starts the process and waits until it serves HTTP.
     pub fn start(&mut self) {
+        self.spawn();
+        let start = Instant::now();
+        while !self.folder.join("http.addr").exists() {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
+            assert!(ended.is_none(), "{} ended at once: {}", self.name, self.log_tail());
+            assert!(start.elapsed() < DEADLINE, "{} doesn't serve: {}", self.name, self.log_tail());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Starts the process and waits for nothing.
+    pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let _ = fs::remove_file(self.folder.join("http.addr"));
         let binary = self.setup.user.map_or_else(binary, |user| self.hand_over(user));
@@ -102,13 +114,6 @@ impl Node {
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         self.child = Some(command.spawn().expect("the binary runs"));
-        let start = Instant::now();
-        while !self.folder.join("http.addr").exists() {
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
-            assert!(ended.is_none(), "{} ended at once: {}", self.name, self.log_tail());
-            assert!(start.elapsed() < DEADLINE, "{} doesn't serve: {}", self.name, self.log_tail());
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
     }
 
     /// Gives the folder to `user`, and a binary that it can reach.

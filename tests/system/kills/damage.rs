@@ -28,9 +28,13 @@ impl Damage {
                 let kept = if bytes == 0 { 0 } else { dice.below(bytes) };
                 fs::File::options().write(true).open(file).and_then(|file| file.set_len(kept)).expect("truncated");
             }),
+            // Now the whole of each file, now any part of it.
             Damage::Noise => each_file(&folder, &mut |file| {
-                let bytes = fs::metadata(file).expect("a file").len() as usize;
-                fs::write(file, dice.bytes(bytes)).expect("overwritten");
+                let mut bytes = fs::read(file).expect("a file");
+                let start = if dice.below(2) == 0 { 0 } else { dice.below(bytes.len() as u64 + 1) as usize };
+                let noise = dice.bytes(bytes.len() - start);
+                bytes[start..].copy_from_slice(&noise);
+                fs::write(file, bytes).expect("overwritten");
             }),
         }
     }
