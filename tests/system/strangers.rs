@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering;
 
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{KeyPair, NodeName, codec};
-use artimesh_core::trust::{
-    Addresses, BadToken, NodeKeys, PairingAnswer, PairingReason, PairingRequest, PairingToken,
-};
+use artimesh_core::trust::{Addresses, BadToken, NodeKeys, PairingAnswer, PairingReason, PairingRequest, PairingToken};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::identity::Keypair;
 use tokio::time::timeout;
@@ -130,9 +128,8 @@ async fn a_bad_request_is_told_its_reason_and_gets_at_most_16_kib() {
     let circle = Circle::new(1, 0, Setup::default()).await;
     let other = Circle::new(1, 0, Setup::default()).await;
     let node = &circle.nodes[0];
-    let create = |node: &Node, ttl: &str| {
-        node.cli(&["pair", "create", "--role", "full", "--ttl", ttl], "").trim().to_owned()
-    };
+    let create =
+        |node: &Node, ttl: &str| node.cli(&["pair", "create", "--role", "full", "--ttl", ttl], "").trim().to_owned();
     let (pair, key) = keys(78);
     let doors = doors(node).await;
     let short = create(node, "1s");
