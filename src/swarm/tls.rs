@@ -31,7 +31,11 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{error::StartError, members::Members, metered::Metered};
+use super::{
+    error::StartError,
+    members::Members,
+    metered::{Caller, Metered},
+};
 
 /// The handshake of both directions, and the budget that a stranger's bytes are counted against.
 #[derive(Clone)]
@@ -69,9 +73,9 @@ impl Upgrade {
         Ok(Upgrade { server: Arc::new(server), client: Arc::new(client), members })
     }
 
-    fn admit<C>(&self, stream: TlsStream<C>) -> io::Result<(PeerId, Metered<TlsStream<C>>)> {
+    fn admit<C>(&self, stream: TlsStream<C>, caller: Caller) -> io::Result<(PeerId, Metered<TlsStream<C>>)> {
         let peer = proved_peer(stream.get_ref().1)?;
-        Ok((peer, Metered::new(stream, peer, self.members.clone())))
+        Ok((peer, Metered::new(stream, peer, self.members.clone(), caller)))
     }
 }
 
@@ -100,7 +104,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
         async move {
             let stream = TlsAcceptor::from(self.server.clone()).accept(socket).await?;
-            self.admit(stream.into())
+            self.admit(stream.into(), Caller::Them)
         }
         .boxed()
     }
@@ -116,7 +120,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
             // The specification forbids a server name; an IP address sends none.
             let nameless = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
             let stream = TlsConnector::from(self.client.clone()).connect(nameless, socket).await?;
-            self.admit(stream.into())
+            self.admit(stream.into(), Caller::Us)
         }
         .boxed()
     }
