@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::announce::{self, Topic};
 use super::error::{CommandFailure, EngineFailed};
-use super::handle::Shared;
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::view::{StoreView, row_write};
 use crate::store::{Batch, CommitError, Priority, Staged};
-use crate::swarm::{self, Member};
+use crate::swarm;
 
 /// Commands handled together at most: one segment's worth.
 const TOGETHER_MAX: usize = 256;
@@ -228,13 +228,8 @@ impl Mind {
             let peers = self.replica.admitted_peers();
             let keys = peers.iter().map(|(node, key, _)| (*key, *node)).collect();
             self.shared.keys.store(Arc::new(keys));
-            let member = |(_, peer, addresses): (_, _, artimesh_core::trust::Addresses)| Member {
-                peer,
-                control: addresses.control,
-                bulk: addresses.bulk,
-            };
             self.shared.renew_hello(self.replica.circle(), self.replica.incarnation());
-            self.shared.swarm.set_members(peers.into_iter().map(member).collect()).await;
+            self.shared.set_members(peers).await;
         }
         if spaces || members {
             let topics = announce::topics(&snapshot);

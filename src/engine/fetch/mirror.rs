@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::flight::{self, Wish};
 use super::peer;
 use crate::engine::bulk::{GROUP_BYTES, Reference, WHOLE_MAX};
-use crate::engine::handle::Shared;
+use crate::engine::shared::Shared;
 use crate::store::{Batch, FillError, Priority, RowWrite, Tree};
 
 /// Rows looked at at once.

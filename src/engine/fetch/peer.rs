@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::engine::bulk::{Answer, Reference, Request};
-use crate::engine::handle::Shared;
+use crate::engine::shared::Shared;
 use crate::store::{Fill, FillError};
 use crate::swarm::BulkStream;
 
