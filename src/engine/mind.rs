@@ -137,11 +137,22 @@ impl Mind {
         let reborn = |output: &Output| matches!(output, Output::Note(Event::RolledBack { .. }));
         let members = outputs.contains(&Output::Members) || outputs.iter().any(reborn);
         let spaces = outputs.contains(&Output::Spaces);
+        let (frames, others): (Vec<Output>, Vec<Output>) =
+            outputs.into_iter().partition(|output| matches!(output, Output::Send(..)));
+        for frame in frames {
+            // Before the members are renewed: who is cut off then has at least been sent the reason.
+            if let Output::Send(peer, bytes) = frame {
+                self.send(&peer, bytes);
+            }
+        }
         if members || spaces {
             // Before the replies, so that whoever is told that something was done finds it done.
             self.renew(members, spaces).await;
         }
-        for output in outputs {
+        if spaces {
+            self.shared.wanted.notify_one();
+        }
+        for output in others {
             match output {
                 Output::Persist(rows) => {
                     let failed = |unpersisted| match unpersisted {
@@ -156,10 +167,9 @@ impl Mind {
                         let _ = answer.send(result.map_err(CommandFailure::Refused));
                     }
                 }
-                Output::Send(peer, frame) => self.send(&peer, frame),
                 Output::Publish(space, bytes) => self.publish(&space, &bytes).await,
                 Output::Judge(verdict) => judge(waiting.verdict.take(), verdict),
-                Output::Members | Output::Spaces => {}
+                Output::Send(..) | Output::Members | Output::Spaces => {}
                 Output::Wanted { .. } => self.shared.wanted.notify_one(),
                 Output::Note(event) => self.note(&event),
             }

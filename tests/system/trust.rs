@@ -167,7 +167,8 @@ async fn an_edge_alone_with_a_revoked_node_agrees_with_the_others_in_the_end() {
     circle.nodes[3].start();
     assert_eq!(put(&circle.nodes[2], "only-the-edge-has-it", b"x").await, StatusCode::CREATED);
     until("the edge has it, or can't reach it", || async {
-        let item = circle.nodes[3].client().get(&format!("/artifactory/api/storage/{REPO}/only-the-edge-has-it")).await?;
+        let item =
+            circle.nodes[3].client().get(&format!("/artifactory/api/storage/{REPO}/only-the-edge-has-it")).await?;
         if item.status.is_success() { Ok(()) } else { Err(item.text()) }
     })
     .await;
