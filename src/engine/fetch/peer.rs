@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::engine::bulk::{Answer, Reference, Request};
-use crate::engine::handle::Shared;
 use crate::engine::pool::Turn;
+use crate::engine::shared::Shared;
 use crate::store::{Fill, FillError};
 use crate::swarm::BulkStream;
 
