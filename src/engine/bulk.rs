@@ -185,7 +185,11 @@ async fn answer(
                     None
                 };
                 match group {
-                    Some(bytes) => stream.send(Answer::Group(bytes).to_frame()).await?,
+                    Some(bytes) => {
+                        // On its own line, so that the group is held once, not twice, while the peer takes it.
+                        let frame = Answer::Group(bytes).to_frame();
+                        stream.send(frame).await?;
+                    }
                     None => return stream.send(Answer::NotFound.to_frame()).await,
                 }
             }
