@@ -41,6 +41,7 @@ mod backoff;
 mod behaviour;
 mod bulk;
 mod counters;
+mod early;
 mod error;
 mod event;
 mod fault;

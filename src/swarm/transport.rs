@@ -9,7 +9,7 @@ use libp2p::{
     tcp,
 };
 
-use super::{error::StartError, members::Members, muxer, tls};
+use super::{early::Early, error::StartError, members::Members, muxer, tls};
 
 /// How long a connection may take from its first packet to Yamux.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,6 +21,7 @@ pub(super) fn transport(
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
     let tls = tls::Upgrade::new(identity, members)?;
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(|stream, end| if end.is_listener() { Early::inbound(stream) } else { Early::outbound(stream) })
         .upgrade(Version::V1Lazy)
         .authenticate(tls)
         .multiplex(muxer::Upgrade)
