@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
 
 use super::meter::Tally;
@@ -59,13 +59,15 @@ impl Body {
         Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None }
     }
 
-    /// Exactly `length` bytes of a download; at most one piece is in memory beside what the connection holds.
-    pub fn download(download: Download, length: u64) -> Body {
-        let pieces = futures::stream::unfold(download, |mut download| async move {
+    /// Exactly `length` bytes of a download; at most one piece is in memory beside what the connection holds. Waits for
+    /// the first piece, so that bytes which nobody has are an answer of their own and no broken one.
+    pub async fn download(mut download: Download, length: u64) -> Result<Body, ServiceError> {
+        let first = download.next().await.transpose()?;
+        let rest = futures::stream::unfold(download, |mut download| async move {
             let piece = download.next().await?;
             Some((piece.map_err(Broken::from), download))
         });
-        Body::sized(pieces, length)
+        Ok(Body::sized(futures::stream::iter(first.map(Ok)).chain(rest), length))
     }
 
     /// A stream that must have exactly `length` bytes.
