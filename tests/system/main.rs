@@ -9,3 +9,4 @@ mod refusals;
 mod replicate;
 mod strangers;
 mod tokens;
+mod trust;

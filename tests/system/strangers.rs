@@ -224,6 +224,15 @@ async fn whoever_makes_the_node_talk_hears_at_most_16_kib() {
     assert!(session.received() <= SENT_MAX, "{} bytes", session.received());
     drop((session, stream));
 
+    // Questions before anything is proved.
+    for door in [doors.control, doors.bulk] {
+        let mut raw = Raw::connect(door).await;
+        let _ = raw.send([line("/multistream/1.0.0"), line("ls").repeat(20_000)].concat()).await;
+        let heard = raw.rest_bytes().await.len() as u64;
+        println!("{heard} bytes for questions in the clear");
+        assert!(heard <= SENT_MAX, "{heard} bytes");
+    }
+
     // Pings of the multiplexer: version 0, type 2, flag SYN, stream 0, an opaque value.
     let (mut secured, received) = until("a stranger may knock", || async {
         secure(doors.control, &key).await.map_err(|error| error.to_string())
