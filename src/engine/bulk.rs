@@ -10,7 +10,7 @@ use artimesh_core::replica::{Table, View, rows};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::handle::Shared;
+use super::shared::Shared;
 use super::view::StoreView;
 use crate::store::BlobReader;
 use crate::swarm::{BulkError, BulkStream};

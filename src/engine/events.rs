@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::bulk;
-use super::handle::Shared;
 use super::mind::Message;
 use super::pairing;
+use super::shared::Shared;
 use crate::swarm::{self, Event};
 
 /// Bulk streams and pairing requests answered at once; more wait in the swarm.
@@ -132,10 +132,5 @@ pub(super) async fn tick(shared: Arc<Shared>) {
 /// A peer told where it listens now: the swarm must know, to dial it when it is gone.
 async fn renew_members(shared: &Arc<Shared>) {
     let Ok(peers) = shared.inspect(|replica, _| replica.admitted_peers()).await else { return };
-    let member = |(_, peer, addresses): (_, _, artimesh_core::trust::Addresses)| swarm::Member {
-        peer,
-        control: addresses.control,
-        bulk: addresses.bulk,
-    };
-    shared.swarm.set_members(peers.into_iter().map(member).collect()).await;
+    shared.set_members(peers).await;
 }

@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::announce::{self, Topic};
 use super::error::{CommandFailure, EngineFailed};
-use super::handle::Shared;
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::view::{StoreView, row_write};
 use crate::store::{Batch, CommitError, Priority, Staged};
-use crate::swarm::{self, Member};
+use crate::swarm;
 
 /// Commands handled together at most: one segment's worth.
 const TOGETHER_MAX: usize = 256;
@@ -137,11 +137,22 @@ impl Mind {
         let reborn = |output: &Output| matches!(output, Output::Note(Event::RolledBack { .. }));
         let members = outputs.contains(&Output::Members) || outputs.iter().any(reborn);
         let spaces = outputs.contains(&Output::Spaces);
+        let (frames, others): (Vec<Output>, Vec<Output>) =
+            outputs.into_iter().partition(|output| matches!(output, Output::Send(..)));
+        for frame in frames {
+            // Before the members are renewed: who is cut off then has at least been sent the reason.
+            if let Output::Send(peer, bytes) = frame {
+                self.send(&peer, bytes);
+            }
+        }
         if members || spaces {
             // Before the replies, so that whoever is told that something was done finds it done.
             self.renew(members, spaces).await;
         }
-        for output in outputs {
+        if spaces {
+            self.shared.wanted.notify_one();
+        }
+        for output in others {
             match output {
                 Output::Persist(rows) => {
                     let failed = |unpersisted| match unpersisted {
@@ -156,10 +167,9 @@ impl Mind {
                         let _ = answer.send(result.map_err(CommandFailure::Refused));
                     }
                 }
-                Output::Send(peer, frame) => self.send(&peer, frame),
                 Output::Publish(space, bytes) => self.publish(&space, &bytes).await,
                 Output::Judge(verdict) => judge(waiting.verdict.take(), verdict),
-                Output::Members | Output::Spaces => {}
+                Output::Send(..) | Output::Members | Output::Spaces => {}
                 Output::Wanted { .. } => self.shared.wanted.notify_one(),
                 Output::Note(event) => self.note(&event),
             }
@@ -228,13 +238,8 @@ impl Mind {
             let peers = self.replica.admitted_peers();
             let keys = peers.iter().map(|(node, key, _)| (*key, *node)).collect();
             self.shared.keys.store(Arc::new(keys));
-            let member = |(_, peer, addresses): (_, _, artimesh_core::trust::Addresses)| Member {
-                peer,
-                control: addresses.control,
-                bulk: addresses.bulk,
-            };
             self.shared.renew_hello(self.replica.circle(), self.replica.incarnation());
-            self.shared.swarm.set_members(peers.into_iter().map(member).collect()).await;
+            self.shared.set_members(peers).await;
         }
         if spaces || members {
             let topics = announce::topics(&snapshot);

@@ -18,12 +18,14 @@ mod handle;
 mod mind;
 mod pairing;
 mod pool;
+mod shared;
 mod snapshot;
 mod view;
 
 pub use clock::{SystemClock, WallClock};
 pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
 pub use fetch::{FetchCounts, Source};
-pub use handle::{Engine, Options};
+pub use handle::Engine;
+pub use shared::{Counts, Options};
 pub use snapshot::{Life, Snapshot};
 pub use view::StoreView;

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::error::{CommandFailure, JoinError};
-use super::handle::{Engine, Shared};
+use super::handle::Engine;
 use super::mind::Message;
+use super::shared::Shared;
 use super::snapshot::Life;
 
 /// Pairing requests answered per minute; the rest are told to wait.

@@ -142,3 +142,17 @@ async fn many_large_uploads_and_downloads_at_once_stay_within_the_bound() {
     circle.converged().await;
     assert_bounded(&circle, &sampler.peaks("8 × 64 MiB at once"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_answers_many_first_downloads_at_once() {
+    let circle = Circle::new(3, 1, Setup::default()).await;
+    let contents: Vec<Content> = (0..60).map(|seed| Content { seed, size: (seed % 3 + 1) * 700_000 }).collect();
+    for (index, content) in contents.iter().enumerate() {
+        uploads(&circle.nodes[index % circle.fulls], &index.to_string(), *content).await;
+    }
+    let get = |(index, content): (usize, &Content)| {
+        let (edge, name, content) = (&circle.nodes[circle.fulls], index.to_string(), *content);
+        async move { downloads(edge, &name, content).await }
+    };
+    join_all(contents.iter().enumerate().map(get)).await;
+}

@@ -236,6 +236,8 @@ impl Replica {
         match self.write(work, space, &Change::Accept(Accept { repo_key: key.clone() })) {
             Ok(_) => {
                 self.add_repository(work, key, space);
+                // At once: what this input applies next isn't part of what the acceptance had seen.
+                self.seal_space(work, space);
                 Ok(())
             }
             Err(Failure::Refused(_)) => Ok(()),

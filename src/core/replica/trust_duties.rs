@@ -12,11 +12,12 @@ impl Replica {
     /// States how much of each revoked node's logs is applied here, when that is more than was stated before.
     pub(super) fn write_seals<V: View>(&mut self, work: &mut Work<'_, V>) {
         let Some(trust) = &self.trust else { return };
-        let counts = trust.good(&self.me.node).is_some_and(|me| me.role() == Role::Full);
-        if !counts {
+        // Revoked or not in our own eyes: whether our word counts is for those to decide who hear it. Who revoked us may be
+        // revoked itself, and what it wrote known to us alone.
+        if self.role() != Some(Role::Full) {
             return;
         }
-        let revoked: Vec<NodeId> = trust.sealed_nodes().copied().collect();
+        let revoked: Vec<NodeId> = trust.sealed_nodes().filter(|node| **node != self.me.node).copied().collect();
         let mut news = false;
         for target in revoked {
             let seal = self.seal_of(&target);

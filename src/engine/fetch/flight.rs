@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::peer::{self, PeerError};
 use crate::engine::bulk::{GROUP_BYTES, Reference};
 use crate::engine::error::FetchError;
-use crate::engine::handle::{Engine, Shared};
+use crate::engine::handle::Engine;
+use crate::engine::shared::Shared;
 use crate::store::{Batch, BlobReader, Fill, FillError, Priority, RowWrite};
 
 /// What was fetched since the start.

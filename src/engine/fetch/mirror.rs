@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::flight::{self, Wish};
 use super::peer;
 use crate::engine::bulk::{GROUP_BYTES, Reference, WHOLE_MAX};
-use crate::engine::handle::Shared;
+use crate::engine::shared::Shared;
 use crate::store::{Batch, FillError, Priority, RowWrite, Tree};
 
 /// Rows looked at at once.
@@ -50,6 +50,7 @@ pub(in crate::engine) async fn mirror(shared: Arc<Shared>) {
 /// Goes through all wanted blobs once; says whether any was left wanting.
 async fn pass(shared: &Arc<Shared>, busy: &Busy, permits: &Arc<Semaphore>, units: &mut JoinSet<()>) -> bool {
     let (mut from, end) = (rows::WANTS.to_vec(), rows::end_of(rows::WANTS));
+    let snapshot = shared.snapshot.borrow().clone();
     let mut left = false;
     loop {
         let page = match shared.store.range(Tree::Meta, &from, &end, PAGE) {
@@ -62,6 +63,10 @@ async fn pass(shared: &Arc<Shared>, busy: &Busy, permits: &Arc<Semaphore>, units
         let mut small: Vec<Want> = Vec::new();
         for (_, value) in &page {
             let Ok(want) = rows::read::<Want>(value) else { continue };
+            if snapshot.repository_of(&want.space).is_none() {
+                // Nobody would read it here; when a repository shows the space again, this is looked at again.
+                continue;
+            }
             left = true;
             if busy.lock().unwrap_or_else(PoisonError::into_inner).contains(&want.dot) {
                 continue;

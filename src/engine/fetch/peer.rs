@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::engine::bulk::{Answer, Reference, Request};
-use crate::engine::handle::Shared;
+use crate::engine::pool::Turn;
+use crate::engine::shared::Shared;
 use crate::store::{Fill, FillError};
 use crate::swarm::BulkStream;
 
@@ -69,21 +70,24 @@ pub(super) fn candidates(shared: &Shared, space: &Space, first: NodeId, dice: us
 pub(super) struct Exchange {
     peer: PublicKey,
     stream: BulkStream,
+    turn: Turn,
 }
 
 impl Exchange {
-    /// Sends a request on an idle stream, or a new one.
+    /// Sends a request on an idle stream, or a new one. Waits while too many are in use.
     pub(super) async fn begin(shared: &Shared, peer: PublicKey, request: &Request) -> Result<Exchange, PeerError> {
         let broken = |error: &dyn std::fmt::Display| PeerError::Broken(error.to_string());
+        let mut turn = shared.pool.turn(&peer).await;
         if let Some(stream) = shared.pool.take(&peer) {
-            let mut exchange = Exchange { peer, stream };
+            let mut exchange = Exchange { peer, stream, turn };
             // An idle stream may have died unnoticed: then a new one is tried.
             if exchange.send(request).await.is_ok() {
                 return Ok(exchange);
             }
+            turn = exchange.turn;
         }
         let stream = shared.swarm.open_bulk(&peer).await.map_err(|error| broken(&error))?;
-        let mut exchange = Exchange { peer, stream };
+        let mut exchange = Exchange { peer, stream, turn };
         exchange.send(request).await?;
         Ok(exchange)
     }
@@ -113,6 +117,7 @@ impl Exchange {
     /// Keeps the stream for later: all answers have been received.
     pub(super) fn end(self, shared: &Shared) {
         shared.pool.give(self.peer, self.stream);
+        drop(self.turn);
     }
 }
 

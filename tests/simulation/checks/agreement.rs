@@ -57,7 +57,9 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
                     return Err(format!("in {space} site {other} has {heads:?}, site {site} has {:?}", found.1));
                 }
                 Some((other, _, digest)) if *digest != found.2 => {
-                    return Err(format!("in {space} sites {other} and {site} have different states"));
+                    let seen =
+                        [*other, site].map(|site| world.sites[site].mind().federation(&space).map(|f| &f.members));
+                    return Err(format!("in {space} sites {other} and {site} have different states; members {seen:?}"));
                 }
                 Some(_) => {}
             }

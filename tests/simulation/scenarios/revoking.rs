@@ -147,3 +147,27 @@ fn a_revocation_reaches_who_was_away_before_anything_else_of_the_revoked_does() 
     world.settle();
     assert!(!world.admits(1, 2));
 }
+
+#[test]
+fn what_the_revoked_wrote_of_a_member_counts_though_only_that_member_had_heard_it() {
+    let mut world = World::new(3);
+    world.pair(0, 1, Role::Full, Capabilities::all()).expect("fresh");
+    world.settle();
+    world.pair(1, 2, Role::Full, writer()).expect("fresh");
+    world.settle();
+    world.connect_all();
+    world.settle();
+    // Bob revokes carol, who alone hears it; alice revokes bob.
+    world.disconnect(0, 1);
+    world.disconnect(0, 2);
+    revoke(&mut world, 1, 2);
+    world.settle();
+    assert!(world.sites[2].notes.contains(&Event::SelfRevoked));
+    revoke(&mut world, 0, 1);
+    world.connect(0, 2);
+    for dice in 0..3 {
+        world.round(dice);
+    }
+    let carol = world.node(2);
+    assert!(world.sites[0].mind().trust().expect("in a circle").is_revoked(&carol), "both know the same");
+}

@@ -1,0 +1,187 @@
+//! What the engine's tasks share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use artimesh_core::model::{CircleId, Digest, Incarnation, KeyPair, NodeId, PublicKey, Space};
+use artimesh_core::replica::message::{FEATURES, PROTOCOL};
+use artimesh_core::replica::{AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica};
+use artimesh_core::trust::Addresses;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clock::WallClock;
+use super::error::{CommandFailure, EngineFailed};
+use super::fetch::{FetchCounts, Flight};
+use super::mind::Message;
+use super::pool::Pool;
+use super::snapshot::Snapshot;
+use super::view::StoreView;
+use crate::store::Store;
+use crate::swarm::{Member, Swarm};
+
+/// How an engine is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose federations become repositories here by themselves.
+    pub accept: AcceptPolicy,
+    /// How repositories keep their bytes; by role when `None`.
+    pub placement: Option<Placement>,
+    /// How often a random peer's heads are asked for.
+    pub heads_interval: Duration,
+    /// Blobs fetched at once for mirrors.
+    pub fetches: usize,
+    /// Where peers are told to reach this node, instead of where it listens.
+    pub advertise: Addresses,
+    /// What this release calls itself to peers.
+    pub version: String,
+    /// The store is older than it was: its next sequence numbers may be in use, so this life of the node has ended.
+    pub rolled_back: bool,
+}
+
+/// What happened since the start, for status and metrics.
+#[derive(Debug, Default)]
+pub struct Counts {
+    applied: AtomicU64,
+    applied_by_gossip: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn applied(&self, entries: u32, gossip: bool) {
+        self.applied.fetch_add(entries.into(), Ordering::Relaxed);
+        if gossip {
+            self.applied_by_gossip.fetch_add(entries.into(), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Entries of other nodes that were applied.
+    pub fn entries_applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that gossip brought first.
+    pub fn entries_applied_by_gossip(&self) -> u64 {
+        self.applied_by_gossip.load(Ordering::Relaxed)
+    }
+
+    /// Segments, messages and statements of peers that were refused.
+    pub fn refusals(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// A space and the key that its gossip is sealed with.
+type SpaceKey = (Space, [u8; 32]);
+
+/// What the engine's tasks share.
+pub(super) struct Shared {
+    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) identity: Identity,
+    pub(super) pairing_key: KeyPair,
+    pub(super) options: Options,
+    pub(super) swarm: Swarm,
+    pub(super) store: Store,
+    pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) keys: ArcSwap<HashMap<PublicKey, NodeId>>,
+    /// By topic name: the space and the key that its gossip is sealed with.
+    pub(super) topics: ArcSwap<HashMap<[u8; 32], SpaceKey>>,
+    pub(super) wanted: Notify,
+    pub(super) counts: Counts,
+    pub(super) fetched: FetchCounts,
+    pub(super) flights: Mutex<HashMap<Digest, Arc<Flight>>>,
+    pub(super) pool: Pool,
+    pub(super) addresses: Notify,
+    pub(super) pairings: Mutex<Vec<u64>>,
+    pub(super) errors: Mutex<BTreeMap<NodeId, String>>,
+    pub(super) failed: watch::Sender<Option<EngineFailed>>,
+    pub(super) stop: CancellationToken,
+    /// Flights in the air.
+    pub(super) tracker: TaskTracker,
+    pub(super) fresh_incarnation: u64,
+}
+
+impl Shared {
+    pub(super) fn fail(&self, failed: EngineFailed) {
+        self.failed.send_replace(Some(failed));
+    }
+
+    pub(super) fn load(&self, view: &StoreView) -> Result<(Replica, Vec<Output>), LoadError> {
+        let Options { accept, placement, .. } = &self.options;
+        Replica::load(view, self.identity.clone(), accept.clone(), *placement, self.fresh_incarnation)
+    }
+
+    pub(super) fn transport_key(&self, node: &NodeId) -> Option<PublicKey> {
+        self.keys.load().iter().find(|(_, known)| *known == node).map(|(key, _)| *key)
+    }
+
+    pub(super) fn node_of(&self, key: &PublicKey) -> Option<NodeId> {
+        self.keys.load().get(key).copied()
+    }
+
+    pub(super) fn addresses_changed(&self) {
+        self.addresses.notify_one();
+    }
+
+    pub(super) fn remember_refusal(&self, node: &NodeId, refusal: &Refusal) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.insert(*node, refusal.to_string());
+    }
+
+    pub(super) fn own_addresses(&self) -> Addresses {
+        let listening = self.swarm.addresses();
+        let advertise = &self.options.advertise;
+        let or = |told: &Vec<String>, own: Vec<String>| if told.is_empty() { own } else { told.clone() };
+        Addresses { control: or(&advertise.control, listening.control), bulk: or(&advertise.bulk, listening.bulk) }
+    }
+
+    /// Tells the swarm who may talk, and where they can be reached.
+    pub(super) async fn set_members(&self, peers: Vec<(NodeId, PublicKey, Addresses)>) {
+        let member = |(_, peer, addresses): (_, _, Addresses)| {
+            let Addresses { control, bulk } = addresses;
+            Member { peer, control, bulk }
+        };
+        self.swarm.set_members(peers.into_iter().map(member).collect()).await;
+    }
+
+    /// What peers are told of this node from now on.
+    pub(super) fn renew_hello(&self, circle: Option<CircleId>, incarnation: Incarnation) {
+        let Some(circle) = circle else { return };
+        let hello = Hello {
+            protocol: PROTOCOL,
+            features: FEATURES,
+            circle,
+            incarnation,
+            wall: self.clock.now(),
+            addresses: self.own_addresses(),
+            version: self.options.version.clone(),
+        };
+        if let Err(error) = self.swarm.set_hello(hello.to_bytes()) {
+            tracing::error!(%error, "this node's own hello is too long: advertise fewer addresses");
+        }
+    }
+}
+
+impl Shared {
+    pub(super) async fn inspect<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Replica, &StoreView) -> T + Send + 'static,
+    ) -> Result<T, CommandFailure> {
+        let (answer, result) = oneshot::channel();
+        let question = Box::new(move |replica: &Replica, view: &StoreView| {
+            let _ = answer.send(question(replica, view));
+        });
+        let stopped = || CommandFailure::Stopped("the engine has ended".into());
+        self.inbox.send(Message::Inspect(question)).await.map_err(|_| stopped())?;
+        result.await.map_err(|_| stopped())
+    }
+}
