@@ -19,6 +19,9 @@ async fn blobs(node: &Node) -> u64 {
     node.status().await.expect("a status")["store"]["blobs"].as_u64().expect("a number")
 }
 
+/// Where, with which headers, what, and with which status and words it is refused.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_upload_names_its_reason_and_stores_nothing() {
     let site = Site::new(Setup::default().with("ARTIMESH_HTTP_MAX_UPLOAD", "2MiB"));
@@ -26,7 +29,7 @@ async fn a_refused_upload_names_its_reason_and_stores_nothing() {
     let body = Dice(5).bytes(1_500_000);
     let wrong = "0".repeat(64);
     let large = vec![0; (2 << 20) + 1];
-    let cases: [(&str, &[(&str, &str)], &[u8], u16, &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("/artifactory/libs/x", &[("x-checksum-sha256", &wrong)], &body, 409, &wrong),
         ("/artifactory/libs/x", &[("x-checksum-sha1", &wrong[..40])], &body, 409, "SHA-1"),
         ("/artifactory/libs/x", &[("x-checksum-md5", &wrong[..32])], b"small", 409, "MD5"),
@@ -40,6 +43,7 @@ async fn a_refused_upload_names_its_reason_and_stores_nothing() {
     for (path, headers, body, status, reason) in cases {
         let answer = client.send(Method::PUT, path, headers, body.to_vec()).await.expect("an answer");
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), "application/json");
         let message = answer.json()["errors"][0]["message"].as_str().expect("a message").to_owned();
         assert!(message.contains(reason), "{path}: {message}");
     }

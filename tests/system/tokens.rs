@@ -182,3 +182,21 @@ async fn an_edge_and_a_member_without_the_right_admit_nobody() {
     assert_eq!(output.status.code(), Some(1), "an edge can have no such right");
     assert_eq!(before, trust_of(&world.issuer).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_node_comes_back_with_no_token_that_was_used() {
+    let world = World::new();
+    let (node, other) = (world.node("node", Setup::default()), world.node("other", Setup::default()));
+    let (own, others) = (world.token(&[]), world.token(&[]));
+    node.cli(&["pair", "accept"], &own);
+    other.cli(&["pair", "accept"], &others);
+    world.issuer.cli(&["trust", "revoke", "node", "--wait", "10s"], "");
+    let before = trust_of(&world.issuer).await;
+    for token in [&own, &others] {
+        let output = node.try_cli(&["pair", "accept"], token);
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(said(&output).contains("already used"), "{}", said(&output));
+    }
+    assert_eq!(before, trust_of(&world.issuer).await);
+    assert_eq!(before[0]["revoked"].as_array().map(Vec::len), Some(1), "{before}");
+}

@@ -11,11 +11,11 @@ pub mod stranger;
 mod wait;
 
 pub use circle::{Circle, REPO, repository};
-pub use client::{Answer, Client};
+pub use client::Client;
 pub use content::Content;
 pub use curl::{Got, curl};
 pub use mount::{Address, Disk};
-pub use node::{Node, Setup, binary};
+pub use node::{Node, Setup};
 pub use raw::{Raw, exchange, status_of};
 pub use wait::{DEADLINE, until};
 

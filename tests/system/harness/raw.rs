@@ -1,7 +1,6 @@
 //! HTTP as bytes on a socket: what no client library would send, and when it wouldn't.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -54,11 +53,6 @@ impl Raw {
             }
             self.more().await.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(&self.read)));
         }
-    }
-
-    /// Whether nothing comes for a moment: for what must wait, not for what must be quick.
-    pub async fn is_silent(&mut self) -> bool {
-        self.read.is_empty() && timeout(Duration::from_millis(200), self.more()).await.is_err()
     }
 
     /// Everything until the connection ends.
