@@ -44,6 +44,9 @@ pub struct Create {
     /// What it may do in the circle besides
     #[arg(long, value_enum, value_name = "CAPABILITY", value_delimiter = ',')]
     can: Vec<Capability>,
+    /// The revoked node, by name or id, that the token brings back; nobody else can use it
+    #[arg(long, value_name = "NODE")]
+    readmit: Option<String>,
 }
 
 /// The role of a node.
@@ -86,6 +89,7 @@ async fn create(global: &Global, command: &Create) -> anyhow::Result<()> {
         "for": command.repositories,
         "ttl_s": command.ttl.as_millis().div_ceil(1000),
         "can": command.can.iter().map(word).collect::<Vec<_>>(),
+        "readmit": command.readmit,
     });
     let made = Client::find(global)?.call(Method::POST, PATH, Some(request)).await?;
     let Some(token) = made["pairing_token"].as_str() else { bail!("the node answered without a pairing token") };

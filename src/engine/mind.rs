@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use artimesh_core::model::{NodeId, Space};
 use artimesh_core::replica::{
@@ -20,6 +21,9 @@ use crate::swarm;
 
 /// Commands handled together at most: one segment's worth.
 const TOGETHER_MAX: usize = 256;
+
+/// How long a revoked node's connection lives on, so that it hears why it ends.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 type Answer = oneshot::Sender<Result<Receipt, CommandFailure>>;
 type Question = Box<dyn FnOnce(&Replica, &StoreView) + Send>;
@@ -144,6 +148,10 @@ impl Mind {
             if let Output::Send(peer, bytes) = frame {
                 self.send(&peer, bytes);
             }
+        }
+        if others.iter().any(|output| matches!(output, Output::Note(Event::Revoked(_)))) {
+            // What was just sent may say to the revoked node that it is; a moment later it is cut off.
+            tokio::time::sleep(FAREWELL).await;
         }
         if members || spaces {
             // Before the replies, so that whoever is told that something was done finds it done.

@@ -140,7 +140,7 @@ impl Shared {
     pub(super) fn own_addresses(&self) -> Addresses {
         let listening = self.swarm.addresses();
         let advertise = &self.options.advertise;
-        let or = |told: &Vec<String>, own: Vec<String>| if told.is_empty() { own } else { told.clone() };
+        let or = |told: &Vec<String>, own: Vec<String>| if told.is_empty() { reachable(own) } else { told.clone() };
         Addresses { control: or(&advertise.control, listening.control), bulk: or(&advertise.bulk, listening.bulk) }
     }
 
@@ -169,6 +169,13 @@ impl Shared {
             tracing::error!(%error, "this node's own hello is too long: advertise fewer addresses");
         }
     }
+}
+
+/// Without loopback addresses, when there are others: peers elsewhere would only reach themselves by those.
+fn reachable(own: Vec<String>) -> Vec<String> {
+    let is_loopback = |address: &String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/");
+    let elsewhere: Vec<String> = own.iter().filter(|address| !is_loopback(address)).cloned().collect();
+    if elsewhere.is_empty() { own } else { elsewhere }
 }
 
 impl Shared {

@@ -33,6 +33,8 @@ struct Wish {
     ttl_s: u64,
     #[serde(default)]
     can: Vec<String>,
+    #[serde(default)]
+    readmit: Option<String>,
 }
 
 fn five_minutes() -> u64 {
@@ -47,7 +49,7 @@ impl Wish {
             _ => return Err(HttpError::Field { field: "role", reason: "use 'full' or 'edge'".into() }),
         };
         let keys: Result<_, _> = self.repositories.iter().map(|key| key.parse()).collect();
-        Ok(PairingWish { role, repositories: keys?, can: self.can, ttl_s: self.ttl_s })
+        Ok(PairingWish { role, repositories: keys?, can: self.can, ttl_s: self.ttl_s, readmit: self.readmit })
     }
 }
 

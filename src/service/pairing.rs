@@ -27,6 +27,8 @@ pub struct PairingWish {
     pub can: Vec<String>,
     /// How long the token holds, in seconds; 1 to 86,400.
     pub ttl_s: u64,
+    /// The revoked node, by name or id, that it brings back: for that one only.
+    pub readmit: Option<String>,
 }
 
 /// A token, to be shown once.
@@ -102,6 +104,10 @@ impl Service {
         }
         let capabilities = self.capabilities_of(caller, &wish)?;
         let root = self.engine().inspect(may_admit(capabilities.clone())).await??;
+        let readmits = match wish.readmit {
+            Some(text) => Some(self.engine().inspect(move |replica, _| revoked_named(replica, &text)).await??),
+            None => None,
+        };
         let engine = self.engine();
         let identity = engine.identity();
         let circle = self.snapshot().circle.ok_or(CommandError::NoCircle)?;
@@ -119,6 +125,7 @@ impl Service {
             role: wish.role,
             capabilities,
             expires_at,
+            readmits,
         };
         let line = token.to_line(engine.pairing_key());
         self.audit().record(caller, "create pairing token", &token.id.to_string(), "done");
@@ -218,6 +225,22 @@ fn may_admit<V>(wanted: Capabilities) -> impl FnOnce(&Replica, &V) -> Result<Pub
                 Err(CommandError::Trust(refusal).into())
             }
             None => Ok(trust.root().ok_or(CommandError::NotGranted)?),
+        }
+    }
+}
+
+/// The one revoked node that `text` names, by name or id.
+fn revoked_named(replica: &Replica, text: &str) -> Result<NodeId, ServiceError> {
+    let revoked = replica.trust().into_iter().flat_map(|trust| trust.members());
+    let revoked = revoked.filter(|(_, member)| member.standing() == Standing::Revoked);
+    let mut named = revoked
+        .filter(|(node, member)| member.grant().name.as_str() == text || node.to_string() == text)
+        .map(|(node, _)| *node);
+    match (named.next(), named.next()) {
+        (Some(node), None) => Ok(node),
+        _ => {
+            let reason = format!("no single revoked node is called '{}'", text.chars().take(80).collect::<String>());
+            Err(ServiceError::BadField { field: "readmit", reason })
         }
     }
 }

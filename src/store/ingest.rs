@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use artimesh_core::model::Digest;
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::batch::Priority;
@@ -20,6 +21,10 @@ use super::sums::{self, Md5Lane, ShaLane};
 const TINY_BYTES: usize = 4096;
 /// Blobs up to this are hashed where they are finished; it takes less than handing them over.
 const HASH_HERE_BYTES: u64 = 16 << 10;
+
+/// Groups of all uploads that are hashed and written at once: memory and threads, whoever uploads. It is more than
+/// the cores can hash, and nobody holds a place while a client is awaited.
+pub const GROUPS_AT_WORK_MAX: usize = 16;
 
 /// An upload in progress. Dropping it leaves nothing behind.
 ///
@@ -39,6 +44,12 @@ struct Spill {
     md5: Lane<Md5Lane>,
     write: Lane<Result<(), CommitError>>,
     written_bytes: u64,
+}
+
+/// One group on its way through the lanes, and its place among those at work.
+struct Group {
+    pieces: Vec<Bytes>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// State that one blocking job at a time works on; `None` only inside of [`Lane::run`].
@@ -118,18 +129,19 @@ impl Ingest {
         if self.spill.is_none() {
             self.spill = Some(self.open_spill().await?);
         }
-        let group = Arc::new(std::mem::take(&mut self.pending));
+        let place = self.shared.groups_at_work.clone().acquire_owned().await.map_err(|_| CommitError::Closed)?;
+        let group = Arc::new(Group { pieces: std::mem::take(&mut self.pending), _place: place });
         let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
         let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };
-        let pieces = group.clone();
+        let taken = group.clone();
         let update_md5 = move |mut lane: Md5Lane| {
-            lane.update(&pieces);
+            lane.update(&taken.pieces);
             lane
         };
         spill.md5.run(update_md5).await?;
-        let pieces = group.clone();
+        let taken = group.clone();
         let update_sha = move |mut lane: ShaLane| {
-            lane.update(&pieces);
+            lane.update(&taken.pieces);
             lane
         };
         spill.sha.run(update_sha).await?;
@@ -138,7 +150,7 @@ impl Ingest {
         spill.written_bytes += group_bytes;
         let write = move || {
             shared.check_room(group_bytes, Priority::Normal)?;
-            write_group(&part, &group, at).map_err(|error| large_failed(&shared, &error, group_bytes))
+            write_group(&part, &group.pieces, at).map_err(|error| large_failed(&shared, &error, group_bytes))
         };
         spill.write = Lane::Busy(spawn_blocking(write));
         Ok(())

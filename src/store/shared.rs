@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use artimesh_core::model::Digest;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::batch::Priority;
 use super::error::{CommitError, IndexError, ReadError};
@@ -14,6 +15,7 @@ use super::files::{File, FileSystem};
 use super::fill::FillState;
 use super::index::{Index, Row};
 use super::index_recovery;
+use super::ingest::GROUPS_AT_WORK_MAX;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
@@ -38,6 +40,8 @@ pub struct Shared {
     pub overlay: Overlay,
     /// Sizes and counts.
     pub counts: Counts,
+    /// Places for groups of uploads that are hashed and written.
+    pub groups_at_work: Arc<Semaphore>,
     /// The first failure; once set, nothing more is committed.
     failed: OnceLock<String>,
     packs: Mutex<HashMap<u64, Arc<dyn File>>>,
@@ -101,6 +105,7 @@ impl Shared {
             files,
             index,
             counts: Counts::default(),
+            groups_at_work: Arc::new(Semaphore::new(GROUPS_AT_WORK_MAX)),
             failed: OnceLock::new(),
             packs: Mutex::default(),
             large: Mutex::default(),

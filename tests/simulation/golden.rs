@@ -223,6 +223,7 @@ fn pairing_statements_and_foundings_are_what_they_were() {
         role: Role::Edge,
         capabilities: writer(),
         expires_at: Timestamp(1_700_000_300_000),
+        readmits: None,
     };
     let line = token.to_line(&alice().pairing_key);
     check("pairing-token", line.as_bytes(), |bytes| {

@@ -365,7 +365,7 @@ impl History {
             return;
         }
         self.world.sites[site].skew_ms = self.world.sites[0].skew_ms;
-        let line = self.world.token(0, Role::Full, writer());
+        let line = self.world.token_for(0, Role::Full, writer(), Some(site));
         let request = self.world.request(0, site, &line).expect("a fresh token");
         self.command(0, vec![Command::Admit(request)]);
         self.faults.count("admitted again", 1);

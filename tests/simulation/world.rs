@@ -156,6 +156,18 @@ impl World {
 
     /// A token that `issuer` signed now.
     pub fn token(&mut self, issuer: usize, role: Role, capabilities: Capabilities) -> String {
+        self.token_for(issuer, role, capabilities, None)
+    }
+
+    /// A token that brings the revoked node `readmits` back.
+    pub fn token_for(
+        &mut self,
+        issuer: usize,
+        role: Role,
+        capabilities: Capabilities,
+        readmits: Option<usize>,
+    ) -> String {
+        let readmits = readmits.map(|index| self.sites[index].node());
         self.tickets += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.tickets.to_le_bytes());
@@ -171,6 +183,7 @@ impl World {
             role,
             capabilities,
             expires_at: artimesh_core::clock::Timestamp(site.wall(self.now).0 + 300_000),
+            readmits,
         };
         token.to_line(&site.pairing_key)
     }

@@ -13,7 +13,7 @@ use hyper::StatusCode;
 use tokio::task::JoinHandle;
 
 use crate::harness::{Circle, Client, Content, Dice, Node, REPO, Setup, is_long, until};
-use damage::{Damage, essence};
+use damage::{Damage, essence, holdings};
 use ledger::{Ledger, Written};
 
 /// Uploads that are always in flight, and a few more, because some workers delete.
@@ -335,7 +335,7 @@ async fn check(circle: &Circle, ledger: &Arc<Mutex<Ledger>>, paths: Vec<(String,
 async fn lose_the_index(circle: &mut Circle, round: usize, dice: &mut Dice) {
     let victim = (round / Damage::ALL.len()) % circle.nodes.len();
     let damage = Damage::ALL[round % Damage::ALL.len()];
-    let before = essence(&circle.nodes[victim]).await;
+    let (before, held_before) = (essence(&circle.nodes[victim]).await, holdings(&circle.nodes[victim]).await);
     for field in ["used_tokens", "revoked"] {
         assert!(before["trust"][field].as_array().is_some_and(|known| !known.is_empty()), "{field}: {before}");
     }
@@ -347,10 +347,12 @@ async fn lose_the_index(circle: &mut Circle, round: usize, dice: &mut Dice) {
     let others = || circle.nodes.iter().enumerate().filter(|(index, _)| *index != victim).map(|(_, node)| node);
     others().for_each(Node::freeze);
     circle.nodes[victim].start();
-    let after = essence(&circle.nodes[victim]).await;
+    let (after, held_after) = (essence(&circle.nodes[victim]).await, holdings(&circle.nodes[victim]).await);
     let others = || circle.nodes.iter().enumerate().filter(|(index, _)| *index != victim).map(|(_, node)| node);
     others().for_each(Node::thaw);
     assert_eq!(before, after, "{} after its index was lost: {damage:?}", circle.nodes[victim].name);
+    let is_all_there = held_before.iter().zip(&held_after).all(|(before, after)| before <= after);
+    assert!(is_all_there, "{}: {held_before:?} became {held_after:?}: {damage:?}", circle.nodes[victim].name);
 }
 
 #[tokio::test(flavor = "multi_thread")]

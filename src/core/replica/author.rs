@@ -142,6 +142,11 @@ impl Replica {
         if trust.by_name(&request.name).iter().any(|other| *other != node && !trust.is_revoked(other)) {
             return Err(PairingReason::NameTaken.into());
         }
+        match request.token.readmits {
+            None if trust.is_revoked(&node) => return Err(PairingReason::Revoked.into()),
+            Some(other) if other != node => return Err(PairingReason::NotYours.into()),
+            _ => {}
+        }
         let overrides =
             trust.member(&node).map(|member| member.revocations().map(|(dot, _)| *dot).collect()).unwrap_or_default();
         let body = GrantBody {

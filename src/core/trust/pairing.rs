@@ -61,6 +61,9 @@ pub struct PairingToken {
     pub capabilities: Capabilities,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The revoked node that it may bring back, and nobody else. A token that doesn't name one brings no revoked node back:
+    /// one that was made before the revocation, or for somebody else, must not undo it.
+    pub readmits: Option<NodeId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -220,6 +223,14 @@ pub enum PairingReason {
     /// Too many attempts.
     #[error("too many pairing attempts: wait a minute")]
     RateLimited,
+    /// The newcomer was revoked, and the token isn't made to bring it back.
+    #[error(
+        "this node was revoked from the circle: only a token made for it can bring it back (pair create --readmit NODE)"
+    )]
+    Revoked,
+    /// The token brings one revoked node back, and the newcomer is another.
+    #[error("the pairing token was made to bring another node back")]
+    NotYours,
 }
 
 /// The issuer's one answer.

@@ -2,7 +2,7 @@
 
 use artimesh_core::model::Space;
 use artimesh_core::replica::{Command, CommandError, Event, Input, Refusal};
-use artimesh_core::trust::{Capabilities, Role, TrustRefusal};
+use artimesh_core::trust::{Capabilities, PairingReason, Role, TrustRefusal};
 
 use super::writing::federated;
 use crate::forge::frame;
@@ -96,7 +96,10 @@ fn a_node_admitted_again_goes_on_where_it_was() {
     revoke(&mut world, 0, 2);
     world.settle();
     world.round(1);
-    let line = world.token(0, Role::Full, writer());
+    let stale = world.token(0, Role::Full, writer());
+    assert_eq!(world.present(0, 2, &stale), Err(PairingReason::Revoked), "not by a token that wasn't made for it");
+    let line = world.token_for(0, Role::Full, writer(), Some(2));
+    assert_eq!(world.present(0, 3, &line), Err(PairingReason::NotYours));
     world.present(0, 2, &line).expect("a grant that lifts the revocation");
     for dice in 0..5 {
         world.connect_all();
@@ -115,7 +118,7 @@ fn a_full_member_admitted_again_as_an_edge_authors_no_more() {
     let mut world = federated();
     revoke(&mut world, 0, 2);
     world.settle();
-    let line = world.token(0, Role::Edge, follower());
+    let line = world.token_for(0, Role::Edge, follower(), Some(2));
     world.present(0, 2, &line).expect("as an edge");
     for dice in 0..5 {
         world.connect_all();
