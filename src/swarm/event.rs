@@ -49,7 +49,7 @@ pub enum Event {
         remote_address: String,
         /// At most 16 KiB.
         request: Vec<u8>,
-        /// Takes the answer, at most 16 KiB; dropped, the connection ends without one.
+        /// Takes the answer, at most 8 KiB; dropped, the connection ends without one.
         reply: oneshot::Sender<Vec<u8>>,
     },
     /// A member opened a bulk stream.

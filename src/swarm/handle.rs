@@ -207,9 +207,9 @@ impl Swarm {
     }
 
     /// Asks the holder of `peer`'s key at one of the addresses to pair: one request of at most 16 KiB, one answer of at
-    /// most 16 KiB, within 30 s.
+    /// most 8 KiB, within 30 s.
     pub async fn pair(&self, peer: PublicKey, addresses: &[String], request: &[u8]) -> Result<Vec<u8>, PairError> {
-        if request.len() > pairing::MESSAGE_BYTES_MAX {
+        if request.len() > pairing::REQUEST_BYTES_MAX {
             return Err(PairError::TooLarge { bytes: request.len() });
         }
         let id = identity::peer_id(&peer).ok_or(PairError::NoAddress)?;

@@ -14,10 +14,10 @@ use std::{
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
 
-use super::{members::Members, pairing::MESSAGE_BYTES_MAX};
+use super::{members::Members, pairing::REQUEST_BYTES_MAX};
 
 /// What a stranger may send in all, or be sent if we called it: one pairing message and the negotiations around it.
-pub(super) const STRANGER_BYTES_MAX: usize = MESSAGE_BYTES_MAX + (4 << 10);
+pub(super) const STRANGER_BYTES_MAX: usize = REQUEST_BYTES_MAX + (4 << 10);
 
 /// What a stranger that called us is sent in all, on the wire, after its handshake, for which 4 KiB are set aside.
 const CALLER_BYTES_MAX: usize = (16 << 10) - (4 << 10);

@@ -18,8 +18,11 @@ use super::{
     streams::{Inbound, PAIR},
 };
 
-/// The longest request and the longest answer, bytes.
-pub(super) const MESSAGE_BYTES_MAX: usize = 16 << 10;
+/// The longest request, bytes.
+pub(super) const REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// The longest answer, bytes: it has to fit into what a stranger is sent in all, 16 KiB with everything round it.
+pub(super) const ANSWER_BYTES_MAX: usize = 8 << 10;
 
 /// How long an exchange may take.
 pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,14 +46,14 @@ pub(super) enum Rounds {
 pub(super) async fn serve(inbound: Inbound, asker: Asker, events: mpsc::Sender<Event>, rounds: Rounds) {
     let Inbound { mut stream, permit, .. } = inbound;
     let exchange = async {
-        let request = frame::read(&mut stream, MESSAGE_BYTES_MAX).await?.to_vec();
+        let request = frame::read(&mut stream, REQUEST_BYTES_MAX).await?.to_vec();
         let (reply, answer) = oneshot::channel();
         let Asker { peer, remote_address } = asker;
         if events.send(Event::Pairing { peer, remote_address, request, reply }).await.is_err() {
             return Ok(());
         }
         let Ok(answer) = answer.await else { return Ok(()) };
-        if answer.len() > MESSAGE_BYTES_MAX {
+        if answer.len() > ANSWER_BYTES_MAX {
             return Err(FrameError::TooLarge(answer.len()));
         }
         frame::write(&mut stream, &answer).await?;
@@ -79,7 +82,7 @@ pub(super) async fn ask(
     let exchange = async {
         frame::write(&mut stream, request).await?;
         stream.flush().await?;
-        frame::read(&mut stream, MESSAGE_BYTES_MAX).await
+        frame::read(&mut stream, ANSWER_BYTES_MAX).await
     };
     match exchange.await {
         Ok(answer) => Ok(answer.to_vec()),

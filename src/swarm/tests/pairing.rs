@@ -36,8 +36,8 @@ async fn a_member_may_pair_again_and_keeps_its_session() {
         let addresses = other.swarm.addresses().control;
         let (whom, request) = (other.public(), vec![7; 16 << 10]);
         let (answer, asked) =
-            tokio::join!(one.swarm.pair(whom, &addresses, &request), other.answer_pairing(&[8; 16 << 10]));
-        assert_eq!(answer.unwrap(), [8; 16 << 10]);
+            tokio::join!(one.swarm.pair(whom, &addresses, &request), other.answer_pairing(&[8; 8 << 10]));
+        assert_eq!(answer.unwrap(), [8; 8 << 10]);
         assert_eq!(asked, (one.public(), request));
     }
     assert_eq!(one.swarm.connected(), [other.public()]);
@@ -50,9 +50,9 @@ async fn the_largest_messages_fit_into_a_strangers_budget() {
     let (addresses, request) = (issuer.swarm.addresses().control, vec![7; 16 << 10]);
     let (answer, asked) = tokio::join!(
         newcomer.swarm.pair(issuer.key.public(), &addresses, &request),
-        issuer.answer_pairing(&[8; 16 << 10])
+        issuer.answer_pairing(&[8; 8 << 10])
     );
-    assert_eq!(answer.unwrap(), [8; 16 << 10]);
+    assert_eq!(answer.unwrap(), [8; 8 << 10]);
     assert_eq!(asked, (newcomer.public(), request.clone()));
     let too_large = newcomer.swarm.pair(issuer.public(), &addresses, &[0; (16 << 10) + 1]).await;
     assert_eq!(too_large, Err(PairError::TooLarge { bytes: (16 << 10) + 1 }));
