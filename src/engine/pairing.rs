@@ -35,11 +35,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, peer: &PublicKey, request: &[u8
 }
 
 async fn admit(shared: &Arc<Shared>, peer: &PublicKey, request: &[u8]) -> Result<(), PairingReason> {
+    let request: PairingRequest = codec::decode(request).map_err(|_| PairingReason::Altered)?;
+    let verified = request.verify(shared.identity.node, &shared.pairing_key, peer)?;
+    // Only those who hold a token count: rubbish from strangers must not keep the others out, and is bounded by the swarm.
     if !is_within_rate(shared) {
         return Err(PairingReason::RateLimited);
     }
-    let request: PairingRequest = codec::decode(request).map_err(|_| PairingReason::Altered)?;
-    let verified = request.verify(shared.identity.node, &shared.pairing_key, peer)?;
     let circle = shared.snapshot.borrow().circle;
     if circle != Some(verified.token.circle) {
         return Err(PairingReason::Foreign);

@@ -42,7 +42,7 @@ impl<'a> Indexer<'a> {
         loop {
             match self.shared.overlay.take(self.deadline) {
                 Taken::Group(number, group) => {
-                    for row in group.rows {
+                    for (number, row) in (number..).zip(group.rows) {
                         self.add(number, row)?;
                     }
                     self.reached = group.checkpoint.or(self.reached);

@@ -27,14 +27,15 @@ pub struct Rows {
 /// One value that waits; `value` is `None` for a deleted key.
 #[derive(Clone)]
 pub struct Pending {
-    group: u64,
+    /// The row's own number: a group may write one key twice, and only the last of these may be forgotten.
+    number: u64,
     /// What a reader sees.
     pub value: Option<Bytes>,
 }
 
 /// What [`Overlay::take`] found.
 pub enum Taken {
-    /// A group and its number.
+    /// A group and the number of its first row; the others count up from there.
     Group(u64, Group),
     /// Nothing until the deadline.
     Nothing,
@@ -73,11 +74,11 @@ impl Overlay {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let number = queue.next;
-        queue.next += 1;
+        queue.next += group.rows.len() as u64;
         {
             let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-            for row in &group.rows {
-                let pending = Pending { group: number, value: row.value.clone() };
+            for (number, row) in (number..).zip(&group.rows) {
+                let pending = Pending { number, value: row.value.clone() };
                 rows.tables[row.table as usize].insert(row.key.clone(), pending);
             }
         }
@@ -123,13 +124,13 @@ impl Overlay {
         }
     }
 
-    /// Rows that the index has now; `number` is the group they came with.
+    /// Rows that the index has now, each with its number.
     pub fn forget(&self, rows: &[(u64, IndexRow)]) {
         {
             let mut shown = self.rows.write().unwrap_or_else(PoisonError::into_inner);
             for (number, row) in rows {
                 let table = &mut shown.tables[row.table as usize];
-                if table.get(&row.key).is_some_and(|pending| pending.group == *number) {
+                if table.get(&row.key).is_some_and(|pending| pending.number == *number) {
                     table.remove(&row.key);
                 }
             }
@@ -181,5 +182,36 @@ impl Rows {
     ) -> impl Iterator<Item = (&'a Bytes, &'a Pending)> {
         let bounds = (Bound::Included(from), Bound::Excluded(to));
         self.tables[table as usize].range::<[u8], _>(bounds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn row(value: &'static str) -> IndexRow {
+        IndexRow {
+            table: Table::Blobs,
+            key: Bytes::from_static(b"key"),
+            value: Some(Bytes::from_static(value.as_bytes())),
+        }
+    }
+
+    #[test]
+    fn a_key_that_one_group_writes_twice_shows_the_last_value_while_the_first_is_indexed() {
+        let overlay = Overlay::new(1 << 20);
+        overlay.publish(Group { rows: vec![row("old"), row("new")], checkpoint: None });
+        let Taken::Group(first, group) = overlay.take(Some(Instant::now() + Duration::from_secs(60))) else {
+            panic!("a group was published");
+        };
+        let numbered: Vec<(u64, IndexRow)> = (first..).zip(group.rows).collect();
+        overlay.forget(&numbered[..1]);
+        let shown = overlay.rows().get(Table::Blobs, b"key").and_then(|pending| pending.value.clone());
+        assert_eq!(shown, Some(Bytes::from_static(b"new")), "the index has the old value so far");
+        overlay.forget(&numbered[1..]);
+        assert!(overlay.rows().get(Table::Blobs, b"key").is_none());
+        assert_eq!(overlay.bytes(), 0);
     }
 }

@@ -192,10 +192,15 @@ async fn read(round: Arc<Round>, edge: Client, fresh: Vec<(String, Content)>, fi
     }
 }
 
+/// Packs so small that several are sealed in a run: a rebuild then reads their footers.
+fn small_packs() -> Setup {
+    Setup::default().with("ARTIMESH_STORE_PACK_SIZE", "8MiB")
+}
+
 /// A circle with a history: a used token for each member, and a fourth full member that wrote and was revoked.
 async fn circle_with_a_past() -> Circle {
-    let circle = Circle::new(3, 1, Setup::default()).await;
-    let mut doomed = Node::init(circle.root.path(), "site-x", Setup::default());
+    let circle = Circle::new(3, 1, small_packs()).await;
+    let mut doomed = Node::init(circle.root.path(), "site-x", small_packs());
     doomed.start();
     circle.pair(&doomed, "full");
     circle.nodes[0].cli(&["repo", "create", "past", "--federated", "--member", "site-1", "--member", "site-x"], "");
