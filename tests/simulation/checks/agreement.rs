@@ -1,9 +1,10 @@
 //! Equal heads mean equal states, always; and in the end all members in good standing have equal heads.
 
-use artimesh_core::model::{Digest, Heads, Incarnation, NodeId, Space};
+use artimesh_core::model::{Digest, Heads, NodeId, Space};
 use artimesh_core::trust::{Role, State as Trust};
 
 use super::Fault;
+use crate::site::Site;
 use crate::world::World;
 
 /// At any time, between any two sites that are up.
@@ -47,7 +48,7 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
             match &first {
                 None => first = Some((site, heads, digest)),
                 Some((other, theirs, _)) if *theirs != heads => {
-                    if !edges.contains(&site) || !knows_only_more(trust, &space, &heads, theirs) {
+                    if !edges.contains(&site) || !knows_only_more(world, trust, &space, &heads, theirs) {
                         return Err(format!(
                             "in {space} site {other} has {:?}, site {site} has {:?}",
                             theirs.0, heads.0
@@ -66,15 +67,24 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether an edge has all of a federation that members have, and beyond that only the last words of revoked authors:
-/// those it alone heard it keeps until its state is replaced whole.
-fn knows_only_more(trust: &Trust, space: &Space, edge: &Heads, members: &Heads) -> bool {
+/// Whether an edge has all of a federation that members have, and beyond that only the last words of revoked authors,
+/// which it alone heard and keeps until its state is replaced whole; and what authors built on those that are gone for
+/// good or forgot it with their rows, before they stated what they had applied.
+fn knows_only_more(world: &World, trust: &Trust, space: &Space, edge: &Heads, members: &Heads) -> bool {
     let sealed: Vec<&NodeId> = trust.sealed_nodes().collect();
-    let alike = |incarnation: &Incarnation| {
+    let forgot = |site: &Site| !site.is_up() || site.was_restored;
+    let is_lost = |node: &NodeId| world.number(node).is_some_and(|site| forgot(&world.sites[site]));
+    let (mut last_words, mut built_on) = (false, false);
+    for incarnation in edge.0.keys().chain(members.0.keys()) {
         let (more, less) = (edge.of(incarnation), members.of(incarnation));
-        more == less || more.sequence > less.sequence && sealed.contains(&&incarnation.node)
-    };
-    *space != Space::Trust && edge.0.keys().chain(members.0.keys()).all(alike)
+        match more.sequence > less.sequence {
+            true if sealed.contains(&&incarnation.node) => last_words = true,
+            true if is_lost(&incarnation.node) => built_on = true,
+            false if more == less => {}
+            _ => return false,
+        }
+    }
+    *space != Space::Trust && (last_words || !built_on)
 }
 
 /// Whether a site takes part in a space in the eyes of any member in good standing: as a member, or following.
