@@ -328,8 +328,8 @@ pub enum Event {
         /// Whose.
         incarnation: Incarnation,
     },
-    /// A peer brought what this node wrote and has forgotten: its rows were set back to an old copy. It writes on in a new
-    /// life.
+    /// A peer brought what this node wrote and has forgotten: its rows were set back to an old copy; or as an edge it gave
+    /// up what it wrote as a member and nobody admits. It writes on in a new life.
     RolledBack {
         /// The life that others know more of.
         old: Incarnation,

@@ -13,6 +13,7 @@
 mod apply;
 mod author;
 mod draft;
+mod following;
 mod inspect;
 mod io;
 pub mod message;

@@ -115,15 +115,20 @@ impl Replica {
         if !signed || proof.header.key != self.me.keys.log || !work.open.is_empty() {
             return false;
         }
+        self.live_anew(work, &proof.hash);
+        true
+    }
+
+    /// From here on this node's words are of another life: it won't stand by those from `last` on, or has forgotten them.
+    pub(super) fn live_anew<V: View>(&mut self, work: &mut Work<'_, V>, last: &Digest) {
         let old = self.incarnation;
         // No dice are at hand; nobody else makes a number from this old one and this hash.
-        let seed = [&old.number.to_le_bytes()[..], &proof.hash.0].concat();
+        let seed = [&old.number.to_le_bytes()[..], &last.0].concat();
         let digest = Digest::derived("artimesh/next-incarnation/v1", &seed);
         let number = u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes"));
         self.incarnation = Incarnation { number, ..old };
         work.draft.set(Table::Meta, rows::INCARNATION.into(), &number);
         work.note(Event::RolledBack { old, new: self.incarnation });
-        true
     }
 
     /// Whether this node holds the segment's space, or would begin to hold it with this segment.

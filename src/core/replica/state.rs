@@ -1,6 +1,7 @@
 //! The replica itself: what it knows, how it wakes up, and the one door in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use super::apply::fold_trust;
 use super::draft::{Draft, stored};
@@ -12,7 +13,7 @@ use super::sync::in_causal_order;
 use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
-use crate::model::{CircleId, Context, Envelope, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
+use crate::model::{CircleId, Context, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
 use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
 /// Who this node is.
@@ -166,7 +167,7 @@ impl Replica {
             Input::Disconnected(peer) => self.disconnected(peer),
             Input::Frame(peer, bytes) => self.frame(&mut work, peer, &bytes)?,
             Input::Gossip(space, bytes) => self.gossip(&mut work, space, &bytes)?,
-            Input::Tick { dice, round } => self.tick(&mut work, dice, round),
+            Input::Tick { dice, round } => self.tick(&mut work, dice, round)?,
         }
         self.finish(work)
     }
@@ -224,35 +225,57 @@ fn each_row(
 
 /// The circle's state, folded anew from its log: that is short, and a row of it would be as long as all of it.
 fn load_trust(view: &impl View, circle: CircleId) -> Result<Trust, ViewFault> {
-    let fault = |what: String| ViewFault(format!("the trust log cannot be read: {what}"));
-    let mut segments = Vec::new();
-    let prefix = Space::Trust.key();
-    each_row(view, Table::Log, &prefix, |_, value| {
-        segments.push(Sealed::read(value).map_err(|error| fault(error.to_string()))?);
-        Ok(())
-    })?;
-    let mut trust = Trust::new(circle);
-    let (ordered, left_out) = in_causal_order(segments, Context::default(), usize::MAX);
+    let (mut folded, left_out) = fold_log(circle, read_trust_log(view)?)?;
     if left_out {
-        return Err(fault("a segment is missing".into()));
-    }
-    let mut known: BTreeMap<Incarnation, Context> = BTreeMap::new();
-    for segment in &ordered {
-        let context = known.entry(segment.header.incarnation).or_default();
-        context.merge(&segment.header.context);
-        for (index, entry) in segment.entries.iter().enumerate() {
-            let dot = segment.header.dot(index);
-            let change = Change::read(entry).map_err(|error| fault(error.to_string()))?;
-            let mut knew = context.clone();
-            knew.0.insert(dot.incarnation, dot.sequence - 1);
-            fold_trust(&mut trust, dot, &change, &knew).map_err(|error| fault(error.to_string()))?;
-        }
+        return Err(trust_fault("a segment is missing"));
     }
     each_row(view, Table::Meta, rows::STATEMENTS, |_, value| {
         let statement: Statement = stored(value)?;
-        trust.apply_statement(&statement).map(|_| ()).map_err(|error| fault(error.to_string()))
+        folded.trust.apply_statement(&statement).map(|_| ()).map_err(trust_fault)
     })?;
-    Ok(trust)
+    Ok(folded.trust)
+}
+
+fn trust_fault(what: impl Display) -> ViewFault {
+    ViewFault(format!("the trust log cannot be read: {what}"))
+}
+
+/// Every segment of the trust log.
+pub(super) fn read_trust_log(view: &impl View) -> Result<Vec<Sealed>, ViewFault> {
+    let mut segments = Vec::new();
+    each_row(view, Table::Log, &Space::Trust.key(), |_, value| {
+        segments.push(Sealed::read(value).map_err(trust_fault)?);
+        Ok(())
+    })?;
+    Ok(segments)
+}
+
+/// The circle's state as a trust log makes it, and the log's own.
+pub(super) struct Folded {
+    pub(super) trust: Trust,
+    pub(super) heads: Heads,
+    pub(super) known: BTreeMap<Incarnation, Context>,
+}
+
+/// Folds segments that were verified when they were first applied; says too whether some lack what they depend on, and
+/// are left out.
+pub(super) fn fold_log(circle: CircleId, segments: Vec<Sealed>) -> Result<(Folded, bool), ViewFault> {
+    let mut folded = Folded { trust: Trust::new(circle), heads: Heads::default(), known: BTreeMap::new() };
+    let (ordered, left_out) = in_causal_order(segments, Context::default(), usize::MAX);
+    for segment in &ordered {
+        let header = &segment.header;
+        let context = folded.known.entry(header.incarnation).or_default();
+        context.merge(&header.context);
+        for (index, entry) in segment.entries.iter().enumerate() {
+            let dot = header.dot(index);
+            let change = Change::read(entry).map_err(trust_fault)?;
+            let mut knew = context.clone();
+            knew.0.insert(dot.incarnation, dot.sequence - 1);
+            fold_trust(&mut folded.trust, dot, &change, &knew).map_err(trust_fault)?;
+        }
+        folded.heads.0.insert(header.incarnation, Head { sequence: header.last_sequence(), chain: segment.hash });
+    }
+    Ok((folded, left_out))
 }
 
 fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFault> {

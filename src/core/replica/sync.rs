@@ -9,7 +9,7 @@ use super::rows::{self, Introducer};
 use super::state::{Replica, Wish, Work};
 use crate::changelog::Sealed;
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
-use crate::trust::{Capability, TrustRefusal};
+use crate::trust::{Capability, Role, State as Trust, TrustRefusal};
 
 /// The most bytes of segments in one message.
 pub(super) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
@@ -40,7 +40,7 @@ impl Replica {
                 let federation = self.spaces.get(space).and_then(|state| state.federation.as_ref());
                 federation.is_some_and(|federation| {
                     federation.may_hold(peer)
-                        || trust.member(peer).is_some_and(|m| m.role() == crate::trust::Role::Edge)
+                        || trust.member(peer).is_some_and(|m| m.role() == Role::Edge)
                             && trust.follows(peer, &Capability::Follow(Some(*id)))
                 })
             }
@@ -76,6 +76,14 @@ impl Replica {
         let federation = self.spaces.get(space).and_then(|state| state.federation.as_ref());
         let left = federation.and_then(|f| f.members.get(peer)).is_some_and(|membership| !membership.left.is_empty());
         left && self.trust.as_ref().is_some_and(|trust| trust.good(peer).is_some())
+    }
+
+    /// Whether what `peer` says it has of `space` is worth asking for. Of a full member always: a federation's id is told to
+    /// its members and invitees only, and the invitation may be just what this node lacks, because who wrote it told
+    /// nobody else before it was revoked or lost.
+    fn may_offer(&self, space: &Space, peer: &NodeId) -> bool {
+        let is_full = |trust: &Trust| trust.good(peer).is_some_and(|member| member.role() == Role::Full);
+        self.shares(space, peer) || self.was_member(space, peer) || self.trust.as_ref().is_some_and(is_full)
     }
 
     /// Who admitted this node: a peer until its own grant has arrived, for until then the log may not name it.
@@ -172,8 +180,7 @@ impl Replica {
         let now = work.now;
         for SpaceHeads { space, heads } in message.spaces {
             let held = self.spaces.get(&space);
-            let known = self.shares(&space, &from) || self.was_member(&space, &from);
-            if held.is_some() && !known || !self.takes_part(&space) {
+            if held.is_some() && !self.may_offer(&space, &from) || !self.takes_part(&space) {
                 continue;
             }
             let is_new = held.is_none() && space != Space::Trust;
@@ -212,8 +219,7 @@ impl Replica {
     fn pursue<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
         let has_more = |(node, peer): (&NodeId, &super::state::Peer)| {
             let told = peer.heads.get(&space).filter(|_| peer.connected && !peer.spent.contains(&space))?;
-            let known = self.shares(&space, node) || self.was_member(&space, node);
-            (known && self.lacks(&space, told)).then_some(*node)
+            (self.may_offer(&space, node) && self.lacks(&space, told)).then_some(*node)
         };
         if let Some(peer) = self.peers.iter().find_map(has_more) {
             self.wish(work, space, peer);
@@ -367,7 +373,8 @@ impl Replica {
     }
 
     /// Once a second: tells peers which heads moved; once a round also asks one peer for all of its heads.
-    pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) {
+    pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
+        self.take_back(work)?;
         let peers = self.connected_peers();
         for space in std::mem::take(&mut self.dirty) {
             for peer in peers.iter().filter(|peer| self.shares(&space, peer)) {
@@ -389,6 +396,7 @@ impl Replica {
             let choice = peers[(dice % peers.len() as u64) as usize];
             self.send_heads(work, choice, None, true);
         }
+        Ok(())
     }
 
     /// After an input: pushes own Trust segments, gossips the others, and tells invitees that they are invited.

@@ -1,9 +1,10 @@
 //! Equal heads mean equal states, always; and in the end all members in good standing have equal heads.
 
-use artimesh_core::model::{Incarnation, NodeId, Space};
-use artimesh_core::trust::Role;
+use artimesh_core::model::{Digest, Heads, NodeId, Space};
+use artimesh_core::trust::{Role, State as Trust};
 
 use super::Fault;
+use crate::site::Site;
 use crate::world::World;
 
 /// At any time, between any two sites that are up.
@@ -36,27 +37,25 @@ pub fn good_sites(world: &World) -> Vec<usize> {
 
 /// After healing: says what still differs.
 pub fn check_heads(world: &World) -> Result<(), Fault> {
-    let good = good_sites(world);
     let trust = world.sites[0].mind().trust().expect("the founder has a circle");
+    let is_edge = |site: &usize| trust.good(&world.node(*site)).is_some_and(|member| member.role() == Role::Edge);
+    let (edges, members): (Vec<usize>, Vec<usize>) = good_sites(world).into_iter().partition(is_edge);
     let spaces: Vec<Space> = world.truth.entries.keys().copied().collect();
-    // An edge that alone heard the last words of a revoked author keeps them until its state is replaced whole.
-    let sealed: Vec<NodeId> = trust.sealed_nodes().copied().collect();
     for space in spaces {
-        let mut first: Option<(usize, Vec<(Incarnation, artimesh_core::model::Head)>, _)> = None;
-        for site in good.iter().copied().filter(|site| belongs(world, *site, &space)) {
-            let heads = world.sites[site].mind().heads(&space);
-            let is_edge = trust.good(&world.node(site)).is_some_and(|member| member.role() == Role::Edge);
-            let differs_by_right = is_edge && heads.0.keys().any(|i| sealed.contains(&i.node));
-            if differs_by_right {
-                continue;
-            }
-            let found = (site, heads.0.into_iter().collect::<Vec<_>>(), world.digest(site, &space));
+        let mut first: Option<(usize, Heads, Digest)> = None;
+        for site in members.iter().chain(&edges).copied().filter(|site| belongs(world, *site, &space)) {
+            let (heads, digest) = (world.sites[site].mind().heads(&space), world.digest(site, &space));
             match &first {
-                None => first = Some(found),
-                Some((other, heads, _)) if *heads != found.1 => {
-                    return Err(format!("in {space} site {other} has {heads:?}, site {site} has {:?}", found.1));
+                None => first = Some((site, heads, digest)),
+                Some((other, theirs, _)) if *theirs != heads => {
+                    if !edges.contains(&site) || !knows_only_more(world, trust, &space, &heads, theirs) {
+                        return Err(format!(
+                            "in {space} site {other} has {:?}, site {site} has {:?}",
+                            theirs.0, heads.0
+                        ));
+                    }
                 }
-                Some((other, _, digest)) if *digest != found.2 => {
+                Some((other, _, theirs)) if *theirs != digest => {
                     let seen =
                         [*other, site].map(|site| world.sites[site].mind().federation(&space).map(|f| &f.members));
                     return Err(format!("in {space} sites {other} and {site} have different states; members {seen:?}"));
@@ -66,6 +65,26 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Whether an edge has all of a federation that members have, and beyond that only the last words of revoked authors,
+/// which it alone heard and keeps until its state is replaced whole; and what authors built on those that are gone for
+/// good or forgot it with their rows, before they stated what they had applied.
+fn knows_only_more(world: &World, trust: &Trust, space: &Space, edge: &Heads, members: &Heads) -> bool {
+    let sealed: Vec<&NodeId> = trust.sealed_nodes().collect();
+    let forgot = |site: &Site| !site.is_up() || site.was_restored;
+    let is_lost = |node: &NodeId| world.number(node).is_some_and(|site| forgot(&world.sites[site]));
+    let (mut last_words, mut built_on) = (false, false);
+    for incarnation in edge.0.keys().chain(members.0.keys()) {
+        let (more, less) = (edge.of(incarnation), members.of(incarnation));
+        match more.sequence > less.sequence {
+            true if sealed.contains(&&incarnation.node) => last_words = true,
+            true if is_lost(&incarnation.node) => built_on = true,
+            false if more == less => {}
+            _ => return false,
+        }
+    }
+    *space != Space::Trust && (last_words || !built_on)
 }
 
 /// Whether a site takes part in a space in the eyes of any member in good standing: as a member, or following.

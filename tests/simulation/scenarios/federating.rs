@@ -1,6 +1,8 @@
 //! Federations: who gets a repository, when, and how it ends.
 
-use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Refusal};
+use artimesh_core::model::Digest;
+use artimesh_core::replica::message::{HeadsMessage, Message, SpaceHeads};
+use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Input, Refusal};
 
 use super::writing::federated;
 use crate::world::{World, create, put, repo};
@@ -145,4 +147,60 @@ fn a_circle_and_a_repository_can_be_founded_in_one_input() {
     world.handle(0, Input::Local(commands), None);
     assert!(world.replies.iter().all(|(_, _, reply)| reply.is_ok()), "{:?}", world.replies);
     assert_eq!(world.versions(0, "libs", "x").len(), 1);
+}
+
+#[test]
+fn an_invitation_that_only_the_invited_heard_counts_though_who_wrote_it_was_revoked_or_is_lost() {
+    for is_revoked in [true, false] {
+        let mut world = World::circle(4, 0);
+        let invite = vec![world.node(1), world.node(2)];
+        world.ask(0, create("libs", invite)).expect("a free key");
+        world.settle();
+        world.round(1);
+        world.network.gossip_is_off = true;
+        for (a, b) in [(0, 2), (1, 2), (0, 3), (1, 3)] {
+            world.disconnect(a, b);
+        }
+        let (carol, dave) = (world.node(2), world.node(3));
+        world.ask(2, Command::Invite(repo("libs"), dave)).expect("a member invites");
+        world.settle();
+        world.round(2);
+        let space = world.space(3, "libs");
+        world.ask(3, put("libs", "x", "one")).expect("a member in its own eyes");
+        world.crash(2);
+        if is_revoked {
+            world.ask(0, Command::Revoke(carol, String::new())).expect("may revoke");
+        }
+        world.connect_all();
+        for dice in 0..3 {
+            world.round(dice);
+        }
+        for site in [0, 1] {
+            assert!(world.sites[site].mind().federation(&space).expect("held").is_member(&dave), "site {site}");
+            assert_eq!(world.versions(site, "libs", "x").len(), 1, "site {site}");
+            assert_eq!(world.digest(site, &space), world.digest(3, &space));
+        }
+    }
+}
+
+#[test]
+fn a_stranger_to_a_federation_that_claims_to_have_more_of_it_gets_and_changes_nothing() {
+    let mut world = World::circle(3, 0);
+    let invite = vec![world.node(1)];
+    world.ask(0, create("libs", invite)).expect("a free key");
+    world.settle();
+    world.round(1);
+    let space = world.space(0, "libs");
+    let (mut claimed, stranger) = (world.sites[0].mind().heads(&space), world.node(2));
+    claimed.0.values_mut().for_each(|head| head.sequence += 5);
+    let spaces = vec![SpaceHeads { space, heads: claimed }];
+    let lie = Message::Heads(HeadsMessage { spaces, statements: Digest::ZERO, reply: true });
+    world.handle(0, Input::Frame(stranger, lie.to_bytes()), None);
+    world.settle();
+    world.ask(1, put("libs", "x", "one")).expect("put");
+    for dice in 0..3 {
+        world.round(dice);
+    }
+    assert_eq!(world.versions(0, "libs", "x").len(), 1, "it goes on with those who do have more");
+    assert!(world.sites[2].mind().heads(&space).0.is_empty() && world.sites[2].mind().federation(&space).is_none());
 }

@@ -174,3 +174,94 @@ fn what_the_revoked_wrote_of_a_member_counts_though_only_that_member_had_heard_i
     let carol = world.node(2);
     assert!(world.sites[0].mind().trust().expect("in a circle").is_revoked(&carol), "both know the same");
 }
+
+/// Four full members, the second of which may revoke, and an edge. Bob revokes dave, which of `hearers` alone hear; then
+/// alice revokes bob.
+fn a_revocation_by_the_revoked(hearers: &[usize]) -> World {
+    let rights = |site| if site == 1 { Capabilities::all() } else { writer() };
+    let mut world = World::circle_where(4, 1, rights);
+    let invite = (1..4).map(|site| world.node(site)).collect();
+    world.ask(0, create("libs", invite)).expect("a free key");
+    world.settle();
+    world.round(1);
+    world.network.gossip_is_off = true;
+    for (a, b) in world.network.connections() {
+        world.disconnect(a, b);
+    }
+    hearers.iter().for_each(|site| assert!(world.connect(1, *site)));
+    revoke(&mut world, 1, 3);
+    world.settle();
+    let dave = world.node(3);
+    for site in hearers {
+        assert!(world.sites[*site].mind().trust().expect("in a circle").is_revoked(&dave), "site {site}");
+        world.disconnect(1, *site);
+    }
+    revoke(&mut world, 0, 1);
+    world
+}
+
+fn is_revoked(world: &World, at: usize, target: usize) -> bool {
+    world.sites[at].mind().trust().expect("in a circle").is_revoked(&world.node(target))
+}
+
+#[test]
+fn an_edge_that_alone_heard_the_revoked_revoke_others_goes_by_that_no_more() {
+    let mut world = a_revocation_by_the_revoked(&[4]);
+    world.connect(0, 4);
+    for dice in 0..4 {
+        world.round(dice);
+        world.connect_all();
+    }
+    assert!(!is_revoked(&world, 4, 3) && is_revoked(&world, 4, 1));
+    world.ask(3, put("libs", "x", "one")).expect("a member like any other");
+    for dice in 0..3 {
+        world.round(dice);
+    }
+    assert_eq!(world.versions(4, "libs", "x").len(), 1, "the edge stands still");
+    assert_eq!(world.digest(4, &Space::Trust), world.digest(0, &Space::Trust));
+    // It is so at rest too.
+    world.crash(4);
+    world.restart(4);
+    assert!(!is_revoked(&world, 4, 3) && is_revoked(&world, 4, 1));
+    assert_eq!(world.digest(4, &Space::Trust), world.digest(0, &Space::Trust));
+}
+
+#[test]
+fn what_an_edge_took_back_and_members_admit_after_all_it_learns_again() {
+    let mut world = a_revocation_by_the_revoked(&[2, 4]);
+    world.connect(0, 4);
+    for dice in 0..2 {
+        world.round(dice);
+    }
+    assert!(!is_revoked(&world, 4, 3), "of those it hears nobody had applied that");
+    world.connect(0, 2);
+    for dice in 0..4 {
+        world.round(dice);
+    }
+    for site in [0, 2, 4] {
+        assert!(is_revoked(&world, site, 3), "site {site}");
+        assert_eq!(world.digest(site, &Space::Trust), world.digest(0, &Space::Trust));
+    }
+}
+
+#[test]
+fn a_member_that_became_an_edge_gives_up_what_it_revoked_unheard_and_its_life_with_it() {
+    let mut world = a_revocation_by_the_revoked(&[]);
+    let before = world.sites[1].mind().incarnation();
+    // Alice readmits bob, who had revoked dave, as an edge.
+    let line = world.token_for(0, Role::Edge, follower(), Some(1));
+    world.present(0, 1, &line).expect("as an edge");
+    world.connect(0, 1);
+    for dice in 0..4 {
+        world.round(dice);
+        world.connect_all();
+    }
+    world.ask(3, put("libs", "x", "one")).expect("a member like any other");
+    for dice in 0..3 {
+        world.round(dice);
+    }
+    assert!(!is_revoked(&world, 1, 3));
+    assert_eq!(world.digest(1, &Space::Trust), world.digest(0, &Space::Trust));
+    assert_eq!(world.versions(1, "libs", "x").len(), 1);
+    assert_ne!(world.sites[1].mind().incarnation(), before, "what it gave up is never said otherwise");
+}
