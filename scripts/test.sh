@@ -75,7 +75,7 @@ tools() {
         { echo "missing: a Rust toolchain with rustfmt and clippy (rustup component add rustfmt clippy)" >&2; return 1; }
 }
 
-simulation() { ARTIMESH_SEEDS=$SEEDS cargo test --locked -p artimesh-core --test simulation; }
+simulation() { ARTIMESH_SEEDS=$SEEDS cargo test --locked -p artimesh-core --test simulation -- --nocapture; }
 
 system_long() { ARTIMESH_LONG=1 cargo test --locked --release --no-fail-fast --test system -- --test-threads=1; }
 
