@@ -6,7 +6,8 @@ pub struct Dice(u64);
 
 impl Dice {
     pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678))
+        // Mixed: a multiple of the step would make every seed's draws those of the seed before it, shifted by one.
+        Dice(Dice(seed).bits())
     }
 
     pub fn bits(&mut self) -> u64 {
