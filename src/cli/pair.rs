@@ -84,13 +84,15 @@ pub(super) async fn run(global: &Global, command: &Pair) -> anyhow::Result<()> {
 }
 
 async fn create(global: &Global, command: &Create) -> anyhow::Result<()> {
-    let request = json!({
+    let mut request = json!({
         "role": word(&command.role),
         "for": command.repositories,
         "ttl_s": command.ttl.as_millis().div_ceil(1000),
         "can": command.can.iter().map(word).collect::<Vec<_>>(),
-        "readmit": command.readmit,
     });
+    if let Some(node) = &command.readmit {
+        request["readmit"] = json!(node);
+    }
     let made = Client::find(global)?.call(Method::POST, PATH, Some(request)).await?;
     let Some(token) = made["pairing_token"].as_str() else { bail!("the node answered without a pairing token") };
     if global.json {

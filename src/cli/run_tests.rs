@@ -159,6 +159,11 @@ async fn each_command_asks_what_the_contract_says() {
             format!("POST {mesh}/pairing"),
             json!({"role": "edge", "for": ["a", "b"], "ttl_s": 90, "can": ["admit"]}),
         ),
+        (
+            "pair create --role full --readmit paris",
+            format!("POST {mesh}/pairing"),
+            json!({"role": "full", "for": [], "ttl_s": 300, "can": [], "readmit": "paris"}),
+        ),
         (&*accept, format!("POST {mesh}/pairing/accept"), json!({"pairing_token": "pairing-token"})),
         ("trust list", format!("GET {mesh}/trust"), Value::Null),
         (

@@ -58,7 +58,8 @@ impl<'a> Indexer<'a> {
                 Taken::Nothing => self.checkpoint()?,
                 Taken::Stopped => {
                     self.shared.remove_abandoned();
-                    return self.checkpoint();
+                    self.checkpoint()?;
+                    return self.shared.index.seal();
                 }
             }
         }

@@ -96,6 +96,10 @@ impl Index for MemoryIndex {
         Ok(self.state().checkpoint)
     }
 
+    fn seal(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
     fn set_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
         let mut state = self.state();
         state.checkpoint = Some(*checkpoint);

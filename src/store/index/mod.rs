@@ -52,6 +52,8 @@ pub trait Index: Send + Sync + 'static {
     fn checkpoint(&self) -> Result<Option<Checkpoint>, IndexError>;
     /// Notes, durably, that everything up to a commit was applied and synced.
     fn set_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError>;
+    /// Notes, durably, a digest of all rows: nothing more is applied before the next open, which compares it.
+    fn seal(&self) -> Result<(), IndexError>;
     /// What it takes on the disk.
     fn size_bytes(&self) -> u64;
 }

@@ -2,6 +2,9 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use artimesh_core::model::Digest;
 
 use super::{Checkpoint, Index, IndexRow, Row};
 use crate::store::error::IndexError;
@@ -11,6 +14,8 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// The cap that keeps sled's pages small: larger ones go to side files, which it never syncs.
 const VALUE_BYTES_MAX: usize = 4096;
 const CHECKPOINT_KEY: &[u8] = b"checkpoint";
+/// The digest of all rows when the index was closed; absent while it is in use.
+const SEAL_KEY: &[u8] = b"seal";
 
 /// sled in a folder of its own.
 pub struct SledIndex {
@@ -18,11 +23,12 @@ pub struct SledIndex {
     tables: Vec<sled::Tree>,
     checkpoints: sled::Tree,
     file: File,
+    is_sealed: AtomicBool,
 }
 
 impl SledIndex {
-    /// Opens or makes the index in `folder`, and reads it once: sled notices damage only where it reads. It may panic
-    /// over damaged files: that is an error here.
+    /// Opens or makes the index in `folder`, and reads it once: sled notices damage only where it reads, and not always
+    /// then, so what was closed in order is compared with its seal. It may panic over damaged files: that is an error here.
     pub fn open(folder: &Path) -> Result<SledIndex, IndexError> {
         let owned = folder.to_path_buf();
         let opened =
@@ -38,13 +44,39 @@ impl SledIndex {
             ["meta", "catalog", "log", "blobs"].iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         let checkpoints = db.open_tree("checkpoint")?;
         let file = File::open(folder.join("db"))?;
-        let index = SledIndex { db, tables, checkpoints, file };
-        index.read_all()?;
+        let seal = checkpoints.get(SEAL_KEY)?;
+        let index = SledIndex { db, tables, checkpoints, file, is_sealed: AtomicBool::new(seal.is_some()) };
+        let contents = index.contents()?;
+        if seal.is_some_and(|seal| seal.as_ref() != contents.0) {
+            return Err(IndexError { reason: "it does not hold what it was closed with".into(), is_damage: true });
+        }
         Ok(index)
     }
 
-    fn read_all(&self) -> Result<(), IndexError> {
-        self.tables.iter().flat_map(sled::Tree::iter).try_for_each(|row| Ok(row.map(drop)?))
+    /// A digest of all rows; reads everything.
+    fn contents(&self) -> Result<Digest, IndexError> {
+        let mut hasher = blake3::Hasher::new_derive_key("artimesh/index-contents/v1");
+        for (number, tree) in (0u8..).zip(&self.tables) {
+            for row in tree {
+                let (key, value) = row?;
+                hasher.update(&[number]);
+                for part in [&key, &value] {
+                    hasher.update(&(part.len() as u64).to_le_bytes());
+                    hasher.update(part);
+                }
+            }
+        }
+        Ok(Digest(*hasher.finalize().as_bytes()))
+    }
+
+    /// Takes the seal away, durably, before the first row changes what it stands for.
+    fn unseal(&self) -> Result<(), IndexError> {
+        if self.is_sealed.load(Ordering::Acquire) {
+            self.checkpoints.remove(SEAL_KEY)?;
+            self.sync()?;
+            self.is_sealed.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn tree(&self, table: Table) -> &sled::Tree {
@@ -78,6 +110,7 @@ impl Index for SledIndex {
                 None => batch.remove(row.key.as_ref()),
             }
         }
+        self.unseal()?;
         for (tree, batch) in self.tables.iter().zip(batches) {
             tree.apply_batch(batch)?;
         }
@@ -96,6 +129,15 @@ impl Index for SledIndex {
     fn set_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
         self.checkpoints.insert(CHECKPOINT_KEY, checkpoint.encode())?;
         self.sync()
+    }
+
+    fn seal(&self) -> Result<(), IndexError> {
+        if !self.is_sealed.load(Ordering::Acquire) {
+            self.checkpoints.insert(SEAL_KEY, &self.contents()?.0)?;
+            self.sync()?;
+            self.is_sealed.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn size_bytes(&self) -> u64 {
