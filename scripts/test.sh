@@ -2,7 +2,7 @@
 # All tests, stage by stage, with the minutes that each took.
 #
 #   scripts/test.sh          what every change has to pass: well under an hour on two cores
-#   scripts/test.sh --long   more histories, and the system tests at length in release mode: hours
+#   scripts/test.sh --long   more histories, and the system tests at length in release mode: an hour
 #
 # Needs a Rust toolchain with rustfmt and clippy, cc, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
 # is missing. Variables: ARTIMESH_SEEDS (simulated histories), CARGO_TARGET_DIR.
