@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use artimesh_core::model::{NodeId, Space};
 use artimesh_core::replica::{
-    Command, CommandError, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault,
+    Command, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault,
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -312,23 +312,5 @@ fn judge(waiting: Option<swarm::Verdict>, verdict: Verdict) {
         Verdict::Accept => handle.accept(),
         Verdict::Ignore => handle.ignore(),
         Verdict::Reject => handle.reject(),
-    }
-}
-
-/// A refusal that an input's commands can't give, for those who only await.
-impl From<EngineFailed> for CommandFailure {
-    fn from(failed: EngineFailed) -> Self {
-        CommandFailure::Stopped(failed.reason)
-    }
-}
-
-/// Which rule a command broke, when it was refused.
-impl CommandFailure {
-    /// The refusal, if it is one.
-    pub fn refusal(&self) -> Option<&CommandError> {
-        match self {
-            CommandFailure::Refused(error) => Some(error),
-            CommandFailure::NoSpace(_) | CommandFailure::Stopped(_) => None,
-        }
     }
 }

@@ -188,11 +188,6 @@ impl State {
         self.member(node).is_some_and(|member| member.standing() == Standing::Revoked)
     }
 
-    /// The node with this transport key.
-    pub fn by_transport(&self, key: &PublicKey) -> Option<NodeId> {
-        self.members.iter().find(|(_, member)| member.grant().keys.transport == *key).map(|(node, _)| *node)
-    }
-
     /// The nodes of this name (more than one only after a clash at a partition).
     pub fn by_name(&self, name: &NodeName) -> Vec<NodeId> {
         self.members.iter().filter(|(_, member)| member.grant().name == *name).map(|(node, _)| *node).collect()
