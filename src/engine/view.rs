@@ -14,6 +14,8 @@ pub(super) fn tree(table: Table) -> Tree {
         Table::Meta => Tree::Meta,
         Table::Catalog => Tree::Catalog,
         Table::Log => Tree::Log,
+        Table::History => Tree::History,
+        Table::Trie => Tree::Trie,
     }
 }
 
@@ -28,6 +30,10 @@ impl View for StoreView {
 
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
         self.0.range(tree(table), from, to, limit).map_err(|error| ViewFault(error.to_string()))
+    }
+
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault> {
+        self.0.last(tree(table), from, to).map_err(|error| ViewFault(error.to_string()))
     }
 
     fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {

@@ -11,6 +11,10 @@ pub enum Tree {
     Catalog,
     /// Segments of change logs.
     Log,
+    /// Versions that were replaced or deleted.
+    History,
+    /// The Merkle trie over what is live.
+    Trie,
 }
 
 /// The longest key, in bytes.

@@ -105,6 +105,12 @@ impl Store {
         rows.into_iter().map(|(key, value)| Ok((key, self.0.shared.resolve(&value)?))).collect()
     }
 
+    /// The last row from `from` up to but without `to`.
+    pub fn last(&self, tree: Tree, from: &[u8], to: &[u8]) -> Result<Option<Row>, ReadError> {
+        let row = self.0.shared.last(tree.into(), from, to)?;
+        row.map(|(key, value)| Ok((key, self.0.shared.resolve(&value)?))).transpose()
+    }
+
     /// Commits a batch: when this returns its rows and blobs are durable and visible, all of them. Returns the number
     /// of the commit, which it may share with others. A dropped call leaves open whether it was committed.
     pub async fn commit(&self, batch: Batch) -> Result<u64, CommitError> {

@@ -179,7 +179,7 @@ impl Rows {
         table: Table,
         from: &'a [u8],
         to: &'a [u8],
-    ) -> impl Iterator<Item = (&'a Bytes, &'a Pending)> {
+    ) -> impl DoubleEndedIterator<Item = (&'a Bytes, &'a Pending)> {
         let bounds = (Bound::Included(from), Bound::Excluded(to));
         self.tables[table as usize].range::<[u8], _>(bounds)
     }

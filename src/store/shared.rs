@@ -255,6 +255,31 @@ impl Shared {
         Ok(found)
     }
 
+    /// The last live row of a range with its encoded value.
+    pub fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, ReadError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let rows = self.overlay.rows();
+        let newest = rows.range(table, from, to).rev().find_map(|(key, row)| Some((key, row.value.as_ref()?)));
+        let mut end = to.to_vec();
+        loop {
+            let indexed = self.index.last(table, from, &end).inspect_err(|error| self.index_failed(error))?;
+            return Ok(match (indexed, newest) {
+                // What waits in the overlay is newer than what the index has, deletes too.
+                (Some((key, _)), _) if rows.get(table, &key).is_some_and(|row| row.value.is_none()) => {
+                    end = key;
+                    continue;
+                }
+                (Some((key, _)), Some((newer, value))) if newer.as_ref() >= key.as_slice() => {
+                    Some((newer.to_vec(), value.to_vec()))
+                }
+                (Some(row), _) => Some(row),
+                (None, newest) => newest.map(|(key, value)| (key.to_vec(), value.to_vec())),
+            });
+        }
+    }
+
     fn bad_row(&self) -> ReadError {
         ReadError::Damaged { path: self.folder.join("index"), offset: 0 }
     }

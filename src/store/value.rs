@@ -19,11 +19,15 @@ pub enum Table {
     Log,
     /// Digest → [`BlobEntry`].
     Blobs,
+    /// [`Tree::History`].
+    History,
+    /// [`Tree::Trie`].
+    Trie,
 }
 
 impl Table {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Table; 4] = [Table::Meta, Table::Catalog, Table::Log, Table::Blobs];
+    pub const ALL: [Table; 6] = [Table::Meta, Table::Catalog, Table::Log, Table::Blobs, Table::History, Table::Trie];
 }
 
 impl From<Tree> for Table {
@@ -32,6 +36,8 @@ impl From<Tree> for Table {
             Tree::Meta => Table::Meta,
             Tree::Catalog => Table::Catalog,
             Tree::Log => Table::Log,
+            Tree::History => Table::History,
+            Tree::Trie => Table::Trie,
         }
     }
 }

@@ -60,6 +60,11 @@ impl View for Disk {
         Ok(page.map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault> {
+        let last = self.rows.range((table, from.to_vec())..(table, to.to_vec())).next_back();
+        Ok(last.map(|((_, key), value)| (key.clone(), value.clone())))
+    }
+
     fn has_blob(&self, _: &Digest) -> Result<bool, ViewFault> {
         Ok(self.has_blobs)
     }

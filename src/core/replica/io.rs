@@ -17,6 +17,10 @@ pub enum Table {
     Catalog,
     /// One row per segment.
     Log,
+    /// One row per version that was replaced or deleted, for a time.
+    History,
+    /// The Merkle trie over what is live in a space: what is compared with other members.
+    Trie,
 }
 
 /// One row to write; `None` removes it.
@@ -44,6 +48,8 @@ pub trait View {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ViewFault>;
     /// Up to `limit` rows with `from <= key < to`, in order.
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault>;
+    /// The last row with `from <= key < to`.
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault>;
     /// Whether the blob's bytes are all here.
     fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault>;
 }

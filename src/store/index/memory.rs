@@ -76,6 +76,14 @@ impl Index for MemoryIndex {
         Ok(rows)
     }
 
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, IndexError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let bounds = (Bound::Included((table, from.to_vec())), Bound::Excluded((table, to.to_vec())));
+        Ok(self.state().maps.range(bounds).next_back().map(|((_, key), value)| (key.clone(), value.clone())))
+    }
+
     fn apply(&self, rows: &[IndexRow]) -> Result<(), IndexError> {
         let mut state = self.state();
         for row in rows {

@@ -44,6 +44,8 @@ pub trait Index: Send + Sync + 'static {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
     /// At most `limit` rows from `from` up to but without `to`, in the order of their keys.
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, IndexError>;
+    /// The last row from `from` up to but without `to`.
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, IndexError>;
     /// Writes rows, at most [`BATCH_ROWS_MAX`] and [`BATCH_BYTES_MAX`], in order.
     fn apply(&self, rows: &[IndexRow]) -> Result<(), IndexError>;
     /// Makes what was applied durable.

@@ -40,8 +40,8 @@ impl SledIndex {
 
     fn open_here(folder: &Path) -> Result<SledIndex, IndexError> {
         let db = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
-        let tables =
-            ["meta", "catalog", "log", "blobs"].iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
+        let names = ["meta", "catalog", "log", "blobs", "history", "trie"];
+        let tables = names.iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         let checkpoints = db.open_tree("checkpoint")?;
         let file = File::open(folder.join("db"))?;
         let seal = checkpoints.get(SEAL_KEY)?;
@@ -95,6 +95,14 @@ impl Index for SledIndex {
         }
         let rows = self.tree(table).range(from..to).take(limit);
         rows.map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(IndexError::from)).collect()
+    }
+
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, IndexError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let row = self.tree(table).range(from..to).next_back().transpose()?;
+        Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
     fn apply(&self, rows: &[IndexRow]) -> Result<(), IndexError> {

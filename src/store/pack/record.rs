@@ -211,6 +211,8 @@ pub fn encode_row(row: &RowWrite, out: &mut Vec<u8>) {
         Tree::Meta => 1,
         Tree::Catalog => 2,
         Tree::Log => 3,
+        Tree::History => 4,
+        Tree::Trie => 5,
     });
     out.push(u8::from(row.value.is_some()));
     out.extend_from_slice(&(row.key.len() as u16).to_le_bytes());
@@ -243,6 +245,8 @@ pub fn decode_rows(payload: &[u8]) -> Option<Vec<RowAt<'_>>> {
             1 => Tree::Meta,
             2 => Tree::Catalog,
             3 => Tree::Log,
+            4 => Tree::History,
+            5 => Tree::Trie,
             _ => return None,
         };
         let is_put = input.array::<1>()?[0] == 1;

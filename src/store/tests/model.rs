@@ -41,6 +41,8 @@ fn check_range(store: &Store, model: &Model, from: &[u8], to: &[u8], limit: usiz
     let inside = model.iter().filter(|(key, _)| key.as_slice() >= from && key.as_slice() < to);
     let expected: Vec<_> = inside.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect();
     assert_eq!(found, expected);
+    let last = model.iter().rfind(|(key, _)| key.as_slice() >= from && key.as_slice() < to);
+    assert_eq!(store.last(Tree::Log, from, to).unwrap(), last.map(|(key, value)| (key.clone(), value.clone())));
 }
 
 fn run(operations: Vec<Operation>, open: impl Fn() -> Store, lose_index: impl Fn()) {
