@@ -22,7 +22,9 @@ mod receive;
 pub mod rows;
 mod state;
 mod sync;
+mod trie;
 mod trust_duties;
+mod upgrade;
 
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
