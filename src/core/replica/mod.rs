@@ -28,8 +28,8 @@ mod upgrade;
 
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
-    AcceptPolicy, Command, CommandError, Event, Input, Output, Page, Receipt, Refusal, Row, Table, Verdict, View,
-    ViewFault,
+    AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
+    View, ViewFault,
 };
 pub use message::{Hello, Message};
 pub use rows::{Placement, Repository, Want};

@@ -229,7 +229,7 @@ fn build<V: View>(draft: &mut Draft<'_, V>, space: &Space, prefix: &mut Prefix) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::io::{Page, Row};
+    use super::super::io::{KeyValue, Page, Row};
     use super::*;
     use crate::model::{FederationId, Incarnation, NodeId};
 
@@ -261,7 +261,7 @@ mod tests {
             Ok(rows.map(|((_, key), value)| (key.clone(), value.clone())).collect())
         }
 
-        fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault> {
+        fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault> {
             let last = self.0.range((table, from.to_vec())..(table, to.to_vec())).next_back();
             Ok(last.map(|((_, key), value)| (key.clone(), value.clone())))
         }
