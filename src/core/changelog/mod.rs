@@ -10,9 +10,11 @@
 mod change;
 
 mod merkle;
+mod pruned;
 mod segment;
 
 pub use change::{Accept, Change, ChangeError, kind};
 
 pub use merkle::root as merkle_root;
+pub use pruned::{PRUNED, Pruned, Stored};
 pub use segment::{ENTRIES_MAX, FORMAT, Header, SEGMENT_BYTES_MAX, Sealed, SegmentError, entry_hash, header_hash};
