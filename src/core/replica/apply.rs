@@ -170,7 +170,7 @@ impl Replica {
         let mut versions = work.draft.versions(&space, &put.path)?;
         forget_wants(work, &space, &versions.kill(&put.kills));
         versions.put(Version::of(entry.dot, entry.hash, put));
-        work.draft.set_versions(&space, &put.path, &versions);
+        work.draft.set_versions(&space, &put.path, &versions)?;
         if entry.dot.incarnation == self.incarnation {
             return Ok(());
         }
@@ -249,7 +249,7 @@ fn apply_delete<V: View>(work: &mut Work<'_, V>, space: Space, entry: &Entry<'_>
     delete.check(|dot| entry.saw(dot)).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
     let mut versions = work.draft.versions(&space, &delete.path)?;
     forget_wants(work, &space, &versions.kill(&delete.kills));
-    work.draft.set_versions(&space, &delete.path, &versions);
+    work.draft.set_versions(&space, &delete.path, &versions)?;
     Ok(())
 }
 

@@ -5,7 +5,9 @@ use super::io::{Command, CommandError, Output, Receipt, Refusal, Table, View, Vi
 use super::message::Announcement;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
-use crate::catalog::{Content, Delete, Federation, Founding, Invitation, KILLS_MAX, Put, Removal, RepositoryConfig, check_user};
+use crate::catalog::{
+    Content, Delete, Federation, Founding, Invitation, KILLS_MAX, Put, Removal, RepositoryConfig, check_user,
+};
 use crate::changelog::{Accept, Change, ENTRIES_MAX, Header, Sealed, entry_hash};
 use crate::clock::{AHEAD_MS_MAX, Timestamp};
 use crate::model::{ArtifactPath, Context, Digest, Dot, Head, NodeId, RepoKey, Space};

@@ -126,8 +126,7 @@ impl Replica {
             let segment = stored_segment(&space, &bytes)?;
             let trust = self.heads(&Space::Trust);
             let header = &segment.header;
-            let depends =
-                self.heads(&space).cover_context(&header.context) && trust.cover_context(&header.needs);
+            let depends = self.heads(&space).cover_context(&header.context) && trust.cover_context(&header.needs);
             if self.unknown_kind(&segment).is_some() || !depends {
                 continue;
             }
@@ -168,8 +167,7 @@ impl Replica {
         space: Space,
         incarnation: Incarnation,
     ) -> Result<(), ViewFault> {
-        let (mut from, to) =
-            (rows::kept_key(&space, &incarnation, 0), rows::kept_key(&space, &incarnation, u64::MAX));
+        let (mut from, to) = (rows::kept_key(&space, &incarnation, 0), rows::kept_key(&space, &incarnation, u64::MAX));
         let mut bytes = 0;
         while let Some((key, value)) = work.draft.view().range(Table::Log, &from, &to, 1)?.pop() {
             bytes += value.len();

@@ -205,7 +205,12 @@ impl Replica {
 
     /// A segment that contradicts what was applied: its author's fault if one of its author's keys signed it, else its
     /// sender's.
-    pub(super) fn refuse_fork<V: View>(&mut self, work: &mut Work<'_, V>, from: Option<NodeId>, segment: &Sealed) -> Taken {
+    pub(super) fn refuse_fork<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: Option<NodeId>,
+        segment: &Sealed,
+    ) -> Taken {
         let header = &segment.header;
         let refusal = match self.check_before_parking(segment) {
             Ok(()) => Refusal::Fork(header.incarnation, header.first_sequence),

@@ -32,7 +32,9 @@ fn a_removed_member_shows_the_repository_no_more_and_the_others_go_on() {
     world.ask(2, put("libs", "x", "two")).expect("a member still");
     rounds(&mut world);
     assert_eq!(world.versions(0, "libs", "x").len(), 1);
-    assert!(!world.sites[1].mind().heads(&space).0.iter().any(|(log, _)| log.node == world.node(2)), "told no more");
+    let carol = world.sites[2].mind().incarnation();
+    let has = |site: usize| world.sites[site].mind().heads(&space).of(&carol).sequence;
+    assert!(has(1) < has(0), "it is told no more");
 }
 
 #[test]
