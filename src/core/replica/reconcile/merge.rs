@@ -108,7 +108,7 @@ pub(super) enum Step {
     /// Finding and fetching differences.
     Descend(Box<Taken>, Box<Descent>),
     /// Applying what is staged; from here on there is no way back.
-    Commit(Why),
+    Commit(Commit),
     /// Replaying the source's log up to what it had when it was last compared.
     CatchUp(Context),
     /// A dry run's end.
@@ -123,6 +123,30 @@ pub(super) struct Taken {
     pub(super) heads: Heads,
     pub(super) known: BTreeMap<Incarnation, (Context, Context)>,
     pub(super) ends: Vec<Pruned>,
+}
+
+/// How far a commit has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Commit {
+    pub(super) pass: Pass,
+    /// The row after which it goes on.
+    pub(super) cursor: Vec<u8>,
+}
+
+/// The passes of a commit, in order; each comes to the same when it is begun anew after a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Pass {
+    /// Versions that are news.
+    #[default]
+    Puts,
+    /// Edits of what is live then, and the proofs into the log.
+    Edits,
+    /// Versions that go.
+    Drops,
+    /// At a follower: what its log has beyond the source's.
+    Logs,
+    /// Heads, what authors knew, and the federation.
+    Heads,
 }
 
 /// What is still to be compared and fetched.

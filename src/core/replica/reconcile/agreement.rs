@@ -1,0 +1,197 @@
+//! Signed states: members with equal heads must have equal digests, and tell each other.
+
+use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
+use super::super::message::Message;
+use super::super::rows;
+use super::super::state::{Replica, Work};
+use super::super::inspect::digest_of;
+use super::merge::{Merge, MergeProgress, Step, Why};
+use super::snapshot::hash_of_logs;
+use super::wire::{SignedState, StateBody, hash_of_heads};
+use crate::clock::Timestamp;
+use crate::model::{CircleId, Digest, NodeId, Space};
+use crate::trust::Role;
+
+/// A source that doesn't answer for so long is given up. Milliseconds.
+const SILENCE_MS_MAX: u64 = 30_000;
+
+/// How many members must have signed a joiner's digest before it writes, when there are so many.
+const CONFIRMATIONS: usize = 2;
+
+impl Replica {
+    pub(super) fn circle_id(&self) -> CircleId {
+        self.circle.as_ref().map_or(CircleId([0; 32]), |row| row.circle)
+    }
+
+    /// This node's state digest of a federation; `None` while it isn't computed, or between two states.
+    pub fn digest(&self, space: &Space) -> Option<Digest> {
+        let state = self.spaces.get(space)?;
+        let unsettled = self.merges.get(space).is_some_and(Merge::is_unsettled);
+        let live = state.live.filter(|_| !unsettled)?;
+        Some(digest_of(&live, state.federation.as_ref()))
+    }
+
+    /// This node's signed word on its state.
+    pub(super) fn own_state(&mut self, now: Timestamp, space: &Space) -> Option<SignedState> {
+        let digest = self.digest(space)?;
+        let state = self.spaces.get(space)?;
+        let (heads, live) = (hash_of_heads(&state.heads), state.live.map_or(0, |live| live.count));
+        if let Some((known, signed)) = self.signed.get(space).filter(|(known, _)| known.0 == heads && known.1 == digest) {
+            let _ = known;
+            return Some(signed.clone());
+        }
+        let logs = hash_of_logs(&state.heads, &state.known);
+        let (author, key) = (self.me.node, self.me.keys.log);
+        let body = StateBody { author, key, space: *space, heads, logs, state: digest, live, at: now };
+        let signed = SignedState::sign(body, &self.me.log_key, &self.circle_id());
+        self.signed.insert(*space, ((heads, digest), signed.clone()));
+        Some(signed)
+    }
+
+    /// Tells connected members that share a space what its state is, when they haven't heard. Followers only listen.
+    pub(in super::super) fn tell_states<V: View>(&mut self, work: &mut Work<'_, V>) {
+        if self.role() != Some(Role::Full) {
+            return;
+        }
+        let spaces: Vec<Space> =
+            self.spaces.iter().filter(|(_, state)| state.federation.is_some()).map(|(space, _)| *space).collect();
+        let peers: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node).collect();
+        for space in spaces {
+            let hearers: Vec<NodeId> = peers.iter().filter(|peer| self.shares(&space, peer)).copied().collect();
+            if hearers.is_empty() {
+                continue;
+            }
+            let Some(state) = self.own_state(work.now, &space) else { continue };
+            let Some(((heads, digest), _)) = self.signed.get(&space).cloned() else { continue };
+            for node in hearers {
+                let peer = self.peers.entry(node).or_default();
+                if peer.told.insert(space, (heads, digest)) != Some((heads, digest)) {
+                    work.out.push(Output::Send(node, Message::State(state.clone()).to_bytes()));
+                }
+            }
+        }
+    }
+
+    pub(in super::super) fn take_state<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: NodeId,
+        signed: &SignedState,
+    ) -> Result<(), ViewFault> {
+        let opened = signed.open(&self.circle_id()).map_err(|error| Refusal::Message(error.to_string()));
+        let body = match opened.and_then(|body| self.check_state(&from, &body.space, &body).map(|()| body)) {
+            Ok(body) => body,
+            Err(refusal) => {
+                work.note(Event::Refused { from: Some(from), refusal });
+                return Ok(());
+            }
+        };
+        if !self.shares(&body.space, &from) {
+            return Ok(());
+        }
+        self.settle(work)?;
+        let space = body.space;
+        self.peers.entry(from).or_default().states.insert(space, body);
+        self.judge_state(work, space, from);
+        Ok(())
+    }
+
+    /// Whether `peer`, when it last told, had the same heads as this node has now, and then whether the digests are equal.
+    pub fn agrees(&self, space: &Space, peer: &NodeId) -> Option<bool> {
+        let told = self.peers.get(peer)?.states.get(space)?;
+        let here = self.spaces.get(space)?;
+        let digest = self.digest(space)?;
+        (told.heads == hash_of_heads(&here.heads)).then_some(told.state == digest)
+    }
+
+    fn judge_state<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
+        match self.agrees(&space, &peer) {
+            Some(false) => {
+                work.note(Event::Diverged { space, peer });
+                let replaceable = self.role() == Some(Role::Edge) || self.unconfirmed.contains(&space);
+                if replaceable {
+                    self.begin_merge(work, space, peer, Why::Follow);
+                }
+            }
+            Some(true) if self.unconfirmed.contains(&space) => {
+                let others = self.members_besides(&space);
+                let agree = others.iter().filter(|node| self.agrees(&space, node) == Some(true)).count();
+                if agree >= CONFIRMATIONS.min(others.len()) {
+                    self.unconfirmed.remove(&space);
+                    work.draft.remove(Table::Meta, rows::unconfirmed_key(&space));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The full members of a federation in good standing, this node apart.
+    fn members_besides(&self, space: &Space) -> Vec<NodeId> {
+        let Some(trust) = &self.trust else { return Vec::new() };
+        let federation = self.federation(space);
+        let is_full = |node: &NodeId| trust.good(node).is_some_and(|member| member.role() == Role::Full);
+        let members = federation.into_iter().flat_map(|federation| federation.members.keys());
+        let counts = |node: &&NodeId| {
+            **node != self.me.node && is_full(node) && federation.is_some_and(|federation| federation.is_member(node))
+        };
+        members.filter(counts).copied().collect()
+    }
+
+    /// Compares states with `source` and takes over what differs, unless that is under way already.
+    pub(in super::super) fn begin_merge<V>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        source: NodeId,
+        why: Why,
+    ) -> bool {
+        let is_busy = |merge: &Merge| !matches!(merge.step, Step::Listed | Step::CatchUp(_));
+        if self.merges.get(&space).is_some_and(is_busy) || work.open.contains_key(&space) {
+            return false;
+        }
+        self.merges.insert(space, Merge::new(source, why, work.now));
+        work.out.push(Output::Continue);
+        true
+    }
+
+    /// Once a second: questions that nobody answers are asked again, or given up; what was caught up with is done.
+    pub(in super::super) fn tend_merges<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
+        let spaces: Vec<Space> = self.merges.keys().copied().collect();
+        for space in spaces {
+            let Some(merge) = self.merges.get_mut(&space) else { continue };
+            let is_connected = self.peers.get(&merge.source).is_some_and(|peer| peer.connected);
+            let silent_ms = work.now.ms_since(merge.moved);
+            let is_back = work.now < merge.moved;
+            match &mut merge.step {
+                Step::Commit(_) | Step::Clear => work.out.push(Output::Continue),
+                Step::Listed => {}
+                Step::CatchUp(until) => {
+                    let covers = self.spaces.get(&space).is_some_and(|state| state.heads.cover_context(until));
+                    if covers || silent_ms > 10 * SILENCE_MS_MAX {
+                        merge.progress.is_done = true;
+                        let progress = merge.progress.clone();
+                        self.merges.remove(&space);
+                        self.merged.insert(space, progress);
+                    }
+                }
+                Step::Snapshot(_) | Step::Descend(..) if !is_connected || is_back || silent_ms > SILENCE_MS_MAX => {
+                    self.merges.remove(&space);
+                }
+                Step::Snapshot(_) if merge.asked.is_none() => self.ask_snapshot(work, space),
+                Step::Descend(..) if merge.asked.is_none() => self.go_on(work, space)?,
+                Step::Snapshot(_) | Step::Descend(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How the state sync of a space stands, or how the last one ended.
+    pub fn merge_progress(&self, space: &Space) -> Option<&MergeProgress> {
+        self.merges.get(space).map(Merge::progress).or_else(|| self.merged.get(space))
+    }
+
+    /// Whether this node hasn't yet the word of other members that what it took over is right.
+    pub fn is_unconfirmed(&self, space: &Space) -> bool {
+        self.unconfirmed.contains(space)
+    }
+}
