@@ -16,12 +16,16 @@ pub struct Site {
     pub replica: Option<Replica>,
     /// What its wall clock shows beyond the true time, in milliseconds.
     pub skew_ms: i64,
+    /// What its wall clock shows all the time, if it stands still.
+    pub stuck_at: Option<Timestamp>,
     pub accept: AcceptPolicy,
     pub notes: Vec<Event>,
     /// Numbers its incarnations.
     pub lives: u64,
     /// Down for good: its key is in a thief's hands.
     pub stolen: bool,
+    /// Down for good, and nobody has its key.
+    pub lost: bool,
     /// Started from an old copy of its rows at some time.
     pub was_restored: bool,
 }
@@ -42,10 +46,12 @@ impl Site {
             disk: Disk::new(),
             replica: None,
             skew_ms: 0,
+            stuck_at: None,
             accept: AcceptPolicy::Any,
             notes: Vec::new(),
             lives: 0,
             stolen: false,
+            lost: false,
             was_restored: false,
         }
     }
@@ -59,7 +65,12 @@ impl Site {
     }
 
     pub fn wall(&self, true_ms: u64) -> Timestamp {
-        Timestamp(true_ms.saturating_add_signed(self.skew_ms))
+        self.stuck_at.unwrap_or_else(|| Timestamp(true_ms.saturating_add_signed(self.skew_ms)))
+    }
+
+    /// The clock runs, so far off the true time.
+    pub fn set_clock(&mut self, skew_ms: i64) {
+        (self.skew_ms, self.stuck_at) = (skew_ms, None);
     }
 
     /// Wakes up from the rows at rest.
@@ -78,6 +89,15 @@ impl Site {
 
     pub fn is_up(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// Whether it will never be up again.
+    pub fn is_gone(&self) -> bool {
+        self.stolen || self.lost
+    }
+
+    pub fn mind_or_none(&self) -> Option<&Replica> {
+        self.replica.as_ref()
     }
 
     /// The mind of a site that is up.
