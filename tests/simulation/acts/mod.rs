@@ -12,8 +12,10 @@ pub use sites::wake;
 use super::history::History;
 use super::liars;
 
-/// An act, and how often it is drawn compared with the others.
-const ACTS: [(usize, fn(&mut History)); 23] = [
+type Act = fn(&mut History);
+
+/// The acts, and how often each is drawn compared with the others.
+const ACTS: [(usize, Act); 23] = [
     (36, writing::write),
     (2, writing::found),
     (3, writing::change_membership),
