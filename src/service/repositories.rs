@@ -112,7 +112,7 @@ impl Service {
             let is_accepted = accepted.is_some();
             Some(MemberView { node: *node, name: name(node), repo_key: accepted.or(proposed)?, accepted: is_accepted })
         });
-        let config = &federation.founding.config;
+        let config = federation.configuration.config();
         Ok(RepositoryView {
             key: repository.key,
             space: repository.space,

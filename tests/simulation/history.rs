@@ -12,11 +12,12 @@ use super::checks::no_return::Graves;
 use super::checks::{Fault, acknowledged, agreement, bounded, followers, oracle, seals, wants};
 use super::dice::Dice;
 use super::disk::Disk;
+use super::drawing;
 use super::faults::Faults;
 use super::liars;
-use super::world::{Mutation, World, create, delete, put, repo, writer};
+use super::world::{Mutation, World, create, repo, writer};
 
-const PATHS: [&str; 5] = ["a/x", "a/y", "b/x", "b/y/z", "c"];
+pub const PATHS: [&str; 5] = ["a/x", "a/y", "b/x", "b/y/z", "c"];
 const REPOSITORIES: [&str; 3] = ["libs", "apps", "docs"];
 
 /// Rounds of anti-entropy after which everybody must agree.
@@ -187,9 +188,8 @@ impl History {
         for _ in 0..1 + self.dice.below(3) {
             self.writes += 1;
             let key = REPOSITORIES[self.dice.below(4).saturating_sub(1)];
-            let at = PATHS[self.dice.below(PATHS.len())];
             let what = if self.dice.once_in(8) { "same".to_owned() } else { format!("{}", self.writes) };
-            commands.push(if self.dice.once_in(4) { delete(key, at) } else { put(key, at, &what) });
+            commands.push(drawing::command(self, site, key, &what));
         }
         self.command(site, commands);
     }

@@ -5,6 +5,7 @@
 mod checks;
 mod dice;
 mod disk;
+mod drawing;
 mod faults;
 mod forge;
 mod golden;

@@ -2,17 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Delete, Founding, Invitation, Put};
+use crate::catalog::{Configure, Delete, DeletePrefix, EditProperties, Founding, Invitation, Put};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{Envelope, RepoKey};
 use crate::trust::{Grant, Revocation, Root};
 
-/// The numbers of the kinds on the wire; a number is never reused. 3–15 are kept for artifacts, 20–63 for federations.
+/// The numbers of the kinds on the wire; a number is never reused. 5–15 are kept for artifacts, 21–63 for federations.
 pub mod kind {
     /// [`super::Put`].
     pub const PUT: u16 = 1;
     /// [`super::Delete`].
     pub const DELETE: u16 = 2;
+    /// [`super::EditProperties`].
+    pub const PROPERTIES: u16 = 3;
+    /// [`super::DeletePrefix`].
+    pub const DELETE_PREFIX: u16 = 4;
     /// [`super::Founding`].
     pub const FOUND: u16 = 16;
     /// [`super::Invitation`].
@@ -21,6 +25,8 @@ pub mod kind {
     pub const ACCEPT: u16 = 18;
     /// The author leaves.
     pub const LEAVE: u16 = 19;
+    /// [`super::Configure`].
+    pub const CONFIGURE: u16 = 20;
     /// [`super::Root`].
     pub const ROOT: u16 = 64;
     /// [`super::Grant`].
@@ -36,6 +42,10 @@ pub enum Change {
     Put(Put),
     /// The end of versions of a path.
     Delete(Delete),
+    /// Other properties of a version.
+    EditProperties(EditProperties),
+    /// The end of all versions under a prefix.
+    DeletePrefix(DeletePrefix),
     /// The beginning of a federation.
     Found(Founding),
     /// A node may become a member.
@@ -44,6 +54,8 @@ pub enum Change {
     Accept(Accept),
     /// The author is no member any more.
     Leave,
+    /// Other settings of the repository.
+    Configure(Configure),
     /// The circle's root.
     Root(Root),
     /// A node is admitted.
@@ -76,10 +88,13 @@ impl Change {
         let (kind, body) = match self {
             Change::Put(put) => (kind::PUT, codec::encode(put)),
             Change::Delete(delete) => (kind::DELETE, codec::encode(delete)),
+            Change::EditProperties(edit) => (kind::PROPERTIES, codec::encode(edit)),
+            Change::DeletePrefix(delete) => (kind::DELETE_PREFIX, codec::encode(delete)),
             Change::Found(founding) => (kind::FOUND, codec::encode(founding)),
             Change::Invite(invitation) => (kind::INVITE, codec::encode(invitation)),
             Change::Accept(accept) => (kind::ACCEPT, codec::encode(accept)),
             Change::Leave => (kind::LEAVE, Vec::new()),
+            Change::Configure(configure) => (kind::CONFIGURE, codec::encode(configure)),
             Change::Root(root) => (kind::ROOT, codec::encode(root)),
             Change::Grant(grant) => (kind::GRANT, codec::encode(grant)),
             Change::Revoke(revocation) => (kind::REVOKE, codec::encode(revocation)),
@@ -93,6 +108,8 @@ impl Change {
         Ok(match entry.kind {
             kind::PUT => Change::Put(codec::decode(body)?),
             kind::DELETE => Change::Delete(codec::decode(body)?),
+            kind::PROPERTIES => Change::EditProperties(codec::decode(body)?),
+            kind::DELETE_PREFIX => Change::DeletePrefix(codec::decode(body)?),
             kind::FOUND => Change::Found(codec::decode(body)?),
             kind::INVITE => Change::Invite(codec::decode(body)?),
             kind::ACCEPT => Change::Accept(codec::decode(body)?),
@@ -100,6 +117,7 @@ impl Change {
             kind::LEAVE => {
                 return Err(DecodeError::Trailing { what: "leave", count: body.len() }.into());
             }
+            kind::CONFIGURE => Change::Configure(codec::decode(body)?),
             kind::ROOT => Change::Root(codec::decode(body)?),
             kind::GRANT => Change::Grant(codec::decode(body)?),
             kind::REVOKE => Change::Revoke(codec::decode(body)?),

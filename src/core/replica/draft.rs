@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use super::io::{Row, Table, View, ViewFault};
+use super::io::{Page, Row, Table, View, ViewFault};
 use crate::catalog::Versions;
 use crate::model::{ArtifactPath, Digest, Space};
 
@@ -55,11 +52,32 @@ impl<'a, V: View> Draft<'a, V> {
         }
     }
 
+    /// Up to `limit` rows with `from <= key < to`, in order, those written here included.
+    pub(super) fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
+        let (mut from, mut merged) = (from.to_vec(), Page::new());
+        while merged.len() < limit && from.as_slice() < to {
+            let page = self.view.range(table, &from, to, limit)?;
+            let next = page.last().filter(|_| page.len() == limit).map(|(last, _)| [last.as_slice(), &[0]].concat());
+            let end = next.unwrap_or_else(|| to.to_vec());
+            let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = page.into_iter().collect();
+            for ((_, key), value) in self.rows.range((table, from)..(table, end.clone())) {
+                match value {
+                    Some(value) => rows.insert(key.clone(), value.clone()),
+                    None => rows.remove(key),
+                };
+            }
+            merged.extend(rows);
+            from = end;
+        }
+        merged.truncate(limit);
+        Ok(merged)
+    }
+
     pub(super) fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {
         self.view.has_blob(digest)
     }
 
-    pub(super) fn set<T: Serialize>(&mut self, table: Table, key: Vec<u8>, value: &T) {
+    pub(super) fn set<T: rows::Stored>(&mut self, table: Table, key: Vec<u8>, value: &T) {
         self.set_bytes(table, key, rows::write(value));
     }
 
@@ -76,12 +94,16 @@ impl<'a, V: View> Draft<'a, V> {
         self.get(Table::Catalog, &key)?.map_or(Ok(Versions::default()), |value| stored(&value))
     }
 
-    pub(super) fn set_versions(&mut self, space: &Space, path: &ArtifactPath, versions: &Versions) {
+    /// Makes `after` the versions of a path that has had `before`.
+    pub(super) fn set_versions(&mut self, space: &Space, path: &ArtifactPath, before: &Versions, after: &Versions) {
+        if before == after {
+            return;
+        }
         let key = rows::catalog_key(space, path);
-        if versions.is_empty() {
+        if after.is_empty() {
             self.remove(Table::Catalog, key);
         } else {
-            self.set(Table::Catalog, key, versions);
+            self.set(Table::Catalog, key, after);
         }
     }
 
@@ -95,6 +117,6 @@ impl<'a, V: View> Draft<'a, V> {
 }
 
 /// A row of our own that doesn't decode is a fault of the store.
-pub(super) fn stored<T: DeserializeOwned>(value: &[u8]) -> Result<T, ViewFault> {
+pub(super) fn stored<T: rows::Stored>(value: &[u8]) -> Result<T, ViewFault> {
     rows::read(value).map_err(|error| ViewFault(error.to_string()))
 }

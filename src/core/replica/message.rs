@@ -8,7 +8,7 @@ use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation
 use crate::trust::{Addresses, Statement};
 
 /// The version of the control protocol; a node that speaks another refuses with a clear message.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Feature bits that this version has: none yet beyond the protocol itself.
 pub const FEATURES: u64 = 0;

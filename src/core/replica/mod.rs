@@ -11,6 +11,7 @@
 //! are rows, read through the view.
 
 mod apply;
+mod artifacts;
 mod author;
 mod draft;
 mod following;
@@ -23,6 +24,7 @@ pub mod rows;
 mod state;
 mod sync;
 mod trust_duties;
+mod versions;
 
 pub use inspect::{MemberLag, state_digest};
 pub use io::{

@@ -271,7 +271,7 @@ impl Replica {
     }
 
     fn saved_federation(&self, space: &Space, segment: &Sealed) -> Saved {
-        let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::LEAVE).contains(&entry.kind);
+        let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::CONFIGURE).contains(&entry.kind);
         match self.spaces.get(space) {
             None => Saved::NoSpace,
             Some(state) if segment.entries.iter().any(membership) => {
@@ -297,6 +297,9 @@ impl Replica {
                     ChangeError::Decode(error) => Refusal::Misplaced(dot, error.to_string()),
                 })
             })?;
+            if index > 0 && envelope.kind == kind::DELETE_PREFIX {
+                return Err(Stop::Refused(Refusal::Misplaced(dot, "a prefix delete begins its segment".into())));
+            }
             let entry = Entry { dot, hash: entry_hash(envelope), envelope, context, needs };
             self.apply(work, segment.header.space, &entry, &change)?;
         }
