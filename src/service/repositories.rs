@@ -116,8 +116,8 @@ impl Service {
         Ok(RepositoryView {
             key: repository.key,
             space: repository.space,
-            package_type: config.package_type.clone(),
-            description: config.description.clone(),
+            package_type: config.package_type,
+            description: config.description,
             placement: repository.placement,
             created: repository.created,
             members: members.collect(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::model::Digest;
-use artimesh_core::replica::{Page, Row, Table, View, ViewFault, rows};
+use artimesh_core::replica::{KeyValue, Page, Row, Table, View, ViewFault, rows};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
@@ -60,7 +60,7 @@ impl View for Disk {
         Ok(page.map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 
-    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault> {
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault> {
         let last = self.rows.range((table, from.to_vec())..(table, to.to_vec())).next_back();
         Ok(last.map(|((_, key), value)| (key.clone(), value.clone())))
     }

@@ -1,12 +1,11 @@
 //! Row writes being prepared: read through to the view, so that one input can build on its own rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::io::{Page, Row, Table, View, ViewFault};
+use super::{rows, trie};
 use crate::catalog::Versions;
 use crate::model::{ArtifactPath, Digest, Space};
-
-use super::rows;
 
 type Slot = (Table, Vec<u8>);
 
@@ -15,11 +14,13 @@ pub(super) struct Draft<'a, V> {
     rows: BTreeMap<Slot, Option<Vec<u8>>>,
     /// What each write since the last mark replaced, newest last.
     undo: Vec<(Slot, Option<Option<Vec<u8>>>)>,
+    /// Spaces in which something live changed, or nearly did.
+    touched: BTreeSet<Space>,
 }
 
 impl<'a, V: View> Draft<'a, V> {
     pub(super) fn new(view: &'a V) -> Self {
-        Draft { view, rows: BTreeMap::new(), undo: Vec::new() }
+        Draft { view, rows: BTreeMap::new(), undo: Vec::new(), touched: BTreeSet::new() }
     }
 
     pub(super) fn view(&self) -> &'a V {
@@ -52,25 +53,25 @@ impl<'a, V: View> Draft<'a, V> {
         }
     }
 
-    /// Up to `limit` rows with `from <= key < to`, in order, those written here included.
+    /// Up to `limit` rows with `from <= key < to`, in order, as they will be.
     pub(super) fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
-        let (mut from, mut merged) = (from.to_vec(), Page::new());
-        while merged.len() < limit && from.as_slice() < to {
-            let page = self.view.range(table, &from, to, limit)?;
-            let next = page.last().filter(|_| page.len() == limit).map(|(last, _)| [last.as_slice(), &[0]].concat());
-            let end = next.unwrap_or_else(|| to.to_vec());
-            let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = page.into_iter().collect();
-            for ((_, key), value) in self.rows.range((table, from)..(table, end.clone())) {
-                match value {
-                    Some(value) => rows.insert(key.clone(), value.clone()),
-                    None => rows.remove(key),
-                };
-            }
-            merged.extend(rows);
-            from = end;
+        let (mut found, mut start) = (Page::new(), from.to_vec());
+        while found.len() < limit && start.as_slice() < to {
+            let page = self.view.range(table, &start, to, limit)?;
+            // Beyond the page's last key nothing is known of the view yet.
+            let end = match page.last() {
+                Some((last, _)) if page.len() == limit => [last.as_slice(), &[0]].concat(),
+                _ => to.to_vec(),
+            };
+            let mut merged: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
+                page.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            let written = self.rows.range((table, start)..(table, end.clone()));
+            merged.extend(written.map(|((_, key), value)| (key.clone(), value.clone())));
+            found.extend(merged.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            start = end;
         }
-        merged.truncate(limit);
-        Ok(merged)
+        found.truncate(limit);
+        Ok(found)
     }
 
     pub(super) fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {
@@ -99,12 +100,19 @@ impl<'a, V: View> Draft<'a, V> {
         if before == after {
             return;
         }
+        trie::changed(self, space, path, before, after);
+        self.touched.insert(*space);
         let key = rows::catalog_key(space, path);
         if after.is_empty() {
             self.remove(Table::Catalog, key);
         } else {
             self.set(Table::Catalog, key, after);
         }
+    }
+
+    /// Spaces whose tries aren't settled any more.
+    pub(super) fn touched(&self) -> &BTreeSet<Space> {
+        &self.touched
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -41,8 +41,11 @@ pub struct Row {
 #[error("the store cannot be read: {0}")]
 pub struct ViewFault(pub String);
 
+/// A row's key and value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// Keys and values, in the order of keys.
-pub type Page = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Page = Vec<KeyValue>;
 
 /// The rows at rest, as of all outputs performed so far.
 pub trait View {
@@ -51,7 +54,7 @@ pub trait View {
     /// Up to `limit` rows with `from <= key < to`, in order.
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault>;
     /// The last row with `from <= key < to`.
-    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault>;
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault>;
     /// Whether the blob's bytes are all here.
     fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault>;
 }

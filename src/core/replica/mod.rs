@@ -23,13 +23,15 @@ mod receive;
 pub mod rows;
 mod state;
 mod sync;
+mod trie;
 mod trust_duties;
+mod upgrade;
 mod versions;
 
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
-    AcceptPolicy, Command, CommandError, Event, Input, Output, Page, Receipt, Refusal, Row, Table, Verdict, View,
-    ViewFault,
+    AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
+    View, ViewFault,
 };
 pub use message::{Hello, Message};
 pub use rows::{Placement, Repository, Want};

@@ -87,6 +87,8 @@ pub struct Introducer {
 pub const CIRCLE: &[u8] = b"circle";
 /// Meta key of the incarnation's number, 8 bytes little-endian.
 pub const INCARNATION: &[u8] = b"incarnation";
+/// Meta key of the number of the rows' layout: 2 from the release on that keeps a trie. A `u32`.
+pub const LAYOUT: &[u8] = b"layout";
 /// Prefix of the heads.
 pub const HEADS: &[u8] = b"head/";
 /// Prefix of the federations.
@@ -183,6 +185,21 @@ pub fn catalog_path(key: &[u8]) -> Option<ArtifactPath> {
     String::from_utf8(key.get(33..)?.to_vec()).ok()?.parse().ok()
 }
 
+/// Trie key under which the items of a space begin that start with `prefix`, a part of an item's key.
+pub(super) fn item_key(space: &Space, prefix: &[u8]) -> Vec<u8> {
+    [&space.key()[..], &[1], prefix].concat()
+}
+
+/// Trie key of an inner node: `nibbles` lead to it from the root, each below 16.
+pub(super) fn node_key(space: &Space, nibbles: &[u8]) -> Vec<u8> {
+    [&space.key()[..], &[0, nibbles.len() as u8], nibbles].concat()
+}
+
+/// Trie key of the mark that says that items starting with `prefix` changed since the nodes above were computed.
+pub(super) fn mark_key(space: &Space, prefix: &[u8]) -> Vec<u8> {
+    [&space.key()[..], &[2], prefix].concat()
+}
+
 /// Log key of the segment that starts with `first_sequence`.
 pub fn segment_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
     [&space.key(), &incarnation_bytes(incarnation)[..], &first_sequence.to_be_bytes()].concat()
@@ -200,6 +217,7 @@ pub trait Stored: Serialize + DeserializeOwned {
     }
 }
 
+impl Stored for u32 {}
 impl Stored for u64 {}
 impl Stored for Repository {}
 impl Stored for Want {}

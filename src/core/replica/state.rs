@@ -10,6 +10,8 @@ use super::message::Hello;
 use super::parking::Parking;
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
 use super::sync::in_causal_order;
+use super::trie::{self, Sum};
+use super::upgrade;
 use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
@@ -44,6 +46,9 @@ pub struct Peer {
     pub(super) spent: BTreeSet<Space>,
 }
 
+/// The most changes that one input takes into a space's trie: more than a node writes between two ticks.
+const SETTLED_MAX: usize = 16_384;
+
 /// One space's logs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SpaceState {
@@ -52,6 +57,8 @@ pub(super) struct SpaceState {
     pub(super) known: BTreeMap<Incarnation, (Context, Context)>,
     /// `None` for Trust.
     pub(super) federation: Option<Federation>,
+    /// The root of the trie over what is live; `None` while it isn't settled.
+    pub(super) live: Option<Sum>,
 }
 
 /// A wish for segments under way: one a space at a time.
@@ -128,6 +135,7 @@ impl Replica {
                 fresh
             }
         };
+        outputs.extend(upgrade::outputs(view)?);
         let circle: Option<CircleRow> = view.get(Table::Meta, rows::CIRCLE)?.map(|value| stored(&value)).transpose()?;
         let trust = circle.as_ref().map(|row| load_trust(view, row.circle)).transpose()?;
         let replica = Replica {
@@ -185,10 +193,25 @@ impl Replica {
             work.out.push(Output::Members);
         }
         let Work { draft, mut out, .. } = work;
+        for space in draft.touched() {
+            if let Some(state) = self.spaces.get_mut(space) {
+                state.live = None;
+            }
+        }
         if !draft.is_empty() {
             out.insert(0, Output::Persist(draft.into_rows()));
         }
         Ok(out)
+    }
+
+    /// Brings the tries of all spaces up to date, a bounded step at a time.
+    pub(super) fn settle<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
+        for (space, state) in self.spaces.iter_mut().filter(|(_, state)| state.federation.is_some()) {
+            if state.live.is_none() {
+                state.live = trie::settle(&mut work.draft, space, SETTLED_MAX)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn role(&self) -> Option<Role> {
