@@ -491,6 +491,8 @@ impl History {
                         return Err(format!("{} gave up {old:?} for no reason", site.identity.name));
                     }
                     Event::RolledBack { .. } => {}
+                    Event::Removed { .. } => self.faults.count("removal heard", 1),
+                    Event::Kept { .. } => self.faults.count("kept for an upgrade", 1),
                     Event::Addresses(..) => {}
                 }
             }

@@ -2,7 +2,8 @@
 
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{KeyPair, NodeId, NodeName};
-use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica};
+use artimesh_core::replica::message::FEATURES;
+use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica, Waking};
 use artimesh_core::trust::{Addresses, NodeKeys};
 
 use super::disk::Disk;
@@ -17,6 +18,8 @@ pub struct Site {
     /// What its wall clock shows beyond the true time, in milliseconds.
     pub skew_ms: i64,
     pub accept: AcceptPolicy,
+    /// Which kinds of entries its version knows.
+    pub features: u64,
     pub notes: Vec<Event>,
     /// Numbers its incarnations.
     pub lives: u64,
@@ -43,6 +46,7 @@ impl Site {
             replica: None,
             skew_ms: 0,
             accept: AcceptPolicy::Any,
+            features: FEATURES,
             notes: Vec::new(),
             lives: 0,
             stolen: false,
@@ -65,9 +69,10 @@ impl Site {
     /// Wakes up from the rows at rest.
     pub fn start(&mut self) {
         self.lives += 1;
-        let (me, accept) = (self.identity.clone(), self.accept.clone());
+        let waking =
+            Waking { accept: self.accept.clone(), placement: None, fresh: self.lives, features: self.features };
         let (replica, outputs) =
-            Replica::load(&self.disk, me, accept, None, self.lives).expect("our own rows are readable");
+            Replica::load(&self.disk, self.identity.clone(), waking).expect("our own rows are readable");
         self.replica = Some(replica);
         for output in outputs {
             if let Output::Persist(rows) = output {

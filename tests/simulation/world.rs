@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use artimesh_core::catalog::{Content, RepositoryConfig};
 use artimesh_core::model::{ArtifactPath, Checksums, Digest, KeyPair, NodeId, Properties, RepoKey, Space, TokenId};
-use artimesh_core::replica::message::{FEATURES, PROTOCOL};
+use artimesh_core::replica::message::PROTOCOL;
 use artimesh_core::replica::{
     Command, CommandError, Event, Hello, Input, Output, Receipt, Refusal, Verdict, state_digest,
 };
@@ -319,7 +319,7 @@ impl World {
         let mind = self.sites[site].mind();
         Hello {
             protocol: PROTOCOL,
-            features: FEATURES,
+            features: mind.features(),
             circle: mind.circle().expect("peers have a circle"),
             incarnation: mind.incarnation(),
             wall: self.sites[site].wall(self.now),

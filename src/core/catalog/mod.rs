@@ -20,5 +20,5 @@ pub use entry::{
     Content, Delete, DeletePrefix, EntryFault, KILLS_MAX, MEDIA_TYPE_BYTES_MAX, PREFIX_PATHS_MAX, Put, USER_BYTES_MAX,
     check_user,
 };
-pub use federation::{Federation, FederationV1, Founding, Invitation, Membership};
+pub use federation::{Federation, FederationV1, Founding, Invitation, Membership, Removal};
 pub use versions::{Version, Versions, VersionsV1};

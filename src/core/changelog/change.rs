@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Configure, Delete, DeletePrefix, EditProperties, Founding, Invitation, Put};
+use crate::catalog::{Configure, Delete, DeletePrefix, EditProperties, Founding, Invitation, Put, Removal};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{Envelope, RepoKey};
 use crate::trust::{Grant, Revocation, Root};
@@ -27,6 +27,10 @@ pub mod kind {
     pub const LEAVE: u16 = 19;
     /// [`super::Configure`].
     pub const CONFIGURE: u16 = 20;
+    /// The author ended an earlier life of its own.
+    pub const REBORN: u16 = 21;
+    /// [`super::Removal`].
+    pub const REMOVE: u16 = 22;
     /// [`super::Root`].
     pub const ROOT: u16 = 64;
     /// [`super::Grant`].
@@ -56,6 +60,8 @@ pub enum Change {
     Leave,
     /// Other settings of the repository.
     Configure(Configure),
+    /// Another is no member any more.
+    Remove(Removal),
     /// The circle's root.
     Root(Root),
     /// A node is admitted.
@@ -95,6 +101,7 @@ impl Change {
             Change::Accept(accept) => (kind::ACCEPT, codec::encode(accept)),
             Change::Leave => (kind::LEAVE, Vec::new()),
             Change::Configure(configure) => (kind::CONFIGURE, codec::encode(configure)),
+            Change::Remove(removal) => (kind::REMOVE, codec::encode(removal)),
             Change::Root(root) => (kind::ROOT, codec::encode(root)),
             Change::Grant(grant) => (kind::GRANT, codec::encode(grant)),
             Change::Revoke(revocation) => (kind::REVOKE, codec::encode(revocation)),
@@ -118,6 +125,7 @@ impl Change {
                 return Err(DecodeError::Trailing { what: "leave", count: body.len() }.into());
             }
             kind::CONFIGURE => Change::Configure(codec::decode(body)?),
+            kind::REMOVE => Change::Remove(codec::decode(body)?),
             kind::ROOT => Change::Root(codec::decode(body)?),
             kind::GRANT => Change::Grant(codec::decode(body)?),
             kind::REVOKE => Change::Revoke(codec::decode(body)?),

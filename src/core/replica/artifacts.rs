@@ -12,7 +12,7 @@ use crate::catalog::{
     Content, Delete, DeletePrefix, EditProperties, EntryFault, KILLS_MAX, PREFIX_PATHS_MAX, Put, Version, Versions,
     check_user,
 };
-use crate::changelog::{Change, ENTRIES_MAX};
+use crate::changelog::{Change, ENTRIES_MAX, kind};
 use crate::clock::Timestamp;
 use crate::model::{ArtifactPath, Dot, Properties, RepoKey, Space};
 
@@ -261,11 +261,13 @@ impl Replica {
         let mut found = read_page(page).map_err(Failure::Fault)?;
         let next = if found.len() > most { found.pop().map(|(path, _)| path) } else { None };
         let mut first = None;
+        // A member that doesn't know prefix deletes yet gets each path by its name.
+        let by_prefix = self.check_feature(&space, kind::DELETE_PREFIX).is_ok();
         for group in grouped(found, prefix, next.as_ref()) {
             let timestamp =
                 Timestamp::of_write(work.now, group.paths.iter().flat_map(|(_, versions)| stamps(versions)));
             let dot = match (&group.prefix, group.paths.as_slice()) {
-                (Some(prefix), paths) if paths.len() > 1 => {
+                (Some(prefix), paths) if by_prefix && paths.len() > 1 => {
                     // Alone at its segment's beginning: its context says what it ends.
                     self.seal_space(work, space);
                     let delete = DeletePrefix { prefix: prefix.clone(), timestamp, by: by.to_owned() };
