@@ -6,6 +6,7 @@ mod acts;
 mod checks;
 mod dice;
 mod disk;
+mod drawing;
 mod faults;
 mod forge;
 mod golden;

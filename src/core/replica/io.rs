@@ -1,6 +1,8 @@
 //! What goes into the replica and what comes out.
 
-use crate::catalog::{Content, EntryFault, RepositoryConfig};
+use std::collections::BTreeMap;
+
+use crate::catalog::{ConfigChange, Content, EntryFault, RepositoryConfig};
 use crate::changelog::SegmentError;
 use crate::clock::Timestamp;
 use crate::model::{ArtifactPath, Checksums, Digest, Dot, FederationId, Incarnation, NodeId, RepoKey, Space};
@@ -77,6 +79,8 @@ pub enum Input {
         /// Whether it is time for a round of anti-entropy.
         round: bool,
     },
+    /// The answer to [`Output::Continue`], as soon as nothing more pressing waits.
+    Continue,
 }
 
 /// A change that a user of this node asks for.
@@ -134,6 +138,70 @@ pub enum Command {
         /// Who.
         by: String,
     },
+    /// Change properties of the version that is shown.
+    SetProperties {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// Name → values, or `None` to remove.
+        set: BTreeMap<String, Option<Vec<String>>>,
+        /// Who.
+        by: String,
+    },
+    /// Delete the versions of many paths. [`Receipt::more`] says whether some are left; then ask again.
+    DeleteUnder {
+        /// The repository.
+        key: RepoKey,
+        /// How the paths begin, byte by byte; empty stands for all.
+        prefix: String,
+        /// At most so many paths, and at most [`crate::catalog::PREFIX_PATHS_MAX`].
+        most: usize,
+        /// Who.
+        by: String,
+    },
+    /// Move the version that is shown, with its properties; nothing stays at its old path.
+    Move {
+        /// The repository.
+        key: RepoKey,
+        /// From where.
+        from: ArtifactPath,
+        /// To where; it replaces what is there.
+        to: ArtifactPath,
+        /// Who.
+        by: String,
+    },
+    /// Put a version again that lives as a sibling; it replaces all that are live.
+    Restore {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// Which.
+        version: Dot,
+        /// Who.
+        by: String,
+    },
+    /// End siblings, so that the rest of the path's versions stays.
+    Dismiss {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// Which; none stands for all but the one that is shown.
+        versions: Vec<Dot>,
+        /// Who.
+        by: String,
+    },
+    /// Change what the repository is set to, at all members.
+    Configure {
+        /// The repository.
+        key: RepoKey,
+        /// Which fields, and to what.
+        set: ConfigChange,
+        /// Who.
+        by: String,
+    },
 }
 
 /// What a command did. It is durable when the reply is given.
@@ -151,6 +219,8 @@ pub struct Receipt {
     pub created: Timestamp,
     /// By whom then.
     pub created_by: String,
+    /// Whether there is more of the same to do (deletes under a prefix): the command should be given again.
+    pub more: bool,
 }
 
 /// Why a command is refused. Nothing was changed.
@@ -182,6 +252,21 @@ pub enum CommandError {
     /// Nothing live at the path.
     #[error("'{0}' does not exist")]
     NoArtifact(ArtifactPath),
+    /// Nothing live under the prefix.
+    #[error("there is nothing under '{0}'")]
+    NothingUnder(String),
+    /// No such version of the path, live or in the history that is kept here.
+    #[error("'{0}' has no version {1}, and had none within the history that is kept here")]
+    NoVersion(ArtifactPath, Dot),
+    /// The path has no versions beside the one that is shown.
+    #[error("'{0}' has no conflict")]
+    NoConflict(ArtifactPath),
+    /// Dismissing all versions of a path would delete it.
+    #[error("one version of '{0}' must stay: delete it instead")]
+    OneMustStay(ArtifactPath),
+    /// A move to where it is.
+    #[error("'{0}' cannot be moved onto itself")]
+    OntoItself(ArtifactPath),
     /// No such node in good standing.
     #[error("node {0} is not a member of the circle in good standing")]
     NoSuchNode(NodeId),
@@ -209,6 +294,9 @@ pub enum CommandError {
         /// What it would have to know.
         feature: &'static str,
     },
+    /// The state of the repository is being taken over from another member: soon.
+    #[error("the repository's state is being taken over from another member: try again shortly")]
+    Merging(Space),
     /// The circle's rules forbid it.
     #[error(transparent)]
     Trust(#[from] TrustRefusal),
@@ -287,6 +375,8 @@ pub enum Output {
     Publish(Space, Vec<u8>),
     /// The answer to [`Input::Gossip`].
     Judge(Verdict),
+    /// There is more to do than fitted one input: hand in [`Input::Continue`] soon. Once is enough for several.
+    Continue,
     /// Who is a member, or where members can be reached, has changed.
     Members,
     /// Which spaces and repositories are held has changed.
@@ -313,6 +403,20 @@ pub enum Output {
 /// A fact for the operator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
+    /// The state of a space was compared with another member's, and what differed was taken over.
+    Reconciled {
+        /// Which.
+        space: Space,
+        /// Whose.
+        source: NodeId,
+    },
+    /// A member with the same heads has another digest: one of the two has lost something, or there is a fault in Artimesh.
+    Diverged {
+        /// In which space.
+        space: Space,
+        /// The other.
+        peer: NodeId,
+    },
     /// Entries were applied.
     Applied {
         /// Where.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reconcile::{AskSnapshot, Compare, Compared, Fetch, Items, SignedState, Snapshot};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
 use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation, Space};
@@ -109,6 +110,22 @@ pub enum Message {
     Statements(Vec<Statement>),
     /// What I keep beyond my heads, because my version can't apply it.
     Kept(Vec<SpaceHeads>),
+    /// The log that you want is no longer whole, or not worth replaying: compare states.
+    Truncated(Space),
+    /// What my state is.
+    State(SignedState),
+    /// State sync: what I ask.
+    AskSnapshot(AskSnapshot),
+    /// What you asked.
+    Snapshot(Box<Snapshot>),
+    /// What I ask.
+    Compare(Compare),
+    /// What you asked.
+    Compared(Compared),
+    /// What I ask.
+    Fetch(Fetch),
+    /// What you asked.
+    Items(Items),
     /// Of a later version; passed over.
     Unknown(u16),
 }
@@ -122,6 +139,14 @@ impl Message {
             Message::Segments(segments) => (3, codec::encode(segments)),
             Message::Statements(statements) => (4, codec::encode(statements)),
             Message::Kept(spaces) => (16, codec::encode(spaces)),
+            Message::Truncated(space) => (16, codec::encode(space)),
+            Message::State(state) => (17, codec::encode(state)),
+            Message::AskSnapshot(ask) => (18, codec::encode(ask)),
+            Message::Snapshot(snapshot) => (19, codec::encode(snapshot)),
+            Message::Compare(ask) => (20, codec::encode(ask)),
+            Message::Compared(answer) => (21, codec::encode(answer)),
+            Message::Fetch(ask) => (22, codec::encode(ask)),
+            Message::Items(answer) => (23, codec::encode(answer)),
             Message::Unknown(kind) => (*kind, Vec::new()),
         };
         Envelope { kind, body }.to_bytes()
@@ -137,6 +162,14 @@ impl Message {
             3 => Message::Segments(codec::decode(&envelope.body).map_err(text)?),
             4 => Message::Statements(codec::decode(&envelope.body).map_err(text)?),
             16 => Message::Kept(codec::decode(&envelope.body).map_err(text)?),
+            16 => Message::Truncated(codec::decode(&envelope.body).map_err(text)?),
+            17 => Message::State(codec::decode(&envelope.body).map_err(text)?),
+            18 => Message::AskSnapshot(codec::decode(&envelope.body).map_err(text)?),
+            19 => Message::Snapshot(codec::decode(&envelope.body).map_err(text)?),
+            20 => Message::Compare(codec::decode(&envelope.body).map_err(text)?),
+            21 => Message::Compared(codec::decode(&envelope.body).map_err(text)?),
+            22 => Message::Fetch(codec::decode(&envelope.body).map_err(text)?),
+            23 => Message::Items(codec::decode(&envelope.body).map_err(text)?),
             kind => Message::Unknown(kind),
         })
     }

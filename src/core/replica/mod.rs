@@ -11,6 +11,7 @@
 //! are rows, read through the view.
 
 mod apply;
+mod artifacts;
 mod author;
 mod draft;
 mod following;
@@ -20,12 +21,14 @@ mod kept;
 pub mod message;
 mod parking;
 mod receive;
+mod reconcile;
 pub mod rows;
 mod state;
 mod sync;
 mod trie;
 mod trust_duties;
 mod upgrade;
+mod versions;
 
 pub use inspect::{MemberLag, state_digest};
 pub use io::{

@@ -1,13 +1,15 @@
 //! The rows at rest: their keys and values. One path parser for keys, one list of prefixes.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::{Federation, FederationV1, Versions, VersionsV1};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
 use crate::model::{
     ArtifactPath, Checksums, CircleId, Context, Digest, Dot, Head, Incarnation, NodeId, PublicKey, RepoKey, Space,
 };
-use crate::trust::{Addresses, NodeKeys, StatementKind};
+use crate::trust::{Addresses, NodeKeys, Statement, StatementKind};
 
 /// How a node keeps a repository's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -103,6 +105,15 @@ pub const ADDRESSES: &[u8] = b"addr/";
 /// Prefix of what removed members may still know.
 pub const REMOVED: &[u8] = b"removed/";
 
+/// Prefix of the commits of state syncs that are under way.
+pub(super) const MERGES: &[u8] = b"merge/";
+/// Prefix of the source's logs in such a commit.
+const MERGE_LOGS: &[u8] = b"merge-log/";
+/// Prefix of the sequences up to which a log isn't whole at rest.
+pub(super) const FLOORS: &[u8] = b"floor/";
+/// Prefix of the spaces taken over from another member, on whose state others haven't yet given their word.
+pub(super) const UNCONFIRMED: &[u8] = b"unconfirmed/";
+
 /// The first key after all those that start with `prefix`.
 pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
@@ -122,10 +133,36 @@ fn incarnation_bytes(incarnation: &Incarnation) -> [u8; 40] {
     bytes
 }
 
-fn incarnation_from(bytes: &[u8]) -> Option<Incarnation> {
+pub(super) fn incarnation_from(bytes: &[u8]) -> Option<Incarnation> {
     let node = NodeId(bytes.get(..32)?.try_into().ok()?);
     let number = u64::from_be_bytes(bytes.get(32..40)?.try_into().ok()?);
     Some(Incarnation { node, number })
+}
+
+pub(super) fn merge_key(space: &Space) -> Vec<u8> {
+    [MERGES, &space.key()].concat()
+}
+
+pub(super) fn merge_logs_prefix(space: &Space) -> Vec<u8> {
+    [MERGE_LOGS, &space.key()].concat()
+}
+
+pub(super) fn merge_log_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
+    [MERGE_LOGS, &space.key()[..], &incarnation_bytes(incarnation)].concat()
+}
+
+pub(super) fn unconfirmed_key(space: &Space) -> Vec<u8> {
+    [UNCONFIRMED, &space.key()].concat()
+}
+
+pub(super) fn floor_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
+    [FLOORS, &space.key()[..], &incarnation_bytes(incarnation)].concat()
+}
+
+/// Space and incarnation in a key of [`FLOORS`].
+pub(super) fn floor_key_parts(key: &[u8]) -> Option<(Space, Incarnation)> {
+    let rest = key.strip_prefix(FLOORS)?;
+    Some((space_from(rest)?, incarnation_from(rest.get(33..)?)?))
 }
 
 pub(super) fn head_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
@@ -214,6 +251,26 @@ pub(super) fn mark_key(space: &Space, prefix: &[u8]) -> Vec<u8> {
     [&space.key()[..], &[2], prefix].concat()
 }
 
+/// Trie key under which what a state sync staged begins: pruned segments.
+pub(super) fn stage_prefix(space: &Space) -> Vec<u8> {
+    [&space.key()[..], &[3]].concat()
+}
+
+/// Trie key of a staged segment.
+pub(super) fn stage_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
+    [&stage_prefix(space)[..], &incarnation_bytes(incarnation), &first_sequence.to_be_bytes()].concat()
+}
+
+/// Trie key under which the items begin that a state sync is to drop.
+pub(super) fn drop_prefix(space: &Space) -> Vec<u8> {
+    [&space.key()[..], &[4]].concat()
+}
+
+/// Trie key of an item that a state sync is to drop.
+pub(super) fn drop_key(space: &Space, item: &[u8; 32]) -> Vec<u8> {
+    [&drop_prefix(space)[..], item].concat()
+}
+
 /// Log key of the segment that starts with `first_sequence`.
 pub fn segment_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
     [&space.key(), &incarnation_bytes(incarnation)[..], &first_sequence.to_be_bytes()].concat()
@@ -227,20 +284,56 @@ pub fn kept_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -
     [KEPT, &segment_key(space, incarnation, first_sequence)].concat()
 }
 
-/// The version of the values; the first byte of each.
-const VALUE_VERSION: u8 = 1;
+/// What is stored as a row's value: a version byte, then the codec's bytes.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The version that is written.
+    const VERSION: u8 = 1;
 
-/// A value as it is stored: a version byte, then the codec's bytes.
-pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![VALUE_VERSION];
+    /// Reads the bytes of an earlier version.
+    fn upgrade(version: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let _ = bytes;
+        Err(DecodeError::Malformed { what: "row", reason: format!("version {version} is of no known Artimesh") })
+    }
+}
+
+impl Stored for u32 {}
+impl Stored for u64 {}
+impl Stored for Context {}
+impl Stored for Repository {}
+impl Stored for Want {}
+impl Stored for LogRow {}
+impl Stored for CircleRow {}
+impl Stored for Statement {}
+impl Stored for Addresses {}
+
+impl Stored for Versions {
+    const VERSION: u8 = 2;
+
+    fn upgrade(_: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode::<VersionsV1>(bytes).map(Versions::from)
+    }
+}
+
+impl Stored for Federation {
+    const VERSION: u8 = 2;
+
+    fn upgrade(_: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode::<FederationV1>(bytes).map(Federation::from)
+    }
+}
+
+/// A value as it is stored.
+pub fn write<T: Stored>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![T::VERSION];
     bytes.extend(codec::encode(value));
     bytes
 }
 
 /// A value that was stored by this version or an earlier one.
-pub fn read<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, DecodeError> {
+pub fn read<T: Stored>(value: &[u8]) -> Result<T, DecodeError> {
     match value.split_first() {
-        Some((&VALUE_VERSION, bytes)) => codec::decode(bytes),
+        Some((&version, bytes)) if version == T::VERSION => codec::decode(bytes),
+        Some((&version, bytes)) if (1..T::VERSION).contains(&version) => T::upgrade(version, bytes),
         Some((version, _)) => {
             Err(DecodeError::Malformed { what: "row", reason: format!("version {version} is of a later Artimesh") })
         }

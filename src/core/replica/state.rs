@@ -45,6 +45,10 @@ pub struct Peer {
     pub heads_at: Option<Timestamp>,
     /// What it last said it keeps beyond that, unapplied, per shared space.
     pub(super) kept: BTreeMap<Space, Heads>,
+    /// What it last signed that its state is.
+    pub(super) states: BTreeMap<Space, StateBody>,
+    /// The heads and the state of ours that it was told last.
+    pub(super) told: BTreeMap<Space, (Digest, Digest)>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
     pub(super) spent: BTreeSet<Space>,
 }
@@ -64,6 +68,8 @@ pub(super) struct SpaceState {
     pub(super) removed: BTreeMap<NodeId, Context>,
     /// What can't be applied by this version.
     pub(super) kept: Kept,
+    /// Up to which sequences logs aren't whole at rest.
+    pub(super) floors: BTreeMap<Incarnation, u64>,
     /// The root of the trie over what is live; `None` while it isn't settled.
     pub(super) live: Option<Sum>,
 }
@@ -119,6 +125,14 @@ pub struct Replica {
     pub(super) features: u64,
     /// Something that is kept may be known to this version.
     pub(super) kept_untried: bool,
+    /// State syncs under way.
+    pub(super) merges: BTreeMap<Space, Merge>,
+    /// How the last ones ended.
+    pub(super) merged: BTreeMap<Space, MergeProgress>,
+    /// Spaces taken over from another member, on whose state others haven't yet given their word: nobody writes there.
+    pub(super) unconfirmed: BTreeSet<Space>,
+    /// Our own states as they were last signed, with heads and digest.
+    pub(super) signed: BTreeMap<Space, ((Digest, Digest), SignedState)>,
 }
 
 /// One input being handled.
