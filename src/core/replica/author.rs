@@ -3,6 +3,7 @@
 use super::apply::{Entry, Stop};
 use super::io::{Command, CommandError, Output, Receipt, Refusal, Table, View, ViewFault};
 use super::message::Announcement;
+use super::reconcile::Merge;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
 use crate::catalog::{ConfigChange, Configure, Federation, Founding, Invitation, Removal, RepositoryConfig};
@@ -88,7 +89,16 @@ impl Replica {
     pub(super) fn writable(&self, key: &RepoKey) -> Result<Space, CommandError> {
         self.writer()?;
         let repository = self.repositories.get(&key.folded());
-        repository.map(|repository| repository.space).ok_or_else(|| CommandError::NoRepository(key.clone()))
+        let space = repository.map(|repository| repository.space);
+        let space = space.ok_or_else(|| CommandError::NoRepository(key.clone()))?;
+        self.check_whole(&space)?;
+        Ok(space)
+    }
+
+    /// Nobody writes between two states, nor on one that no other member has confirmed.
+    fn check_whole(&self, space: &Space) -> Result<(), CommandError> {
+        let is_committing = self.merges.get(space).is_some_and(Merge::is_committing);
+        if is_committing || self.unconfirmed.contains(space) { Err(CommandError::Merging(*space)) } else { Ok(()) }
     }
 
     fn found_circle<V: View>(&mut self, work: &mut Work<'_, V>, founding: &CircleFounding) -> Result<Receipt, Failure> {
@@ -262,7 +272,7 @@ impl Replica {
         space: Space,
         key: &RepoKey,
     ) -> Result<(), ViewFault> {
-        if self.writer().is_err() {
+        if self.writer().is_err() || self.merges.get(&space).is_some_and(Merge::is_committing) {
             return Ok(());
         }
         match self.write(work, space, &Change::Accept(Accept { repo_key: key.clone() })) {
@@ -284,6 +294,9 @@ impl Replica {
         let mut dot = Dot { incarnation: self.incarnation, sequence: 0 };
         let federation = self.spaces.get(&space).and_then(|state| state.federation.as_ref());
         let is_member = federation.is_some_and(|federation| federation.is_member(&self.me.node));
+        if self.merges.get(&space).is_some_and(Merge::is_committing) {
+            return Err(CommandError::Merging(space).into());
+        }
         if is_member && self.writer().is_ok() {
             dot = self.write(work, space, &Change::Leave)?;
         }

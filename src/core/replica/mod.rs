@@ -36,5 +36,6 @@ pub use io::{
     View, ViewFault,
 };
 pub use message::{Hello, Message};
+pub use reconcile::{Difference, DifferenceKind, MergeProgress, SignedState, StateBody, StateError, Why};
 pub use rows::{Placement, Repository, Want};
 pub use state::{Identity, LoadError, Peer, Replica, Waking};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
+use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, Work};
 use crate::catalog::Membership;
@@ -80,6 +81,10 @@ impl Replica {
         let (space, incarnation) = (header.space, header.incarnation);
         if let Err(refusal) = self.check_scope(&segment) {
             return Ok(self.refuse(work, from, refusal));
+        }
+        if self.merges.get(&space).is_some_and(Merge::is_committing) {
+            // The rows are between two states: fetched again in a moment.
+            return Ok(Taken::Parked);
         }
         let state = self.spaces.get(&space).cloned_heads();
         let head = state.of(&incarnation);
@@ -167,7 +172,7 @@ impl Replica {
         Ok(())
     }
 
-    fn accepts(&self, founder: &NodeId) -> bool {
+    pub(super) fn accepts(&self, founder: &NodeId) -> bool {
         if self.role() == Some(Role::Edge) || *founder == self.me.node {
             return true;
         }
@@ -345,7 +350,7 @@ impl Replica {
 
     /// What a federation asks of this node when its membership changed: a repository that shows it, and an acceptance;
     /// or that the repository goes, because this node left in an earlier life.
-    fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+    pub(super) fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
         let Space::Federation(id) = space else { return Ok(()) };
         if !work.membership_changed.contains(&space) {
             return Ok(());

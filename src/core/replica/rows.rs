@@ -296,6 +296,9 @@ pub trait Stored: Serialize + DeserializeOwned {
     }
 }
 
+impl Stored for () {}
+impl Stored for (Head, Context, Context) {}
+impl Stored for super::reconcile::MergeRow {}
 impl Stored for u32 {}
 impl Stored for u64 {}
 impl Stored for Context {}

@@ -11,12 +11,13 @@ use super::message::Hello;
 use super::parking::Parking;
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
 use super::sync::in_causal_order;
+use super::reconcile::{Merge, MergeProgress, SignedState, StateBody};
 use super::trie::{self, Sum};
 use super::upgrade;
 use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
-use crate::model::{CircleId, Context, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
+use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
 use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
 /// Who this node is.
@@ -54,7 +55,7 @@ pub struct Peer {
 }
 
 /// The most changes that one input takes into a space's trie: more than a node writes between two ticks.
-const SETTLED_MAX: usize = 16_384;
+const SETTLED_MAX: usize = 65_536;
 
 /// One space's logs.
 #[derive(Clone, Debug, Default)]
@@ -173,7 +174,8 @@ impl Replica {
         let trust = circle.as_ref().map(|row| load_trust(view, row.circle)).transpose()?;
         let mut spaces = load_spaces(view)?;
         load_kept(view, &mut spaces)?;
-        let replica = Replica {
+        load_floors(view, &mut spaces)?;
+        let mut replica = Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
             accept,
@@ -190,7 +192,12 @@ impl Replica {
             wishes: BTreeMap::new(),
             dirty: BTreeSet::new(),
             declined: BTreeSet::new(),
+            merges: BTreeMap::new(),
+            merged: BTreeMap::new(),
+            unconfirmed: load_unconfirmed(view)?,
+            signed: BTreeMap::new(),
         };
+        replica.resume_merges(view)?;
         Ok((replica, outputs))
     }
 
@@ -213,6 +220,7 @@ impl Replica {
             Input::Frame(peer, bytes) => self.frame(&mut work, peer, &bytes)?,
             Input::Gossip(space, bytes) => self.gossip(&mut work, space, &bytes)?,
             Input::Tick { dice, round } => self.tick(&mut work, dice, round)?,
+            Input::Continue => self.continue_merges(&mut work)?,
         }
         self.finish(work)
     }
@@ -365,6 +373,24 @@ fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFaul
         let unreadable = || ViewFault("a removal row has a broken key".into());
         let (space, node) = rows::space_and_node(key, rows::REMOVED).ok_or_else(unreadable)?;
         spaces.entry(space).or_default().removed.insert(node, stored(value)?);
+        Ok(())
+    })?;
+    Ok(spaces)
+}
+
+fn load_floors(view: &impl View, spaces: &mut BTreeMap<Space, SpaceState>) -> Result<(), ViewFault> {
+    each_row(view, Table::Meta, rows::FLOORS, |key, value| {
+        let broken = || ViewFault("a floor row has a broken key".into());
+        let (space, incarnation) = rows::floor_key_parts(key).ok_or_else(broken)?;
+        spaces.entry(space).or_default().floors.insert(incarnation, stored(value)?);
+        Ok(())
+    })
+}
+
+fn load_unconfirmed(view: &impl View) -> Result<BTreeSet<Space>, ViewFault> {
+    let mut spaces = BTreeSet::new();
+    each_row(view, Table::Meta, rows::UNCONFIRMED, |key, _| {
+        spaces.extend(rows::space_from(&key[rows::UNCONFIRMED.len()..]));
         Ok(())
     })?;
     Ok(spaces)

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::io::{Event, Output, Refusal, Table, Verdict, View, ViewFault};
 use super::message::{Announcement, HeadsMessage, Hello, Message, SegmentsMessage, SpaceHeads, WantMessage};
 use super::receive::Taken;
+use super::reconcile::Why;
 use super::rows::{self, Introducer};
 use super::state::{Replica, SpaceState, Wish, Work, stored_segment};
 use crate::changelog::Sealed;
@@ -19,6 +20,9 @@ const LOGS_MAX: usize = 6000;
 
 /// The most federations that this node asks for at a time without holding them.
 const NEW_SPACES_MAX: usize = 64;
+
+/// Entries that a newcomer replays gladly, however few of them are live.
+const REPLAYED_MAX: u64 = 1000;
 
 /// A wish that isn't answered for so long goes to another peer. Milliseconds.
 const WISH_MS_MAX: u64 = 10_000;
@@ -116,6 +120,7 @@ impl Replica {
         peer.connected = true;
         peer.hello = Some(hello);
         peer.spent.clear();
+        peer.told.clear();
         self.send_statements(work, node);
         self.send_heads(work, node, None, true);
     }
@@ -176,6 +181,14 @@ impl Replica {
             Ok(Message::Segments(segments)) => self.take_segments(work, from, segments)?,
             Ok(Message::Statements(statements)) => self.take_statements(work, from, &statements),
             Ok(Message::Kept(spaces)) => self.take_kept(work, from, spaces),
+            Ok(Message::Truncated(space)) => self.take_truncated(work, space, from),
+            Ok(Message::State(state)) => self.take_state(work, from, &state)?,
+            Ok(Message::AskSnapshot(ask)) => self.show_snapshot(work, from, &ask)?,
+            Ok(Message::Snapshot(snapshot)) => self.take_snapshot(work, from, *snapshot)?,
+            Ok(Message::Compare(ask)) => self.show_nodes(work, from, &ask)?,
+            Ok(Message::Compared(answer)) => self.take_compared(work, from, answer)?,
+            Ok(Message::Fetch(ask)) => self.show_items(work, from, &ask)?,
+            Ok(Message::Items(answer)) => self.take_items(work, from, answer)?,
             Ok(Message::Unknown(_)) => {}
             Err(reason) => {
                 work.note(Event::Refused { from: Some(from), refusal: Refusal::Message(reason) });
@@ -235,7 +248,7 @@ impl Replica {
         }
     }
 
-    fn spend(&mut self, space: Space, peer: &NodeId) {
+    pub(super) fn spend(&mut self, space: Space, peer: &NodeId) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.spent.insert(space);
         }
@@ -285,6 +298,10 @@ impl Replica {
             })
             .filter(|(_, has, head)| has < head)
             .collect();
+        if self.shares(&space, &to) && self.is_truncated(&space, &behind, &want.since) {
+            work.out.push(Output::Send(to, Message::Truncated(space).to_bytes()));
+            return Ok(());
+        }
         let share = MESSAGE_BYTES_MAX / behind.len().max(1);
         let mut found: Vec<Sealed> = Vec::new();
         let mut more = false;
@@ -312,6 +329,29 @@ impl Replica {
         let message = Message::Segments(SegmentsMessage { space, segments: batch, more });
         work.out.push(Output::Send(to, message.to_bytes()));
         Ok(())
+    }
+
+    /// Whether what is missing at an asker can't be replayed from the log here, or had better not be.
+    fn is_truncated(&self, space: &Space, behind: &[(Incarnation, u64, u64)], since: &Context) -> bool {
+        let Some(state) = self.spaces.get(space).filter(|state| state.federation.is_some()) else { return false };
+        let is_gone = |(incarnation, has, _): &(Incarnation, u64, u64)| {
+            state.floors.get(incarnation).is_some_and(|floor| has < floor)
+        };
+        let entries: u64 = state.heads.0.values().map(|head| head.sequence).sum();
+        let is_long = |live: u64| since.0.is_empty() && entries > 2 * live + REPLAYED_MAX;
+        behind.iter().any(is_gone) || state.live.is_some_and(|live| is_long(live.count))
+    }
+
+    /// A peer has no log of what is missing here.
+    fn take_truncated<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, from: NodeId) {
+        if self.wishes.get(&space).is_none_or(|wish| wish.peer != from) {
+            return;
+        }
+        self.wishes.remove(&space);
+        self.spend(space, &from);
+        if !self.begin_merge(work, space, from, Why::Behind) {
+            self.pursue(work, space);
+        }
     }
 
     fn take_segments<V: View>(
@@ -388,6 +428,8 @@ impl Replica {
     /// Once a second: tells peers which heads moved; once a round also asks one peer for all of its heads.
     pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
         self.settle(work)?;
+        self.tend_merges(work)?;
+        self.tell_states(work);
         self.take_back(work)?;
         self.try_kept(work)?;
         let peers = self.connected_peers();

@@ -6,12 +6,12 @@
 
 use super::apply::{Entry, Stop};
 use super::draft::stored;
-use super::io::{Event, Output, Table, View};
+use super::io::{Event, Output, Table, View, ViewFault};
 use super::rows::{self, Want};
 use super::state::{Replica, Work};
 use crate::catalog::{Delete, DeletePrefix, EditProperties, PREFIX_PATHS_MAX, Put, Version, Versions};
 use crate::clock::AHEAD_MS_MAX;
-use crate::model::{ArtifactPath, Dot, Space};
+use crate::model::{ArtifactPath, Dot, NodeId, Space};
 
 /// How many catalog rows are read at a time.
 const ROWS_AT_ONCE: usize = 500;
@@ -38,7 +38,7 @@ impl Replica {
         if ahead_ms > AHEAD_MS_MAX {
             work.note(Event::FarAhead { author: entry.author(), path: put.path.clone(), ahead_ms });
         }
-        self.want(work, space, &put.path, &version)
+        Ok(self.want(work, space, &put.path, &version)?)
     }
 
     /// Puts the version's blob on the list of what to fetch, when this node should have it and hasn't.
@@ -48,7 +48,7 @@ impl Replica {
         space: Space,
         path: &ArtifactPath,
         version: &Version,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), ViewFault> {
         let (dot, path, content) = (version.dot, path.clone(), &version.content);
         if !self.mirrors(&space) || work.draft.has_blob(&content.digest)? {
             return Ok(());
@@ -123,7 +123,7 @@ pub(super) fn apply_delete_prefix<V: View>(
     loop {
         let page = work.draft.range(Table::Catalog, &from, &end, ROWS_AT_ONCE)?;
         for (key, value) in &page {
-            let broken = || Stop::Fault(super::io::ViewFault("a catalog row has a broken key".into()));
+            let broken = || Stop::Fault(ViewFault("a catalog row has a broken key".into()));
             let path = rows::catalog_path(key).ok_or_else(broken)?;
             ended += usize::from(kill(work, &space, &path, &stored(value)?, |dot| entry.saw(dot)));
         }
@@ -134,6 +134,21 @@ pub(super) fn apply_delete_prefix<V: View>(
             Some((last, _)) if page.len() == ROWS_AT_ONCE => from = [last.as_slice(), &[0]].concat(),
             _ => return Ok(()),
         }
+    }
+}
+
+impl Replica {
+    /// Versions that a state sync found were deleted at another member.
+    pub(super) fn dropped<V: View>(
+        &self,
+        work: &mut Work<'_, V>,
+        space: &Space,
+        path: &ArtifactPath,
+        dead: &[Version],
+        source: &NodeId,
+    ) {
+        let _ = (path, source);
+        forget_wants(work, space, dead);
     }
 }
 

@@ -34,7 +34,8 @@ mod snapshot;
 mod source;
 mod wire;
 
+pub(super) use commit::MergeRow;
 pub(super) use merge::Merge;
 pub use merge::{Difference, DifferenceKind, MergeProgress, Why};
 pub use wire::{SignedState, StateBody, StateError};
-pub(super) use wire::{Compare, Compared, Fetch, Items, Snapshot};
+pub(super) use wire::{AskSnapshot, Compare, Compared, Fetch, Items, Snapshot};

@@ -114,14 +114,14 @@ impl Replica {
             let refusal = Refusal::Message("a snapshot that is not what its source signed".into());
             return Ok(self.abandon(work, &space, &from, refusal));
         };
-        let taken = std::mem::take(taken);
+        let taken = Box::new(std::mem::take(&mut **taken));
         let is_empty = self.spaces.get(&space).is_none_or(|state| state.live.is_some_and(|live| live.count == 0));
         let mut descent = Descent::from_root();
         if is_empty {
             descent.compare.clear();
             descent.fetch.push_back(Wanted::All(None));
         }
-        merge.step = Step::Descend(Box::new(taken), Box::new(descent));
+        merge.step = Step::Descend(taken, Box::new(descent));
         let is_dry = merge.why == Why::DryRun;
         if !self.spaces.contains_key(&space) && !self.accepts(&founder) && !is_dry {
             self.declined.insert(space);
