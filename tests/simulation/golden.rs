@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use artimesh_core::catalog::{
-    Delete, Federation, Founding as FederationFounding, Invitation, Membership, Put, RepositoryConfig, Version,
-    Versions,
+    Delete, Federation, Founding as FederationFounding, Invitation, Membership, Put, Removal, RepositoryConfig,
+    Version, Versions,
 };
 use artimesh_core::changelog::{Accept, Change, Header, Sealed};
 use artimesh_core::clock::Timestamp;
@@ -117,6 +117,7 @@ fn entries() -> Vec<(&'static str, Change)> {
         ("invite", Change::Invite(Invitation { node: alice().node(), repo_key: repo("libs") })),
         ("accept", Change::Accept(Accept { repo_key: repo("libs") })),
         ("leave", Change::Leave),
+        ("remove", Change::Remove(Removal { node: alice().node(), by: "admin".into() })),
         ("root", Change::Root(Root { key: root().public() })),
         ("grant", Change::Grant(Grant::by_author(&grant_body()))),
         ("grant-by-root", Change::Grant(Grant::by_root(&grant_body(), &root(), &circle()))),
@@ -137,7 +138,8 @@ fn segment() -> Sealed {
         root: Digest::ZERO,
         written_at: Timestamp(1_700_000_000_000),
     };
-    let all = entries().iter().map(|(_, change)| change.to_envelope()).collect();
+    let first = |(name, _): &&(&str, Change)| *name != "remove";
+    let all = entries().iter().filter(first).map(|(_, change)| change.to_envelope()).collect();
     Sealed::sign(header, all, &alice().identity.log_key, &circle())
 }
 
@@ -174,6 +176,7 @@ fn messages_are_what_they_were() {
     ];
     let segments = vec![segment().bytes().to_vec()];
     let messages = [
+        ("kept", Message::Kept(spaces.clone())),
         ("heads", Message::Heads(HeadsMessage { spaces, statements: Digest::of(b"all"), reply: true })),
         ("want", Message::Want(WantMessage { space: space(), since: heads.to_context() })),
         ("segments", Message::Segments(SegmentsMessage { space: space(), segments, more: true })),
@@ -249,6 +252,12 @@ fn pairing_statements_and_foundings_are_what_they_were() {
     check("statement", &codec::encode(&statement()), |bytes| {
         let read: Statement = codec::decode(bytes).expect("read for ever");
         assert_eq!(read.verify(&alice().identity.keys.log, &circle()), Ok(()));
+        codec::encode(&read)
+    });
+    let features = Statement::features(alice().node(), 1, 31, &alice().identity.log_key, &circle());
+    check("statement-features", &codec::encode(&features), |bytes| {
+        let read: Statement = codec::decode(bytes).expect("read for ever");
+        assert_eq!(read.stated_features(), Ok(31));
         codec::encode(&read)
     });
     let founding = Founding::new(&root(), alice().identity.name, alice().identity.keys);

@@ -71,6 +71,17 @@ impl Replica {
         &self.peers
     }
 
+    /// Which features this node announces.
+    pub fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// Logs that wait here for an upgrade: how far they are kept, unapplied.
+    pub fn kept(&self) -> impl Iterator<Item = (&Space, &Heads)> {
+        let kept = self.spaces.iter().map(|(space, state)| (space, &state.kept.heads));
+        kept.filter(|(_, heads)| !heads.0.is_empty())
+    }
+
     /// How many segments wait for what they depend on.
     pub fn parked(&self) -> usize {
         self.parked.len()

@@ -16,6 +16,7 @@ mod draft;
 mod following;
 mod inspect;
 mod io;
+mod kept;
 pub mod message;
 mod parking;
 mod receive;
@@ -33,4 +34,4 @@ pub use io::{
 };
 pub use message::{Hello, Message};
 pub use rows::{Placement, Repository, Want};
-pub use state::{Identity, LoadError, Peer, Replica};
+pub use state::{Identity, LoadError, Peer, Replica, Waking};

@@ -100,6 +100,9 @@ pub const WANTS: &[u8] = b"want/";
 /// Prefix of the addresses that peers told.
 pub const ADDRESSES: &[u8] = b"addr/";
 
+/// Prefix of what removed members may still know.
+pub const REMOVED: &[u8] = b"removed/";
+
 /// The first key after all those that start with `prefix`.
 pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
@@ -147,6 +150,16 @@ pub(super) fn federation_key(space: &Space) -> Vec<u8> {
     [FEDERATIONS, &space.key()].concat()
 }
 
+pub(super) fn removed_key(space: &Space, node: &NodeId) -> Vec<u8> {
+    [REMOVED, &space.key(), &node.0].concat()
+}
+
+/// Space and node of a row key that is `prefix`, then both.
+pub(super) fn space_and_node(key: &[u8], prefix: &[u8]) -> Option<(Space, NodeId)> {
+    let rest = key.strip_prefix(prefix)?;
+    Some((space_from(rest)?, NodeId(rest.get(33..65)?.try_into().ok()?)))
+}
+
 /// Meta key of a repository.
 pub fn repository_key(key: &RepoKey) -> Vec<u8> {
     [REPOSITORIES, key.folded().as_bytes()].concat()
@@ -159,8 +172,11 @@ pub fn want_key(space: &Space, dot: &Dot) -> Vec<u8> {
 
 /// Meta key of what `author` stated of `subject`.
 pub fn statement_key(author: &NodeId, kind: StatementKind, subject: &NodeId) -> Vec<u8> {
-    let StatementKind::Seal = kind;
-    [STATEMENTS, &author.0, &[0], &subject.0].concat()
+    let number = match kind {
+        StatementKind::Seal => 0,
+        StatementKind::Features => 1,
+    };
+    [STATEMENTS, &author.0, &[number], &subject.0].concat()
 }
 
 /// Meta key of the addresses that `node` told.
@@ -201,6 +217,14 @@ pub(super) fn mark_key(space: &Space, prefix: &[u8]) -> Vec<u8> {
 /// Log key of the segment that starts with `first_sequence`.
 pub fn segment_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
     [&space.key(), &incarnation_bytes(incarnation)[..], &first_sequence.to_be_bytes()].concat()
+}
+
+/// First byte of the log keys of segments that are kept and not applied: no space begins with it.
+pub const KEPT: &[u8] = &[9];
+
+/// Log key of a segment that is kept until this node is upgraded.
+pub fn kept_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
+    [KEPT, &segment_key(space, incarnation, first_sequence)].concat()
 }
 
 /// The version of the values; the first byte of each.
