@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::{Method, StatusCode};
 use serde_json::Value;
@@ -47,10 +49,8 @@ async fn a_node_that_is_restored_while_others_went_on_loses_nothing_and_forks_no
         let size = if index % 5 == 0 { 1_500_000 } else { 2_000 };
         put(&circle.nodes[0], &format!("before/{index}"), dice.bytes(size)).await;
     }
-    let writer = tokio::spawn({
-        let client = circle.nodes[0].client();
-        async move { write_until_gone(&client).await }
-    });
+    let ended = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write_until(circle.nodes[0].client(), ended.clone()));
     until("writes go on", || async {
         let answer = circle.nodes[0].client().get(&path("during/5")).await?;
         if answer.status.is_success() { Ok(()) } else { Err(answer.text()) }
@@ -63,9 +63,11 @@ async fn a_node_that_is_restored_while_others_went_on_loses_nothing_and_forks_no
     assert!(made["about"]["commit"].as_u64().is_some_and(|commit| commit > 20), "{made}");
     // What comes after the backup is known to the others only.
     put(&circle.nodes[0], "after", b"after the backup".to_vec()).await;
+    ended.store(true, Ordering::Relaxed);
+    let written = writer.await.expect("it ends");
+    circle.converged().await;
     let last = incarnation(&circle.nodes[0]).await;
     circle.nodes[0].kill();
-    let written = writer.await.expect("it ends");
     circle.nodes[1].client().put(&path("elsewhere"), b"x".to_vec()).await.expect("an answer");
 
     let folder = circle.root.path().join("restored");
@@ -87,15 +89,15 @@ async fn a_node_that_is_restored_while_others_went_on_loses_nothing_and_forks_no
     }
 }
 
-/// Returns how many puts were acknowledged before the node was gone, and those are surely replicated: each was read back at
-/// another member only later, so the last few don't count.
-async fn write_until_gone(client: &Client) -> usize {
-    let mut count: usize = 0;
-    while let Ok(answer) = client.put(&path(&format!("during/{count}")), vec![7; 3_000]).await {
+/// Returns how many puts were acknowledged.
+async fn write_until(client: Client, ended: Arc<AtomicBool>) -> usize {
+    let mut count = 0;
+    while !ended.load(Ordering::Relaxed) {
+        let answer = client.put(&path(&format!("during/{count}")), vec![7; 3_000]).await.expect("an answer");
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         count += 1;
     }
-    count.saturating_sub(50)
+    count
 }
 
 #[tokio::test(flavor = "multi_thread")]
