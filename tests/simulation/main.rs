@@ -2,10 +2,10 @@
 //!
 //! `ARTIMESH_SEED=n` replays one history, `ARTIMESH_SEEDS=count` says how many to run.
 
+mod acts;
 mod checks;
 mod dice;
 mod disk;
-mod drawing;
 mod faults;
 mod forge;
 mod golden;
@@ -17,4 +17,5 @@ mod scenarios;
 mod seeds;
 mod site;
 mod truth;
+mod weather;
 mod world;

@@ -83,6 +83,23 @@ impl Truth {
         }
     }
 
+    /// Whether anybody ever applied a segment.
+    pub fn has(&self, segment: &Sealed) -> bool {
+        self.seen.contains(&segment.hash)
+    }
+
+    /// How many entries admit, revoke, invite, accept or leave.
+    pub fn memberships(&self) -> usize {
+        let changes = self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref());
+        let is_membership = |change: &&Change| {
+            matches!(
+                change,
+                Change::Grant(_) | Change::Revoke(_) | Change::Invite(_) | Change::Accept(_) | Change::Leave
+            )
+        };
+        changes.filter(is_membership).count()
+    }
+
     /// The rules on one page: of the entries that `heads` cover, the puts that none of them kills, by path, the shown
     /// one first.
     pub fn live(&self, space: &Space, heads: &Heads, ties: Ties) -> BTreeMap<ArtifactPath, Vec<Dot>> {
@@ -134,6 +151,22 @@ impl Truth {
         }
         all.values_mut().for_each(|edits| *edits = std::mem::take(edits).into_iter().take(256).collect());
         all
+    }
+
+    /// How often each of the rarer changes was written.
+    pub fn written(&self) -> BTreeMap<&'static str, u64> {
+        let mut written = BTreeMap::new();
+        for change in self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref()) {
+            let what = match change {
+                Change::Put(put) if put.moved_from.is_some() => "moved",
+                Change::EditProperties(_) => "properties edited",
+                Change::DeletePrefix(_) => "deleted by prefix",
+                Change::Configure(_) => "settings changed",
+                _ => continue,
+            };
+            *written.entry(what).or_default() += 1;
+        }
+        written
     }
 
     /// What a repository is set to: each field's greatest write.
