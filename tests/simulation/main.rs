@@ -6,7 +6,6 @@ mod acts;
 mod checks;
 mod dice;
 mod disk;
-mod drawing;
 mod faults;
 mod forge;
 mod golden;

@@ -153,6 +153,22 @@ impl Truth {
         all
     }
 
+    /// How often each of the rarer changes was written.
+    pub fn written(&self) -> BTreeMap<&'static str, u64> {
+        let mut written = BTreeMap::new();
+        for change in self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref()) {
+            let what = match change {
+                Change::Put(put) if put.moved_from.is_some() => "moved",
+                Change::EditProperties(_) => "properties edited",
+                Change::DeletePrefix(_) => "deleted by prefix",
+                Change::Configure(_) => "settings changed",
+                _ => continue,
+            };
+            *written.entry(what).or_default() += 1;
+        }
+        written
+    }
+
     /// What a repository is set to: each field's greatest write.
     pub fn config(&self, space: &Space, heads: &Heads) -> Option<RepositoryConfig> {
         let known = || self.entries.get(space).into_iter().flatten().filter(|(dot, _)| heads.cover(dot));

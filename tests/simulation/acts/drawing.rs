@@ -6,9 +6,9 @@ use artimesh_core::catalog::{ConfigChange, Version};
 use artimesh_core::model::Dot;
 use artimesh_core::replica::Command;
 
-use super::checks::oracle;
-use super::history::{History, PATHS};
-use super::world::{delete, path, put, repo};
+use crate::checks::oracle;
+use crate::history::{History, PATHS};
+use crate::world::{delete, path, put, repo};
 
 /// One command for the repository `key` at a site; `what` is new in the history.
 pub fn command(history: &mut History, site: usize, key: &str, what: &str) -> Command {
