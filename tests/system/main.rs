@@ -10,3 +10,4 @@ mod replicate;
 mod strangers;
 mod tokens;
 mod trust;
+mod upgrade;
