@@ -58,8 +58,7 @@ impl Engine {
             let batch = Batch { rows: vec![row], blobs: Vec::new(), priority: Priority::Vital };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
-        let (accept, placement) = (options.accept.clone(), options.placement);
-        let loaded = Replica::load(&view, identity.clone(), accept, placement, fresh_incarnation);
+        let loaded = Replica::load(&view, identity.clone(), options.waking(fresh_incarnation));
         let (replica, outputs) = loaded.map_err(|error| failed(error.to_string()))?;
         for output in outputs {
             let Output::Persist(rows) = output else { continue };

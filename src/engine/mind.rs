@@ -288,8 +288,17 @@ impl Mind {
                 let federation = federation.short();
                 tracing::warn!(federation, %key, "an invitation waits: its repository key is in use here");
             }
+            Event::Removed { space, by } => {
+                tracing::warn!(%space, by = %by.short(), "this node was removed from a federation and shows it no more");
+            }
             Event::SelfRevoked => tracing::error!("this node was revoked from its circle: it takes no more writes"),
             Event::Revoked(node) => tracing::warn!(node = %node.short(), "a node was revoked"),
+            Event::Kept { space, dot, kind } => tracing::warn!(
+                %space,
+                author = %dot.incarnation.node.short(),
+                kind,
+                "an entry of a kind that this version does not know waits: upgrade this node"
+            ),
             Event::Parked { space, incarnation } => tracing::debug!(%space, ?incarnation, "a segment waits"),
             Event::RolledBack { old, new } => tracing::warn!(
                 ?old,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use artimesh_core::model::{CircleId, Digest, Incarnation, KeyPair, NodeId, PublicKey, Space};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
-use artimesh_core::replica::{AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica};
+use artimesh_core::replica::{AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Waking};
 use artimesh_core::trust::Addresses;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,13 @@ pub struct Options {
     pub version: String,
     /// The store is older than it was: its next sequence numbers may be in use, so this life of the node has ended.
     pub rolled_back: bool,
+}
+
+impl Options {
+    /// How the replica wakes up under these options.
+    pub(super) fn waking(&self, fresh: u64) -> Waking {
+        Waking { accept: self.accept.clone(), placement: self.placement, fresh, features: FEATURES }
+    }
 }
 
 /// What happened since the start, for status and metrics.
@@ -118,8 +125,7 @@ impl Shared {
     }
 
     pub(super) fn load(&self, view: &StoreView) -> Result<(Replica, Vec<Output>), LoadError> {
-        let Options { accept, placement, .. } = &self.options;
-        Replica::load(view, self.identity.clone(), accept.clone(), *placement, self.fresh_incarnation)
+        Replica::load(view, self.identity.clone(), self.options.waking(self.fresh_incarnation))
     }
 
     pub(super) fn transport_key(&self, node: &NodeId) -> Option<PublicKey> {

@@ -1,7 +1,7 @@
 //! The store as the replica sees it.
 
 use artimesh_core::model::Digest;
-use artimesh_core::replica::{Page, Row, Table, View, ViewFault};
+use artimesh_core::replica::{KeyValue, Page, Row, Table, View, ViewFault};
 
 use crate::store::{RowWrite, Store, Tree};
 
@@ -32,7 +32,7 @@ impl View for StoreView {
         self.0.range(tree(table), from, to, limit).map_err(|error| ViewFault(error.to_string()))
     }
 
-    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault> {
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault> {
         self.0.last(tree(table), from, to).map_err(|error| ViewFault(error.to_string()))
     }
 

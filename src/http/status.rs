@@ -56,6 +56,7 @@ fn of_command(error: &CommandError) -> StatusCode {
         CommandError::NoCircle
         | CommandError::InCircle
         | CommandError::AlreadyMember(_)
+        | CommandError::NeedsUpgrade { .. }
         | CommandError::NotAMember(_) => StatusCode::CONFLICT,
         CommandError::NotGranted => StatusCode::SERVICE_UNAVAILABLE,
         CommandError::SelfRevoked | CommandError::Follower | CommandError::Trust(_) => StatusCode::FORBIDDEN,

@@ -57,6 +57,23 @@ impl Truth {
         }
     }
 
+    /// Whether anybody ever applied a segment.
+    pub fn has(&self, segment: &Sealed) -> bool {
+        self.seen.contains(&segment.hash)
+    }
+
+    /// How many entries admit, revoke, invite, accept or leave.
+    pub fn memberships(&self) -> usize {
+        let changes = self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref());
+        let is_membership = |change: &&Change| {
+            matches!(
+                change,
+                Change::Grant(_) | Change::Revoke(_) | Change::Invite(_) | Change::Accept(_) | Change::Leave
+            )
+        };
+        changes.filter(is_membership).count()
+    }
+
     /// The rules on one page: of the entries that `heads` cover, the puts that none of them kills, by path, the shown
     /// one first.
     pub fn live(&self, space: &Space, heads: &Heads, ties: Ties) -> BTreeMap<ArtifactPath, Vec<Dot>> {

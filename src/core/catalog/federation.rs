@@ -52,6 +52,15 @@ pub struct Invitation {
     pub repo_key: RepoKey,
 }
 
+/// A member with the right ends another's membership.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Removal {
+    /// Whose.
+    pub node: NodeId,
+    /// Who of the author's users asked for it.
+    pub by: String,
+}
+
 /// One node's place in a federation: a function of the set of applied entries, for each entry counts for what its
 /// author had seen.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -160,7 +169,13 @@ impl Federation {
 
     /// Takes the leave of the author of `dot`, who `saw` these dots: ends the acceptances among them.
     pub fn leave(&mut self, dot: Dot, saw: impl Fn(&Dot) -> bool) {
-        let Some(membership) = self.members.get_mut(&dot.incarnation.node) else { return };
+        self.remove(dot, &dot.incarnation.node, saw);
+    }
+
+    /// Takes the removal of `node` by the author of `dot`, who `saw` these dots: ends the acceptances among them, and the
+    /// invitations.
+    pub fn remove(&mut self, dot: Dot, node: &NodeId, saw: impl Fn(&Dot) -> bool) {
+        let Some(membership) = self.members.get_mut(node) else { return };
         for open in membership.acceptances.keys().filter(|open| saw(open)) {
             membership.left.entry(*open).or_default().insert(dot);
         }

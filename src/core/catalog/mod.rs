@@ -13,5 +13,5 @@ mod federation;
 mod versions;
 
 pub use entry::{Content, Delete, EntryFault, KILLS_MAX, MEDIA_TYPE_BYTES_MAX, Put, USER_BYTES_MAX, check_user};
-pub use federation::{Federation, Founding, Invitation, Membership, RepositoryConfig};
+pub use federation::{Federation, Founding, Invitation, Membership, Removal, RepositoryConfig};
 pub use versions::{Version, Versions};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Delete, Founding, Invitation, Put};
+use crate::catalog::{Delete, Founding, Invitation, Put, Removal};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{Envelope, RepoKey};
 use crate::trust::{Grant, Revocation, Root};
@@ -13,6 +13,10 @@ pub mod kind {
     pub const PUT: u16 = 1;
     /// [`super::Delete`].
     pub const DELETE: u16 = 2;
+    /// Properties of a version, changed after its put.
+    pub const PROPERTIES: u16 = 3;
+    /// The end of all that its author had seen under a prefix.
+    pub const DELETE_PREFIX: u16 = 4;
     /// [`super::Founding`].
     pub const FOUND: u16 = 16;
     /// [`super::Invitation`].
@@ -21,6 +25,12 @@ pub mod kind {
     pub const ACCEPT: u16 = 18;
     /// The author leaves.
     pub const LEAVE: u16 = 19;
+    /// Fields of the repository's configuration.
+    pub const CONFIGURE: u16 = 20;
+    /// The author ended an earlier life of its own.
+    pub const REBORN: u16 = 21;
+    /// [`super::Removal`].
+    pub const REMOVE: u16 = 22;
     /// [`super::Root`].
     pub const ROOT: u16 = 64;
     /// [`super::Grant`].
@@ -44,6 +54,8 @@ pub enum Change {
     Accept(Accept),
     /// The author is no member any more.
     Leave,
+    /// Another is no member any more.
+    Remove(Removal),
     /// The circle's root.
     Root(Root),
     /// A node is admitted.
@@ -80,6 +92,7 @@ impl Change {
             Change::Invite(invitation) => (kind::INVITE, codec::encode(invitation)),
             Change::Accept(accept) => (kind::ACCEPT, codec::encode(accept)),
             Change::Leave => (kind::LEAVE, Vec::new()),
+            Change::Remove(removal) => (kind::REMOVE, codec::encode(removal)),
             Change::Root(root) => (kind::ROOT, codec::encode(root)),
             Change::Grant(grant) => (kind::GRANT, codec::encode(grant)),
             Change::Revoke(revocation) => (kind::REVOKE, codec::encode(revocation)),
@@ -100,6 +113,7 @@ impl Change {
             kind::LEAVE => {
                 return Err(DecodeError::Trailing { what: "leave", count: body.len() }.into());
             }
+            kind::REMOVE => Change::Remove(codec::decode(body)?),
             kind::ROOT => Change::Root(codec::decode(body)?),
             kind::GRANT => Change::Grant(codec::decode(body)?),
             kind::REVOKE => Change::Revoke(codec::decode(body)?),

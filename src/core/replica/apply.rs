@@ -3,7 +3,7 @@
 use super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::rows::{self, Placement, Repository, Want};
 use super::state::{Replica, Work};
-use crate::catalog::{Delete, Federation, Put, Version};
+use crate::catalog::{Delete, Federation, Put, Version, check_user};
 use crate::changelog::Change;
 use crate::clock::AHEAD_MS_MAX;
 use crate::model::{Context, Digest, Dot, Envelope, FederationId, NodeId, RepoKey, Space};
@@ -125,10 +125,31 @@ impl Replica {
             Change::Leave => {
                 federation.leave(entry.dot, saw);
             }
+            Change::Remove(removal) => {
+                check_user(&removal.by).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
+                let founder = federation.founder;
+                if founder != entry.author() {
+                    check_right(trust, entry, &Capability::Revoke)?;
+                }
+                federation.remove(entry.dot, &removal.node, saw);
+                self.remember_removal(work, space, entry, removal.node);
+            }
             _ => return Err(entry.misplaced("not an entry of a federation")),
         }
         self.save_federation(work, space);
         Ok(())
+    }
+
+    /// A removed member may go on asking for what was known when it was removed, so that it hears of that.
+    fn remember_removal<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, entry: &Entry<'_>, node: NodeId) {
+        let Some(state) = self.spaces.get_mut(&space) else { return };
+        let known = state.removed.entry(node).or_default();
+        known.merge(entry.context);
+        known.merge(&Context([(entry.dot.incarnation, entry.dot.sequence)].into()));
+        work.draft.set(Table::Meta, rows::removed_key(&space, &node), known);
+        if node == self.me.node {
+            work.note(Event::Removed { space, by: entry.author() });
+        }
     }
 
     pub(super) fn save_federation<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
@@ -149,7 +170,7 @@ impl Replica {
         let mut versions = work.draft.versions(&space, &put.path)?;
         forget_wants(work, &space, &versions.kill(&put.kills));
         versions.put(Version::of(entry.dot, entry.hash, put));
-        work.draft.set_versions(&space, &put.path, &versions);
+        work.draft.set_versions(&space, &put.path, &versions)?;
         if entry.dot.incarnation == self.incarnation {
             return Ok(());
         }
@@ -228,7 +249,7 @@ fn apply_delete<V: View>(work: &mut Work<'_, V>, space: Space, entry: &Entry<'_>
     delete.check(|dot| entry.saw(dot)).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
     let mut versions = work.draft.versions(&space, &delete.path)?;
     forget_wants(work, &space, &versions.kill(&delete.kills));
-    work.draft.set_versions(&space, &delete.path, &versions);
+    work.draft.set_versions(&space, &delete.path, &versions)?;
     Ok(())
 }
 

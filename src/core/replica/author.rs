@@ -5,7 +5,9 @@ use super::io::{Command, CommandError, Output, Receipt, Refusal, Table, View, Vi
 use super::message::Announcement;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
-use crate::catalog::{Content, Delete, Federation, Founding, Invitation, KILLS_MAX, Put, RepositoryConfig, check_user};
+use crate::catalog::{
+    Content, Delete, Federation, Founding, Invitation, KILLS_MAX, Put, Removal, RepositoryConfig, check_user,
+};
 use crate::changelog::{Accept, Change, ENTRIES_MAX, Header, Sealed, entry_hash};
 use crate::clock::{AHEAD_MS_MAX, Timestamp};
 use crate::model::{ArtifactPath, Context, Digest, Dot, Head, NodeId, RepoKey, Space};
@@ -61,6 +63,7 @@ impl Replica {
                 self.create_repository(work, &key, config, &invite, secret)
             }
             Command::Invite(key, node) => self.invite(work, &key, node),
+            Command::Remove { key, node, by } => self.remove_member(work, &key, node, by),
             Command::DeleteRepository(key) => self.delete_repository(work, &key),
             Command::Put { key, path, content, by } => self.put(work, &key, path, content, by),
             Command::Delete { key, path, by } => self.delete(work, &key, path, by),
@@ -228,6 +231,26 @@ impl Replica {
         Ok(receipt(work.now, dot, space))
     }
 
+    fn remove_member<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        key: &RepoKey,
+        node: NodeId,
+        by: String,
+    ) -> Result<Receipt, Failure> {
+        let space = self.writable(key)?;
+        if node == self.me.node {
+            return Err(CommandError::Oneself.into());
+        }
+        if !self.federation(&space).is_some_and(|federation| federation.may_hold(&node)) {
+            return Err(CommandError::NoSuchNode(node).into());
+        }
+        let dot = self.write(work, space, &Change::Remove(Removal { node, by }))?;
+        // The last of its segment: who was removed may know all up to here.
+        self.seal_space(work, space);
+        Ok(receipt(work.now, dot, space))
+    }
+
     /// Accepts an invitation to `space` under `key`, which is free.
     pub(super) fn accept_invitation<V: View>(
         &mut self,
@@ -337,6 +360,7 @@ impl Replica {
             self.seal_space(work, Space::Trust);
         }
         let envelope = change.to_envelope();
+        self.check_feature(&space, envelope.kind)?;
         let state = self.spaces.entry(space).or_default();
         let open = work.open.entry(space).or_default();
         let sequence = state.heads.of(&self.incarnation).sequence + 1 + open.len() as u64;

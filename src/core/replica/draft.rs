@@ -1,15 +1,14 @@
 //! Row writes being prepared: read through to the view, so that one input can build on its own rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::io::{Row, Table, View, ViewFault};
+use super::io::{Page, Row, Table, View, ViewFault};
+use super::{rows, trie};
 use crate::catalog::Versions;
 use crate::model::{ArtifactPath, Digest, Space};
-
-use super::rows;
 
 type Slot = (Table, Vec<u8>);
 
@@ -18,11 +17,13 @@ pub(super) struct Draft<'a, V> {
     rows: BTreeMap<Slot, Option<Vec<u8>>>,
     /// What each write since the last mark replaced, newest last.
     undo: Vec<(Slot, Option<Option<Vec<u8>>>)>,
+    /// Spaces in which something live changed, or nearly did.
+    touched: BTreeSet<Space>,
 }
 
 impl<'a, V: View> Draft<'a, V> {
     pub(super) fn new(view: &'a V) -> Self {
-        Draft { view, rows: BTreeMap::new(), undo: Vec::new() }
+        Draft { view, rows: BTreeMap::new(), undo: Vec::new(), touched: BTreeSet::new() }
     }
 
     pub(super) fn view(&self) -> &'a V {
@@ -55,6 +56,27 @@ impl<'a, V: View> Draft<'a, V> {
         }
     }
 
+    /// Up to `limit` rows with `from <= key < to`, in order, as they will be.
+    pub(super) fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
+        let (mut found, mut start) = (Page::new(), from.to_vec());
+        while found.len() < limit && start.as_slice() < to {
+            let page = self.view.range(table, &start, to, limit)?;
+            // Beyond the page's last key nothing is known of the view yet.
+            let end = match page.last() {
+                Some((last, _)) if page.len() == limit => [last.as_slice(), &[0]].concat(),
+                _ => to.to_vec(),
+            };
+            let mut merged: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
+                page.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            let written = self.rows.range((table, start)..(table, end.clone()));
+            merged.extend(written.map(|((_, key), value)| (key.clone(), value.clone())));
+            found.extend(merged.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            start = end;
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
     pub(super) fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {
         self.view.has_blob(digest)
     }
@@ -76,13 +98,27 @@ impl<'a, V: View> Draft<'a, V> {
         self.get(Table::Catalog, &key)?.map_or(Ok(Versions::default()), |value| stored(&value))
     }
 
-    pub(super) fn set_versions(&mut self, space: &Space, path: &ArtifactPath, versions: &Versions) {
+    pub(super) fn set_versions(
+        &mut self,
+        space: &Space,
+        path: &ArtifactPath,
+        versions: &Versions,
+    ) -> Result<(), ViewFault> {
+        let before = self.versions(space, path)?;
+        trie::changed(self, space, path, &before, versions);
+        self.touched.insert(*space);
         let key = rows::catalog_key(space, path);
         if versions.is_empty() {
             self.remove(Table::Catalog, key);
         } else {
             self.set(Table::Catalog, key, versions);
         }
+        Ok(())
+    }
+
+    /// Spaces whose tries aren't settled any more.
+    pub(super) fn touched(&self) -> &BTreeSet<Space> {
+        &self.touched
     }
 
     pub(super) fn is_empty(&self) -> bool {

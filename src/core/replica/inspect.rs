@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::io::{Table, View, ViewFault};
-use super::rows::{self, Repository};
+use super::draft::Draft;
+use super::io::{View, ViewFault};
+use super::rows::Repository;
 use super::state::{Identity, Peer, Replica};
+use super::trie;
 use crate::catalog::Federation;
 use crate::model::{CircleId, Digest, Heads, Incarnation, NodeId, PublicKey, Space, codec};
 use crate::trust::{Addresses, State as Trust};
@@ -69,6 +71,17 @@ impl Replica {
         &self.peers
     }
 
+    /// Which features this node announces.
+    pub fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// Logs that wait here for an upgrade: how far they are kept, unapplied.
+    pub fn kept(&self) -> impl Iterator<Item = (&Space, &Heads)> {
+        let kept = self.spaces.iter().map(|(space, state)| (space, &state.kept.heads));
+        kept.filter(|(_, heads)| !heads.0.is_empty())
+    }
+
     /// How many segments wait for what they depend on.
     pub fn parked(&self) -> usize {
         self.parked.len()
@@ -122,23 +135,13 @@ impl Replica {
 
 /// A digest of a federation's state: a function of the set of applied entries, conflicts included.
 ///
-/// Reads the whole catalog of the space, a page at a time.
+/// Cheap when the trie is settled, else as dear as settling it.
 pub fn state_digest(view: &impl View, space: &Space, federation: Option<&Federation>) -> Result<Digest, ViewFault> {
-    let mut hasher = blake3::Hasher::new_derive_key("artimesh/space-state/v1");
-    hasher.update(&codec::encode(&federation));
-    let mut from = rows::catalog_prefix(space, "");
-    let end = rows::end_of(&from);
-    loop {
-        let page = view.range(Table::Catalog, &from, &end, 1000)?;
-        for (key, value) in &page {
-            hasher.update(&(key.len() as u64).to_le_bytes());
-            hasher.update(key);
-            hasher.update(&(value.len() as u64).to_le_bytes());
-            hasher.update(value);
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == 1000 => from = [last.as_slice(), &[0]].concat(),
-            _ => return Ok(Digest(*hasher.finalize().as_bytes())),
-        }
-    }
+    let settled = trie::settle(&mut Draft::new(view), space, usize::MAX)?;
+    Ok(digest_of(&settled.unwrap_or_default(), federation))
+}
+
+/// The state digest over what is live and what is known of the federation.
+pub(super) fn digest_of(live: &trie::Sum, federation: Option<&Federation>) -> Digest {
+    Digest::derived("artimesh/space-state/v2", &codec::encode(&(live, federation)))
 }

@@ -39,8 +39,11 @@ pub struct Row {
 #[error("the store cannot be read: {0}")]
 pub struct ViewFault(pub String);
 
+/// A row's key and value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// Keys and values, in the order of keys.
-pub type Page = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Page = Vec<KeyValue>;
 
 /// The rows at rest, as of all outputs performed so far.
 pub trait View {
@@ -49,7 +52,7 @@ pub trait View {
     /// Up to `limit` rows with `from <= key < to`, in order.
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault>;
     /// The last row with `from <= key < to`.
-    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ViewFault>;
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault>;
     /// Whether the blob's bytes are all here.
     fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault>;
 }
@@ -100,6 +103,15 @@ pub enum Command {
     },
     /// Invite a node into the repository's federation.
     Invite(RepoKey, NodeId),
+    /// End another node's membership in the repository's federation.
+    Remove {
+        /// The repository.
+        key: RepoKey,
+        /// Whose membership.
+        node: NodeId,
+        /// Who asks.
+        by: String,
+    },
     /// Leave the repository's federation and forget the repository here.
     DeleteRepository(RepoKey),
     /// Put a version whose bytes are (about to be) at rest here.
@@ -185,6 +197,18 @@ pub enum CommandError {
     /// It is there already.
     #[error("node {0} is a member already")]
     AlreadyMember(NodeId),
+    /// A member of the federation has not said that it knows entries of the kind that this would write.
+    #[error(
+        "member '{name}' ({node}) does not know {feature}: upgrade that node and let it connect once, or remove it from the federation"
+    )]
+    NeedsUpgrade {
+        /// Who.
+        node: NodeId,
+        /// What it is called.
+        name: String,
+        /// What it would have to know.
+        feature: &'static str,
+    },
     /// The circle's rules forbid it.
     #[error(transparent)]
     Trust(#[from] TrustRefusal),
@@ -323,10 +347,26 @@ pub enum Event {
         /// The key.
         key: RepoKey,
     },
+    /// This node was removed from a federation: it shows it no more.
+    Removed {
+        /// Which.
+        space: Space,
+        /// By whom.
+        by: NodeId,
+    },
     /// This node learnt that it was revoked.
     SelfRevoked,
     /// A node was revoked.
     Revoked(NodeId),
+    /// An entry is of a kind that this version doesn't know: its log is kept and passed on, and waits for an upgrade.
+    Kept {
+        /// Where.
+        space: Space,
+        /// Which.
+        dot: Dot,
+        /// Of which kind.
+        kind: u16,
+    },
     /// A segment waits for what it depends on.
     Parked {
         /// Where.

@@ -8,10 +8,9 @@ use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation
 use crate::trust::{Addresses, Statement};
 
 /// The version of the control protocol; a node that speaks another refuses with a clear message.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
-/// Feature bits that this version has: none yet beyond the protocol itself.
-pub const FEATURES: u64 = 0;
+pub use crate::changelog::FEATURES;
 
 /// The first frame on every control stream.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -108,6 +107,8 @@ pub enum Message {
     Segments(SegmentsMessage),
     /// All statements that I know.
     Statements(Vec<Statement>),
+    /// What I keep beyond my heads, because my version can't apply it.
+    Kept(Vec<SpaceHeads>),
     /// Of a later version; passed over.
     Unknown(u16),
 }
@@ -120,6 +121,7 @@ impl Message {
             Message::Want(want) => (2, codec::encode(want)),
             Message::Segments(segments) => (3, codec::encode(segments)),
             Message::Statements(statements) => (4, codec::encode(statements)),
+            Message::Kept(spaces) => (16, codec::encode(spaces)),
             Message::Unknown(kind) => (*kind, Vec::new()),
         };
         Envelope { kind, body }.to_bytes()
@@ -134,6 +136,7 @@ impl Message {
             2 => Message::Want(codec::decode(&envelope.body).map_err(text)?),
             3 => Message::Segments(codec::decode(&envelope.body).map_err(text)?),
             4 => Message::Statements(codec::decode(&envelope.body).map_err(text)?),
+            16 => Message::Kept(codec::decode(&envelope.body).map_err(text)?),
             kind => Message::Unknown(kind),
         })
     }

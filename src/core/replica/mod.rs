@@ -16,19 +16,22 @@ mod draft;
 mod following;
 mod inspect;
 mod io;
+mod kept;
 pub mod message;
 mod parking;
 mod receive;
 pub mod rows;
 mod state;
 mod sync;
+mod trie;
 mod trust_duties;
+mod upgrade;
 
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
-    AcceptPolicy, Command, CommandError, Event, Input, Output, Page, Receipt, Refusal, Row, Table, Verdict, View,
-    ViewFault,
+    AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
+    View, ViewFault,
 };
 pub use message::{Hello, Message};
 pub use rows::{Placement, Repository, Want};
-pub use state::{Identity, LoadError, Peer, Replica};
+pub use state::{Identity, LoadError, Peer, Replica, Waking};

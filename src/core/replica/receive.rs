@@ -1,12 +1,14 @@
 //! What peers send: segments are verified, applied in causal order, or parked.
 
+use std::collections::BTreeMap;
+
 use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
 use super::rows;
 use super::state::{Replica, Work};
 use crate::catalog::Membership;
 use crate::changelog::{Change, ChangeError, Sealed, entry_hash, kind};
-use crate::model::{Context, Digest, Head, Incarnation, NodeId, Space};
+use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, TrustRefusal};
 
 /// What became of a segment.
@@ -14,6 +16,7 @@ use crate::trust::{Capability, Role, TrustRefusal};
 pub(super) enum Taken {
     Applied,
     Duplicate,
+    Kept,
     Parked,
     Refused(Refusal),
 }
@@ -32,26 +35,33 @@ impl Replica {
             Err(error) => return Ok(self.refuse(work, from, error.into())),
         };
         let taken = self.take_one(work, from, segment, gossip)?;
-        if taken == Taken::Applied {
-            while let Some(ready) = self.next_parked() {
-                self.take_one(work, None, ready, false)?;
-            }
+        if matches!(taken, Taken::Applied | Taken::Kept) {
+            self.take_parked(work)?;
         }
         Ok(taken)
     }
 
-    fn refuse<V: View>(&mut self, work: &mut Work<'_, V>, from: Option<NodeId>, refusal: Refusal) -> Taken {
+    pub(super) fn take_parked<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
+        while let Some(ready) = self.next_parked() {
+            self.take_one(work, None, ready, false)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse<V: View>(&mut self, work: &mut Work<'_, V>, from: Option<NodeId>, refusal: Refusal) -> Taken {
         work.note(Event::Refused { from, refusal: refusal.clone() });
         Taken::Refused(refusal)
     }
 
     fn next_parked(&mut self) -> Option<Sealed> {
-        let spaces = &self.spaces;
-        let trust = spaces.get(&Space::Trust).map(|state| &state.heads);
+        if self.parked.len() == 0 {
+            return None;
+        }
+        let reach: BTreeMap<&Space, Heads> = self.spaces.iter().map(|(space, state)| (space, state.reach())).collect();
+        let trust = self.spaces.get(&Space::Trust).map(|state| &state.heads);
         self.parked.take_ready(|segment| {
             let header = &segment.header;
-            let heads = spaces.get(&header.space).map(|state| &state.heads);
-            heads.is_some_and(|heads| {
+            reach.get(&header.space).is_some_and(|heads| {
                 header.first_sequence <= heads.of(&header.incarnation).sequence + 1
                     && heads.cover_context(&header.context)
                     && trust.is_some_and(|trust| trust.cover_context(&header.needs))
@@ -81,6 +91,9 @@ impl Replica {
             if !self.begin_new_life(work, &segment) {
                 return Ok(self.refuse_fork(work, from, &segment));
             }
+        }
+        if let Some(taken) = self.keep(work, from, &segment)? {
+            return Ok(taken);
         }
         let trust_heads = self.spaces.get(&Space::Trust).cloned_heads();
         let depends = state.cover_context(&header.context) && trust_heads.cover_context(&header.needs);
@@ -192,7 +205,12 @@ impl Replica {
 
     /// A segment that contradicts what was applied: its author's fault if one of its author's keys signed it, else its
     /// sender's.
-    fn refuse_fork<V: View>(&mut self, work: &mut Work<'_, V>, from: Option<NodeId>, segment: &Sealed) -> Taken {
+    pub(super) fn refuse_fork<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: Option<NodeId>,
+        segment: &Sealed,
+    ) -> Taken {
         let header = &segment.header;
         let refusal = match self.check_before_parking(segment) {
             Ok(()) => Refusal::Fork(header.incarnation, header.first_sequence),
@@ -203,7 +221,7 @@ impl Replica {
 
     /// What can be checked of a segment before all that it depends on is here: that it is signed, by a key of its author
     /// if the author is known, and that it could be admitted. So nobody fills the parking with another's name.
-    fn check_before_parking(&self, segment: &Sealed) -> Result<(), Refusal> {
+    pub(super) fn check_before_parking(&self, segment: &Sealed) -> Result<(), Refusal> {
         let header = &segment.header;
         let circle = self.circle.as_ref().map(|row| row.circle).ok_or(Refusal::NotShared(header.space))?;
         segment.verify(&circle)?;
@@ -219,7 +237,7 @@ impl Replica {
     }
 
     /// Applies all entries or none.
-    fn verify_and_apply<V: View>(&mut self, work: &mut Work<'_, V>, segment: &Sealed) -> Result<(), Stop> {
+    pub(super) fn verify_and_apply<V: View>(&mut self, work: &mut Work<'_, V>, segment: &Sealed) -> Result<(), Stop> {
         let header = &segment.header;
         let (space, incarnation) = (header.space, header.incarnation);
         let not_shared = || Stop::Refused(Refusal::NotShared(space));
@@ -271,7 +289,7 @@ impl Replica {
     }
 
     fn saved_federation(&self, space: &Space, segment: &Sealed) -> Saved {
-        let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::LEAVE).contains(&entry.kind);
+        let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::REMOVE).contains(&entry.kind);
         match self.spaces.get(space) {
             None => Saved::NoSpace,
             Some(state) if segment.entries.iter().any(membership) => {

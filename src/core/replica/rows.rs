@@ -85,6 +85,8 @@ pub struct Introducer {
 pub const CIRCLE: &[u8] = b"circle";
 /// Meta key of the incarnation's number, 8 bytes little-endian.
 pub const INCARNATION: &[u8] = b"incarnation";
+/// Meta key of the number of the rows' layout: 2 from the release on that keeps a trie. A `u32`.
+pub const LAYOUT: &[u8] = b"layout";
 /// Prefix of the heads.
 pub const HEADS: &[u8] = b"head/";
 /// Prefix of the federations.
@@ -97,6 +99,9 @@ pub const STATEMENTS: &[u8] = b"seal/";
 pub const WANTS: &[u8] = b"want/";
 /// Prefix of the addresses that peers told.
 pub const ADDRESSES: &[u8] = b"addr/";
+
+/// Prefix of what removed members may still know.
+pub const REMOVED: &[u8] = b"removed/";
 
 /// The first key after all those that start with `prefix`.
 pub fn end_of(prefix: &[u8]) -> Vec<u8> {
@@ -145,6 +150,16 @@ pub(super) fn federation_key(space: &Space) -> Vec<u8> {
     [FEDERATIONS, &space.key()].concat()
 }
 
+pub(super) fn removed_key(space: &Space, node: &NodeId) -> Vec<u8> {
+    [REMOVED, &space.key(), &node.0].concat()
+}
+
+/// Space and node of a row key that is `prefix`, then both.
+pub(super) fn space_and_node(key: &[u8], prefix: &[u8]) -> Option<(Space, NodeId)> {
+    let rest = key.strip_prefix(prefix)?;
+    Some((space_from(rest)?, NodeId(rest.get(33..65)?.try_into().ok()?)))
+}
+
 /// Meta key of a repository.
 pub fn repository_key(key: &RepoKey) -> Vec<u8> {
     [REPOSITORIES, key.folded().as_bytes()].concat()
@@ -157,8 +172,11 @@ pub fn want_key(space: &Space, dot: &Dot) -> Vec<u8> {
 
 /// Meta key of what `author` stated of `subject`.
 pub fn statement_key(author: &NodeId, kind: StatementKind, subject: &NodeId) -> Vec<u8> {
-    let StatementKind::Seal = kind;
-    [STATEMENTS, &author.0, &[0], &subject.0].concat()
+    let number = match kind {
+        StatementKind::Seal => 0,
+        StatementKind::Features => 1,
+    };
+    [STATEMENTS, &author.0, &[number], &subject.0].concat()
 }
 
 /// Meta key of the addresses that `node` told.
@@ -181,9 +199,32 @@ pub fn catalog_path(key: &[u8]) -> Option<ArtifactPath> {
     String::from_utf8(key.get(33..)?.to_vec()).ok()?.parse().ok()
 }
 
+/// Trie key under which the items of a space begin that start with `prefix`, a part of an item's key.
+pub(super) fn item_key(space: &Space, prefix: &[u8]) -> Vec<u8> {
+    [&space.key()[..], &[1], prefix].concat()
+}
+
+/// Trie key of an inner node: `nibbles` lead to it from the root, each below 16.
+pub(super) fn node_key(space: &Space, nibbles: &[u8]) -> Vec<u8> {
+    [&space.key()[..], &[0, nibbles.len() as u8], nibbles].concat()
+}
+
+/// Trie key of the mark that says that items starting with `prefix` changed since the nodes above were computed.
+pub(super) fn mark_key(space: &Space, prefix: &[u8]) -> Vec<u8> {
+    [&space.key()[..], &[2], prefix].concat()
+}
+
 /// Log key of the segment that starts with `first_sequence`.
 pub fn segment_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
     [&space.key(), &incarnation_bytes(incarnation)[..], &first_sequence.to_be_bytes()].concat()
+}
+
+/// First byte of the log keys of segments that are kept and not applied: no space begins with it.
+pub const KEPT: &[u8] = &[9];
+
+/// Log key of a segment that is kept until this node is upgraded.
+pub fn kept_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
+    [KEPT, &segment_key(space, incarnation, first_sequence)].concat()
 }
 
 /// The version of the values; the first byte of each.

@@ -6,10 +6,13 @@ use std::fmt::Display;
 use super::apply::fold_trust;
 use super::draft::{Draft, stored};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
+use super::kept::{Kept, load_kept};
 use super::message::Hello;
 use super::parking::Parking;
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
 use super::sync::in_causal_order;
+use super::trie::{self, Sum};
+use super::upgrade;
 use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
@@ -40,9 +43,14 @@ pub struct Peer {
     pub heads: BTreeMap<Space, Heads>,
     /// When it last said so, by our wall clock.
     pub heads_at: Option<Timestamp>,
+    /// What it last said it keeps beyond that, unapplied, per shared space.
+    pub(super) kept: BTreeMap<Space, Heads>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
     pub(super) spent: BTreeSet<Space>,
 }
+
+/// The most changes that one input takes into a space's trie: more than a node writes between two ticks.
+const SETTLED_MAX: usize = 16_384;
 
 /// One space's logs.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +60,12 @@ pub(super) struct SpaceState {
     pub(super) known: BTreeMap<Incarnation, (Context, Context)>,
     /// `None` for Trust.
     pub(super) federation: Option<Federation>,
+    /// What each member that was removed may still ask for: what was known when it was.
+    pub(super) removed: BTreeMap<NodeId, Context>,
+    /// What can't be applied by this version.
+    pub(super) kept: Kept,
+    /// The root of the trie over what is live; `None` while it isn't settled.
+    pub(super) live: Option<Sum>,
 }
 
 /// A wish for segments under way: one a space at a time.
@@ -59,6 +73,19 @@ pub(super) struct SpaceState {
 pub(super) struct Wish {
     pub(super) peer: NodeId,
     pub(super) since: Timestamp,
+}
+
+/// How a node wakes up.
+#[derive(Clone, Debug)]
+pub struct Waking {
+    /// Whose federations become repositories here by themselves.
+    pub accept: AcceptPolicy,
+    /// How new repositories keep their bytes; `None`: as the node's role says.
+    pub placement: Option<Placement>,
+    /// Numbers the incarnation of a store that has none yet: random bits.
+    pub fresh: u64,
+    /// Which kinds of entries it knows: [`FEATURES`](super::message::FEATURES), except in simulation.
+    pub features: u64,
 }
 
 /// The rows as they were could not be understood at start.
@@ -88,6 +115,10 @@ pub struct Replica {
     pub(super) dirty: BTreeSet<Space>,
     /// Federations that this site's setting doesn't take.
     pub(super) declined: BTreeSet<Space>,
+    /// Which kinds of entries this version knows.
+    pub(super) features: u64,
+    /// Something that is kept may be known to this version.
+    pub(super) kept_untried: bool,
 }
 
 /// One input being handled.
@@ -111,14 +142,9 @@ impl<V> Work<'_, V> {
 }
 
 impl Replica {
-    /// Wakes up from the rows at rest. `fresh` numbers the incarnation of a store that has none yet.
-    pub fn load(
-        view: &impl View,
-        me: Identity,
-        accept: AcceptPolicy,
-        placement: Option<Placement>,
-        fresh: u64,
-    ) -> Result<(Replica, Vec<Output>), LoadError> {
+    /// Wakes up from the rows at rest.
+    pub fn load(view: &impl View, me: Identity, waking: Waking) -> Result<(Replica, Vec<Output>), LoadError> {
+        let Waking { accept, placement, fresh, features } = waking;
         let mut outputs = Vec::new();
         let number = match view.get(Table::Meta, rows::INCARNATION)? {
             Some(value) => stored(&value)?,
@@ -128,8 +154,11 @@ impl Replica {
                 fresh
             }
         };
+        outputs.extend(upgrade::outputs(view)?);
         let circle: Option<CircleRow> = view.get(Table::Meta, rows::CIRCLE)?.map(|value| stored(&value)).transpose()?;
         let trust = circle.as_ref().map(|row| load_trust(view, row.circle)).transpose()?;
+        let mut spaces = load_spaces(view)?;
+        load_kept(view, &mut spaces)?;
         let replica = Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
@@ -137,7 +166,9 @@ impl Replica {
             placement,
             circle,
             trust,
-            spaces: load_spaces(view)?,
+            kept_untried: spaces.values().any(|state| !state.kept.heads.0.is_empty()),
+            features,
+            spaces,
             repositories: load_repositories(view)?,
             addresses: load_addresses(view)?,
             peers: BTreeMap::new(),
@@ -176,6 +207,7 @@ impl Replica {
     fn finish<V: View>(&mut self, mut work: Work<'_, V>) -> Result<Vec<Output>, ViewFault> {
         self.seal_open(&mut work);
         self.write_seals(&mut work);
+        self.state_features(&mut work);
         if work.repositories_changed || !work.membership_changed.is_empty() {
             work.out.push(Output::Spaces);
         }
@@ -185,10 +217,25 @@ impl Replica {
             work.out.push(Output::Members);
         }
         let Work { draft, mut out, .. } = work;
+        for space in draft.touched() {
+            if let Some(state) = self.spaces.get_mut(space) {
+                state.live = None;
+            }
+        }
         if !draft.is_empty() {
             out.insert(0, Output::Persist(draft.into_rows()));
         }
         Ok(out)
+    }
+
+    /// Brings the tries of all spaces up to date, a bounded step at a time.
+    pub(super) fn settle<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
+        for (space, state) in self.spaces.iter_mut().filter(|(_, state)| state.federation.is_some()) {
+            if state.live.is_none() {
+                state.live = trie::settle(&mut work.draft, space, SETTLED_MAX)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn role(&self) -> Option<Role> {
@@ -203,8 +250,13 @@ impl Replica {
     }
 }
 
+/// A segment as it was stored.
+pub(super) fn stored_segment(place: &impl Display, value: &[u8]) -> Result<Sealed, ViewFault> {
+    Sealed::read(value).map_err(|error| ViewFault(format!("a stored segment of {place} is unreadable: {error}")))
+}
+
 /// Reads every row under a prefix, a thousand at a time.
-fn each_row(
+pub(super) fn each_row(
     view: &impl View,
     table: Table,
     prefix: &[u8],
@@ -293,6 +345,12 @@ fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFaul
         let space = rows::space_from(&key[rows::FEDERATIONS.len()..]);
         let space = space.ok_or_else(|| ViewFault("a federation row has a broken key".into()))?;
         spaces.entry(space).or_default().federation = Some(stored(value)?);
+        Ok(())
+    })?;
+    each_row(view, Table::Meta, rows::REMOVED, |key, value| {
+        let unreadable = || ViewFault("a removal row has a broken key".into());
+        let (space, node) = rows::space_and_node(key, rows::REMOVED).ok_or_else(unreadable)?;
+        spaces.entry(space).or_default().removed.insert(node, stored(value)?);
         Ok(())
     })?;
     Ok(spaces)

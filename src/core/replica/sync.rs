@@ -6,7 +6,7 @@ use super::io::{Event, Output, Refusal, Table, Verdict, View, ViewFault};
 use super::message::{Announcement, HeadsMessage, Hello, Message, SegmentsMessage, SpaceHeads, WantMessage};
 use super::receive::Taken;
 use super::rows::{self, Introducer};
-use super::state::{Replica, Wish, Work};
+use super::state::{Replica, SpaceState, Wish, Work, stored_segment};
 use crate::changelog::Sealed;
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, State as Trust, TrustRefusal};
@@ -62,6 +62,9 @@ impl Replica {
             had.merge(context);
             had.merge(&Context([(*incarnation, state.heads.of(incarnation).sequence)].into()));
         }
+        if let Some(told) = state.removed.get(peer) {
+            had.merge(told);
+        }
         let known = |(incarnation, sequence): (Incarnation, u64)| {
             let head = state.heads.of(&incarnation);
             let chain = if head.sequence == sequence { head.chain } else { Digest::ZERO };
@@ -81,7 +84,7 @@ impl Replica {
     /// Whether what `peer` says it has of `space` is worth asking for. Of a full member always: a federation's id is told to
     /// its members and invitees only, and the invitation may be just what this node lacks, because who wrote it told
     /// nobody else before it was revoked or lost.
-    fn may_offer(&self, space: &Space, peer: &NodeId) -> bool {
+    pub(super) fn may_offer(&self, space: &Space, peer: &NodeId) -> bool {
         let is_full = |trust: &Trust| trust.good(peer).is_some_and(|member| member.role() == Role::Full);
         self.shares(space, peer) || self.was_member(space, peer) || self.trust.as_ref().is_some_and(is_full)
     }
@@ -150,6 +153,10 @@ impl Replica {
         }
         let message = Message::Heads(HeadsMessage { spaces: batch, statements, reply });
         work.out.push(Output::Send(to, message.to_bytes()));
+        let kept = self.kept_for(&to, only);
+        if !kept.is_empty() {
+            work.out.push(Output::Send(to, Message::Kept(kept).to_bytes()));
+        }
     }
 
     pub(super) fn frame<V: View>(
@@ -168,6 +175,7 @@ impl Replica {
             Ok(Message::Want(want)) => self.serve(work, from, &want)?,
             Ok(Message::Segments(segments)) => self.take_segments(work, from, segments)?,
             Ok(Message::Statements(statements)) => self.take_statements(work, from, &statements),
+            Ok(Message::Kept(spaces)) => self.take_kept(work, from, spaces),
             Ok(Message::Unknown(_)) => {}
             Err(reason) => {
                 work.note(Event::Refused { from: Some(from), refusal: Refusal::Message(reason) });
@@ -207,10 +215,10 @@ impl Replica {
     }
 
     /// Whether `heads` name something that this node would apply and hasn't.
-    fn lacks(&self, space: &Space, heads: &Heads) -> bool {
+    pub(super) fn lacks(&self, space: &Space, heads: &Heads) -> bool {
         let wanted = self.admissible(space, heads);
         match self.spaces.get(space) {
-            Some(state) => !state.heads.cover_context(&wanted),
+            Some(state) => !state.reach().cover_context(&wanted),
             None => !Heads::default().cover_context(&wanted),
         }
     }
@@ -218,8 +226,9 @@ impl Replica {
     /// Asks the next connected peer that said it has more of `space` and wasn't asked in vain since.
     fn pursue<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
         let has_more = |(node, peer): (&NodeId, &super::state::Peer)| {
-            let told = peer.heads.get(&space).filter(|_| peer.connected && !peer.spent.contains(&space))?;
-            (self.may_offer(&space, node) && self.lacks(&space, told)).then_some(*node)
+            let told = [peer.heads.get(&space), peer.kept.get(&space)];
+            let asks = peer.connected && !peer.spent.contains(&space) && self.may_offer(&space, node);
+            (asks && told.into_iter().flatten().any(|told| self.lacks(&space, told))).then_some(*node)
         };
         if let Some(peer) = self.peers.iter().find_map(has_more) {
             self.wish(work, space, peer);
@@ -244,26 +253,30 @@ impl Replica {
     }
 
     /// Asks `peer` for what is missing in `space`, unless somebody is being asked already.
-    fn wish<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
+    pub(super) fn wish<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
         let waiting = |wish: &Wish| work.now.ms_since(wish.since) < WISH_MS_MAX && work.now >= wish.since;
         if self.wishes.get(&space).is_some_and(waiting) {
             return;
         }
         self.wishes.insert(space, Wish { peer, since: work.now });
-        let since = self.spaces.get(&space).map(|state| state.heads.to_context()).unwrap_or_default();
+        let since = self.spaces.get(&space).map(|state| state.reach().to_context()).unwrap_or_default();
         work.out.push(Output::Send(peer, Message::Want(WantMessage { space, since }).to_bytes()));
     }
 
     /// Streams segments that the asker lacks, a fair share of each log, oldest first.
     fn serve<V: View>(&mut self, work: &mut Work<'_, V>, to: NodeId, want: &WantMessage) -> Result<(), ViewFault> {
         let space = want.space;
-        let Some(visible) = self.visible_to(&space, &to) else {
+        let Some(mut visible) = self.visible_to(&space, &to) else {
             // Answered all the same, so that the asker turns to somebody else.
             work.note(Event::Refused { from: Some(to), refusal: Refusal::NotShared(space) });
             let message = Message::Segments(SegmentsMessage { space, segments: Vec::new(), more: false });
             work.out.push(Output::Send(to, message.to_bytes()));
             return Ok(());
         };
+        let applied = visible.clone();
+        if self.shares(&space, &to) {
+            visible = self.spaces.get(&space).map(SpaceState::reach).unwrap_or_default();
+        }
         let behind: Vec<_> = visible
             .0
             .iter()
@@ -278,11 +291,11 @@ impl Replica {
         for (incarnation, has, head) in behind {
             let (mut from, mut bytes) = (has + 1, 0);
             while from <= head && bytes < share {
-                let (low, high) =
-                    (rows::segment_key(&space, &incarnation, from), rows::segment_key(&space, &incarnation, u64::MAX));
+                let is_applied = from <= applied.of(&incarnation).sequence;
+                let key = if is_applied { rows::segment_key } else { rows::kept_key };
+                let (low, high) = (key(&space, &incarnation, from), key(&space, &incarnation, u64::MAX));
                 let Some((_, stored)) = work.draft.view().range(Table::Log, &low, &high, 1)?.pop() else { break };
-                let fault = |error| ViewFault(format!("a stored segment of {space} is unreadable: {error}"));
-                let segment = Sealed::read(&stored).map_err(fault)?;
+                let segment = stored_segment(&space, &stored)?;
                 from = segment.header.last_sequence() + 1;
                 if from > head + 1 {
                     // A former member's knowledge ends at the ends of segments, as everybody's.
@@ -312,7 +325,7 @@ impl Replica {
         let mut progress = false;
         for bytes in &message.segments {
             match self.take(work, Some(from), bytes, false)? {
-                Taken::Applied => progress = true,
+                Taken::Applied | Taken::Kept => progress = true,
                 Taken::Refused(Refusal::NotAccepted(_)) => {
                     self.declined.insert(space);
                     self.parked.forget(&space);
@@ -353,7 +366,7 @@ impl Replica {
                     Verdict::Reject
                 } else {
                     match self.take(work, None, &segment, true)? {
-                        Taken::Applied | Taken::Parked => Verdict::Accept,
+                        Taken::Applied | Taken::Kept | Taken::Parked => Verdict::Accept,
                         Taken::Duplicate => Verdict::Ignore,
                         Taken::Refused(refusal) => verdict_on(&refusal),
                     }
@@ -361,7 +374,7 @@ impl Replica {
             }
             Ok(Some(Announcement::Head(incarnation, head))) => {
                 let author = incarnation.node;
-                let has = self.spaces.get(&space).map_or(0, |state| state.heads.of(&incarnation).sequence);
+                let has = self.spaces.get(&space).map_or(0, |state| state.reach().of(&incarnation).sequence);
                 if has < head.sequence && self.peers.get(&author).is_some_and(|peer| peer.connected) {
                     self.wish(work, space, author);
                 }
@@ -374,7 +387,9 @@ impl Replica {
 
     /// Once a second: tells peers which heads moved; once a round also asks one peer for all of its heads.
     pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
+        self.settle(work)?;
         self.take_back(work)?;
+        self.try_kept(work)?;
         let peers = self.connected_peers();
         for space in std::mem::take(&mut self.dirty) {
             for peer in peers.iter().filter(|peer| self.shares(&space, peer)) {

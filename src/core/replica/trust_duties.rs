@@ -1,11 +1,12 @@
-//! Seals: what every full member owes the circle about revoked nodes.
+//! Statements: what a node owes the circle about revoked nodes and about itself.
 
-use super::io::{Event, Output, Refusal, Table, View};
+use super::io::{CommandError, Event, Output, Refusal, Table, View};
 use super::message::Message;
 use super::rows;
 use super::state::{Replica, Work};
 use super::sync::MESSAGE_BYTES_MAX;
-use crate::model::{Digest, NodeId, codec};
+use crate::changelog::feature_of;
+use crate::model::{Digest, NodeId, Space, codec};
 use crate::trust::{Role, Seal, Statement, StatementKind};
 
 impl Replica {
@@ -26,6 +27,44 @@ impl Replica {
         if news {
             for peer in self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node) {
                 self.send_statements(work, peer);
+            }
+        }
+    }
+
+    /// States which kinds of entries this version knows, when that isn't what was stated before.
+    pub(super) fn state_features<V: View>(&mut self, work: &mut Work<'_, V>) {
+        let Some(circle) = self.circle.as_ref().map(|row| row.circle) else { return };
+        let (me, features) = (self.me.node, self.features);
+        let Some(trust) = &mut self.trust else { return };
+        if trust.member(&me).is_none() || trust.features_of(&me) == Some(features) {
+            return;
+        }
+        let serial = trust.statement_serial(me, StatementKind::Features, me) + 1;
+        let statement = Statement::features(me, serial, features, &self.me.log_key, &circle);
+        if trust.apply_statement(&statement).is_ok_and(|news| news) {
+            work.draft.set(Table::Meta, rows::statement_key(&me, StatementKind::Features, &me), &statement);
+            for peer in self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node) {
+                self.send_statements(work, peer);
+            }
+        }
+    }
+
+    /// Whether all who would have to apply an entry of this kind can: this node, and the members of the federation.
+    pub(super) fn check_feature(&self, space: &Space, kind: u16) -> Result<(), CommandError> {
+        let Some(feature) = feature_of(kind) else { return Ok(()) };
+        let Some(trust) = &self.trust else { return Err(CommandError::NoCircle) };
+        let knows = |node: &NodeId| {
+            let stated = if *node == self.me.node { Some(self.features) } else { trust.features_of(node) };
+            stated.is_some_and(|features| features & feature.bit != 0)
+        };
+        let members = self.federation(space).into_iter().flat_map(|federation| {
+            federation.members.keys().filter(|node| federation.is_member(node) && trust.good(node).is_some())
+        });
+        match members.chain([&self.me.node]).find(|node| !knows(node)) {
+            None => Ok(()),
+            Some(node) => {
+                let name = trust.member(node).map(|member| member.grant().name.to_string()).unwrap_or_default();
+                Err(CommandError::NeedsUpgrade { node: *node, name, feature: feature.name })
             }
         }
     }

@@ -143,6 +143,8 @@ pub struct State {
     used_tokens: BTreeMap<TokenId, (Dot, NodeId)>,
     statements: BTreeMap<(NodeId, StatementKind, NodeId), (u64, Statement)>,
     seals: BTreeMap<(Space, Incarnation), BTreeMap<NodeId, u64>>,
+    /// What each node last said that its version knows: follows from the statements.
+    features: BTreeMap<NodeId, u64>,
 }
 
 impl State {
@@ -155,6 +157,7 @@ impl State {
             used_tokens: BTreeMap::new(),
             statements: BTreeMap::new(),
             seals: BTreeMap::new(),
+            features: BTreeMap::new(),
         }
     }
 
@@ -353,16 +356,32 @@ impl State {
         if !keys.iter().any(|key| statement.verify(key, &self.circle).is_ok()) {
             return Err(StatementError::Signature);
         }
-        let seal = statement.content()?;
-        if seal.heads.len() > SEAL_HEADS_MAX {
-            return Err(StatementError::TooLarge);
-        }
-        self.forget_seals(&slot);
-        for (space, incarnation, head) in seal.heads.into_iter().filter(|(_, i, _)| i.node == subject) {
-            self.seals.entry((space, incarnation)).or_default().insert(author, head.sequence);
+        match kind {
+            StatementKind::Seal => self.take_seal(&slot, statement.content()?)?,
+            StatementKind::Features if author != subject => return Err(StatementError::Misplaced),
+            StatementKind::Features => {
+                self.features.insert(author, statement.stated_features()?);
+            }
         }
         self.statements.insert(slot, (serial, statement.clone()));
         Ok(true)
+    }
+
+    fn take_seal(&mut self, slot: &(NodeId, StatementKind, NodeId), seal: Seal) -> Result<(), StatementError> {
+        if seal.heads.len() > SEAL_HEADS_MAX {
+            return Err(StatementError::TooLarge);
+        }
+        self.forget_seals(slot);
+        let (author, _, subject) = *slot;
+        for (space, incarnation, head) in seal.heads.into_iter().filter(|(_, i, _)| i.node == subject) {
+            self.seals.entry((space, incarnation)).or_default().insert(author, head.sequence);
+        }
+        Ok(())
+    }
+
+    /// What `node` last said that its version knows; nothing, before it said so.
+    pub fn features_of(&self, node: &NodeId) -> Option<u64> {
+        self.features.get(node).copied()
     }
 
     /// What an author stated before counts no more: the seals follow from the statements that are kept.

@@ -10,6 +10,8 @@ use crate::model::{CircleId, Head, Incarnation, KeyPair, NodeId, PublicKey, Sign
 pub enum StatementKind {
     /// A [`Seal`]; the subject is the revoked node.
     Seal,
+    /// The features that the author's version knows, a `u64` of bits; the subject is the author.
+    Features,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub enum StatementError {
     /// A seal over more logs than any node has.
     #[error("the statement is over its bounds")]
     TooLarge,
+    /// Its subject isn't one that its author may speak of.
+    #[error("the statement speaks of a node that is not its author's to speak of")]
+    Misplaced,
     /// Not signed by its author's log key.
     #[error("the statement's signature does not verify")]
     Signature,
@@ -60,7 +65,17 @@ impl Statement {
         circle: &CircleId,
     ) -> Statement {
         let content = codec::encode(seal);
-        let body = codec::encode(&Body { author, kind: StatementKind::Seal, subject, serial, content });
+        Statement::sign(&Body { author, kind: StatementKind::Seal, subject, serial, content }, key, circle)
+    }
+
+    /// Signs what features the author's version knows.
+    pub fn features(author: NodeId, serial: u64, features: u64, key: &KeyPair, circle: &CircleId) -> Statement {
+        let content = codec::encode(&features);
+        Statement::sign(&Body { author, kind: StatementKind::Features, subject: author, serial, content }, key, circle)
+    }
+
+    fn sign(body: &Body, key: &KeyPair, circle: &CircleId) -> Statement {
+        let body = codec::encode(body);
         let signature = key.sign(Use::Statement, circle, &body);
         Statement { body, signature }
     }
@@ -77,6 +92,11 @@ impl Statement {
 
     /// The seal it states.
     pub fn content(&self) -> Result<Seal, StatementError> {
+        Ok(codec::decode(&self.read()?.content)?)
+    }
+
+    /// The features it states.
+    pub fn stated_features(&self) -> Result<u64, StatementError> {
         Ok(codec::decode(&self.read()?.content)?)
     }
 

@@ -21,7 +21,9 @@ pub fn catalog(disk: &Disk, space: &Space) -> BTreeMap<ArtifactPath, Vec<artimes
     .collect()
 }
 
-pub fn check(world: &World) -> Result<(), Fault> {
+/// Says too how many paths are in true conflict somewhere: siblings with other content than what is shown.
+pub fn check(world: &World) -> Result<u64, Fault> {
+    let mut conflicts = 0;
     let ties = if world.mutation == Mutation::TieBreak { Ties::Swapped } else { Ties::Right };
     for site in world.sites.iter().filter(|site| site.is_up()) {
         for (space, heads, federation) in site.mind().spaces() {
@@ -31,6 +33,7 @@ pub fn check(world: &World) -> Result<(), Fault> {
             let expected = world.truth.live(space, heads, ties);
             let found = catalog(&site.disk, space);
             for (path, versions) in &found {
+                conflicts += u64::from(versions.iter().any(|v| v.content.digest != versions[0].content.digest));
                 for version in versions {
                     let truth = world.truth.entries[space].get(&version.dot).map(|entry| entry.hash);
                     if truth != Some(version.entry) {
@@ -48,5 +51,5 @@ pub fn check(world: &World) -> Result<(), Fault> {
             }
         }
     }
-    Ok(())
+    Ok(conflicts)
 }

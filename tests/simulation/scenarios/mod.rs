@@ -4,6 +4,8 @@ mod enduring;
 mod federating;
 mod pairing;
 mod refusing;
+mod removing;
 mod restarting;
 mod revoking;
+mod upgrading;
 mod writing;

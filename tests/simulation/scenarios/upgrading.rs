@@ -1,0 +1,143 @@
+//! Mixed versions: what one doesn't know it keeps and passes on, and nobody writes what a member can't read.
+
+use artimesh_core::changelog::Sealed;
+use artimesh_core::model::{Envelope, Space};
+use artimesh_core::replica::message::FEATURES;
+use artimesh_core::replica::{Command, CommandError, Event, Input, Refusal, Table, rows};
+use artimesh_core::trust::Role;
+
+use super::refusing::{circle, forgery, lie};
+use super::writing::federated;
+use crate::forge::frame;
+use crate::world::{World, create, put, repo};
+
+/// A segment of the second site with an entry of the future in it.
+fn future(world: &World, space: Space, kind: u16) -> Sealed {
+    let mut future = forgery(world, 1, space).says(&lie("x", Vec::new()));
+    future.entries.push(Envelope { kind, body: vec![1, 2, 3] });
+    future.signed(&world.sites[1], &circle(world))
+}
+
+#[test]
+fn an_unknown_kind_is_kept_and_not_applied_and_the_authors_other_spaces_go_on() {
+    let mut world = federated();
+    let members = vec![world.node(0), world.node(2)];
+    world.ask(1, create("other", members)).expect("a second federation");
+    world.settle();
+    world.round(1);
+    let space = world.space(0, "libs");
+    let heads = world.sites[0].mind().heads(&space);
+    let future = future(&world, space, 9_999);
+    let dot = future.header.dot(1);
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[future.bytes()])), None);
+    assert!(world.sites[0].notes.contains(&Event::Kept { space, dot, kind: 9_999 }));
+    assert_eq!(world.sites[0].mind().heads(&space), heads, "not counted");
+    assert!(world.versions(0, "libs", "x").is_empty());
+    assert_eq!(world.sites[0].mind().kept().count(), 1);
+    world.ask(1, put("other", "y", "two")).expect("put elsewhere");
+    world.settle();
+    assert_eq!(world.versions(0, "other", "y").len(), 1);
+    // It is kept once, and a restart finds it again.
+    let rows = world.sites[0].disk.clone();
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[future.bytes()])), None);
+    assert!(rows == world.sites[0].disk);
+    world.crash(0);
+    world.restart(0);
+    assert_eq!(world.sites[0].mind().kept().count(), 1);
+    world.round(2);
+    assert_eq!(world.sites[0].mind().heads(&space), heads, "and still doesn't know it");
+}
+
+#[test]
+fn what_is_kept_reaches_those_who_have_no_other_way_to_its_author() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let future = future(&world, space, 9_999);
+    world.disconnect(1, 2);
+    world.network.cut(1, 2);
+    world.disconnect(1, 3);
+    world.network.cut(1, 3);
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[future.bytes()])), None);
+    for dice in 0..4 {
+        world.round(dice);
+    }
+    for site in [2, 3] {
+        assert_eq!(world.sites[site].mind().kept().count(), 1, "at site {site}");
+        assert!(world.refusals(site).is_empty());
+    }
+}
+
+#[test]
+fn a_fork_of_what_is_kept_is_noticed() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let (one, other) = (future(&world, space, 9_999), future(&world, space, 9_998));
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[one.bytes(), other.bytes()])), None);
+    assert!(matches!(world.refusals(0)[..], [Refusal::Fork(..)]));
+}
+
+fn remove(node: artimesh_core::model::NodeId) -> Command {
+    Command::Remove { key: repo("libs"), node, by: "tester".into() }
+}
+
+#[test]
+fn an_upgrade_applies_what_was_kept_and_what_was_built_on_it() {
+    let mut world = federated();
+    world.crash(2);
+    world.sites[2].features = 0;
+    world.restart(2);
+    // Written before the others hear of the downgrade.
+    let dave = world.node(3);
+    let invited = world.join_outside();
+    world.pair(0, invited, Role::Full, crate::world::writer()).expect("fresh");
+    world.settle();
+    let erin = world.node(invited);
+    world.ask(0, Command::Invite(repo("libs"), erin)).expect("free");
+    world.settle();
+    world.round(1);
+    world.ask(0, remove(erin)).expect("all have announced what they know");
+    world.settle();
+    world.ask(1, put("libs", "x", "built on it")).expect("put");
+    world.ask(0, put("libs", "y", "after it")).expect("put");
+    world.connect_all();
+    world.settle();
+    world.round(2);
+    let space = world.space(0, "libs");
+    assert!(world.versions(2, "libs", "x").is_empty() && world.versions(2, "libs", "y").is_empty());
+    assert_eq!(world.sites[2].mind().kept().next().map(|(_, heads)| heads.0.len()), Some(2));
+    world.crash(2);
+    world.sites[2].features = FEATURES;
+    world.restart(2);
+    world.handle(2, Input::Tick { dice: 1, round: false }, None);
+    assert_eq!(world.sites[2].mind().heads(&space), world.sites[0].mind().heads(&space), "with nobody's help");
+    assert_eq!(world.digest(2, &space), world.digest(0, &space));
+    assert_eq!(world.sites[2].mind().kept().count(), 0);
+    let kept = world.sites[2].disk.table(Table::Log).filter(|(key, _)| key.starts_with(rows::KEPT));
+    assert_eq!(kept.count(), 0);
+    assert_ne!(dave, erin);
+}
+
+#[test]
+fn nobody_writes_what_a_member_can_not_read() {
+    let mut world = federated();
+    world.crash(2);
+    world.sites[2].features = 0;
+    world.restart(2);
+    world.connect_all();
+    world.settle();
+    let (bob, carol) = (world.node(1), world.node(2));
+    let Err(CommandError::NeedsUpgrade { node, name, .. }) = world.ask(0, remove(bob)) else { panic!("refused") };
+    assert_eq!((node, name.as_str()), (carol, "carol"));
+    // It is remembered, and spreads through others.
+    world.crash(0);
+    world.restart(0);
+    assert!(matches!(world.ask(0, remove(bob)), Err(CommandError::NeedsUpgrade { .. })));
+    world.crash(2);
+    world.sites[2].features = FEATURES;
+    world.restart(2);
+    world.network.cut(0, 2);
+    world.connect_all();
+    world.settle();
+    world.round(1);
+    world.ask(0, remove(bob)).expect("upgraded, as the second site told");
+}
