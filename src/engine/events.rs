@@ -85,9 +85,7 @@ fn message_of(shared: &Shared, event: Event) -> Option<Message> {
             shared.pool.forget(&peer);
             Some(Message::Input(Input::Disconnected(node)))
         }
-        Event::Frame { peer, bytes } => {
-            Some(Message::Input(Input::Frame(shared.understood(&peer)?, bytes.to_vec())))
-        }
+        Event::Frame { peer, bytes } => Some(Message::Input(Input::Frame(shared.understood(&peer)?, bytes.to_vec()))),
         Event::Gossip { topic, data, verdict, .. } => gossip(shared, &topic, &data, verdict),
         Event::Pairing { .. } | Event::Bulk { .. } => None,
     }

@@ -37,7 +37,8 @@ fn tar(args: &[&str], folder: &Path) {
 /// The nodes of folders that stopped nodes left under `root`.
 fn nodes_of(root: &Path, names: &[&str]) -> Vec<Node> {
     let numbered = names.iter().enumerate();
-    let node = |(index, name): (usize, &&str)| Node::existing(root.join(name), name, lived::address(index), Setup::default());
+    let node =
+        |(index, name): (usize, &&str)| Node::existing(root.join(name), name, lived::address(index), Setup::default());
     numbered.map(node).collect()
 }
 
@@ -114,10 +115,7 @@ async fn lasts(mut circle: Circle) {
     newcomer.start();
     circle.pair(&newcomer, "edge");
     circle.nodes.push(newcomer);
-    until("the newcomer follows", || async {
-        repository(&circle.nodes[3].status().await?, REPO).map(|_| ())
-    })
-    .await;
+    until("the newcomer follows", || async { repository(&circle.nodes[3].status().await?, REPO).map(|_| ()) }).await;
     assert_eq!(circle.converged().await, before);
     assert_eq!(listing(&circle.nodes[3]).await, before);
 }

@@ -7,9 +7,9 @@ use artimesh::config::Keys;
 use artimesh::swarm::{Event, Member, Options, Swarm};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::Incarnation;
+use artimesh_core::model::{Context, NodeId, Space};
 use artimesh_core::replica::Hello;
 use artimesh_core::replica::message::{Message, PROTOCOL, WantMessage};
-use artimesh_core::model::{Context, NodeId, Space};
 use artimesh_core::trust::Addresses;
 use tokio::task::JoinHandle;
 
@@ -96,6 +96,7 @@ async fn a_member_of_another_protocol_is_refused_with_what_to_do_about_it() {
     circle.nodes[1].start();
     assert_eq!(circle.converged().await.len(), 1);
     let status = circle.nodes[0].status().await.expect("a status");
-    let errors: Vec<_> = status["members"].as_array().into_iter().flatten().map(|member| &member["last_error"]).collect();
+    let errors: Vec<_> =
+        status["members"].as_array().into_iter().flatten().map(|member| &member["last_error"]).collect();
     assert!(errors.iter().all(|error| error.is_null()), "{errors:?}");
 }
