@@ -1,6 +1,7 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
 mod apart;
+mod backup;
 mod harness;
 mod http;
 mod kills;
