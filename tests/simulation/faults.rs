@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// What must have happened, and how often at least per thousand histories: for each fault 20, so that it fires a hundred
 /// times in five thousand; more for what is the daily bread.
-const LEAST_PER_THOUSAND: [(&str, u64); 50] = [
+const LEAST_PER_THOUSAND: [(&str, u64); 54] = [
     ("a bad link gave way", 20),
     ("a clone ran in place of the original", 20),
     ("a round of a chatty site", 1_000),
@@ -22,6 +22,7 @@ const LEAST_PER_THOUSAND: [(&str, u64); 50] = [
     ("crash after persist", 200),
     ("crash before persist", 100),
     ("crash between inputs", 1_000),
+    ("deleted by prefix", 100),
     ("entry of an edge refused", 20),
     ("false heads claimed", 100),
     ("far ahead", 200),
@@ -40,16 +41,19 @@ const LEAST_PER_THOUSAND: [(&str, u64); 50] = [
     ("key stolen", 30),
     ("kill of the unseen refused", 20),
     ("lost for good", 20),
+    ("moved", 200),
     ("own revocation heard", 20),
     ("paired again after it forgot", 50),
     ("pairing answer lost", 20),
     ("parked", 200),
     ("partition", 300),
     ("partition one way", 100),
+    ("properties edited", 500),
     ("sealed logs", 100),
     ("segment replayed", 100),
     ("segments withheld", 20),
     ("set back to an old copy", 100),
+    ("settings changed", 300),
     ("states compared", 5_000),
     ("wiped, keys kept", 20),
     ("written a year ahead", 20),

@@ -345,6 +345,9 @@ impl History {
         for (what, times) in &self.world.twisted {
             self.faults.count(what, *times);
         }
+        for (what, times) in self.world.truth.written() {
+            self.faults.count(what, times);
+        }
         self.count_events()?;
         let changed_membership = self.world.truth.memberships() > self.memberships_before;
         self.faults.count("history with a true conflict", u64::from(self.had_conflict));

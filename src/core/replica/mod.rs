@@ -11,6 +11,7 @@
 //! are rows, read through the view.
 
 mod apply;
+mod artifacts;
 mod author;
 mod draft;
 mod following;
@@ -26,6 +27,7 @@ mod sync;
 mod trie;
 mod trust_duties;
 mod upgrade;
+mod versions;
 
 pub use inspect::{MemberLag, state_digest};
 pub use io::{

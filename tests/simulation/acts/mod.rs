@@ -1,6 +1,7 @@
 //! What happens in a history, one kind of trouble a file: each act is drawn by its weight.
 
 pub mod clocks;
+mod drawing;
 mod links;
 mod members;
 mod sites;

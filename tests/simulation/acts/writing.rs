@@ -3,8 +3,9 @@
 use artimesh_core::model::NodeId;
 use artimesh_core::replica::{Command, Input};
 
-use crate::history::{History, PATHS, REPOSITORIES};
-use crate::world::{Mutation, create, delete, put, repo};
+use super::drawing;
+use crate::history::{History, REPOSITORIES};
+use crate::world::{Mutation, create, repo};
 
 /// Hands commands to a site, which may lose its power over them.
 pub fn command(history: &mut History, site: usize, commands: Vec<Command>) {
@@ -26,9 +27,8 @@ pub fn write(history: &mut History) {
     for _ in 0..1 + history.dice.below(3) {
         history.writes += 1;
         let key = REPOSITORIES[history.dice.below(4).saturating_sub(1)];
-        let at = PATHS[history.dice.below(PATHS.len())];
         let what = if history.dice.once_in(8) { "same".to_owned() } else { format!("{}", history.writes) };
-        commands.push(if history.dice.once_in(4) { delete(key, at) } else { put(key, at, &what) });
+        commands.push(drawing::command(history, site, key, &what));
     }
     command(history, site, commands);
 }

@@ -8,7 +8,7 @@ use artimesh_core::replica::{Table, rows};
 
 use super::Fault;
 use crate::disk::Disk;
-use crate::truth::Ties;
+use crate::truth::{Edits, Ties};
 use crate::world::{Mutation, World};
 
 /// The live versions of a space as they are at rest.
@@ -31,6 +31,10 @@ pub fn check(world: &World) -> Result<u64, Fault> {
                 continue;
             }
             let expected = world.truth.live(space, heads, ties);
+            if federation.map(|federation| federation.configuration.config()) != world.truth.config(space, heads) {
+                return Err(format!("{} is set to {federation:?}", site.identity.name));
+            }
+            let edits = world.truth.edits(space, heads);
             let found = catalog(&site.disk, space);
             for (path, versions) in &found {
                 conflicts += u64::from(versions.iter().any(|v| v.content.digest != versions[0].content.digest));
@@ -39,6 +43,16 @@ pub fn check(world: &World) -> Result<u64, Fault> {
                     if truth != Some(version.entry) {
                         return Err(format!(
                             "{} shows {path} {:?}, which nobody wrote",
+                            site.identity.name, version.dot
+                        ));
+                    }
+                    let found = version.edits.iter();
+                    let found: Edits =
+                        found.map(|(n, e)| (n.clone(), (e.timestamp.0, e.dot, e.values.clone()))).collect();
+                    let expected = edits.get(&version.dot).cloned().unwrap_or_default();
+                    if found != expected {
+                        return Err(format!(
+                            "{} has {path} {:?} with {found:?}, the rules say {expected:?}",
                             site.identity.name, version.dot
                         ));
                     }
