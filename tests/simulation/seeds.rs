@@ -68,7 +68,7 @@ fn keep(findings: &Findings, file: PathBuf) {
     }
     match ledger.compare(&rules, &findings.slices) {
         Ok(same) => {
-            println!("{same} of {} slices are in {}, and end as they did", findings.slices.len(), file.display())
+            println!("{same} of {} slices are in {}, and end as they did", findings.slices.len(), file.display());
         }
         Err(differing) => panic!("{differing}"),
     }
