@@ -47,7 +47,13 @@ pub struct Options {
 impl Options {
     /// How the replica wakes up under these options.
     pub(super) fn waking(&self, fresh: u64) -> Waking {
-        Waking { accept: self.accept.clone(), placement: self.placement, fresh, features: FEATURES }
+        Waking {
+            accept: self.accept.clone(),
+            placement: self.placement,
+            fresh,
+            features: FEATURES,
+            retention: Retention::default(),
+        }
     }
 }
 

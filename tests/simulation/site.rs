@@ -3,7 +3,7 @@
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{KeyPair, NodeId, NodeName};
 use artimesh_core::replica::message::FEATURES;
-use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica, Waking};
+use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica, Retention, Waking};
 use artimesh_core::trust::{Addresses, NodeKeys};
 
 use super::disk::Disk;
@@ -22,6 +22,7 @@ pub struct Site {
     pub accept: AcceptPolicy,
     /// Which kinds of entries its version knows.
     pub features: u64,
+    pub retention: Retention,
     pub notes: Vec<Event>,
     /// Numbers its incarnations.
     pub lives: u64,
@@ -52,6 +53,7 @@ impl Site {
             stuck_at: None,
             accept: AcceptPolicy::Any,
             features: FEATURES,
+            retention: Retention::default(),
             notes: Vec::new(),
             lives: 0,
             stolen: false,
@@ -80,8 +82,13 @@ impl Site {
     /// Wakes up from the rows at rest.
     pub fn start(&mut self) {
         self.lives += 1;
-        let waking =
-            Waking { accept: self.accept.clone(), placement: None, fresh: self.lives, features: self.features };
+        let waking = Waking {
+            accept: self.accept.clone(),
+            placement: None,
+            fresh: self.lives,
+            features: self.features,
+            retention: self.retention,
+        };
         let (replica, outputs) =
             Replica::load(&self.disk, self.identity.clone(), waking).expect("our own rows are readable");
         self.replica = Some(replica);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use artimesh_core::catalog::{Delete, EditProperties, Put, RepositoryConfig};
-use artimesh_core::changelog::{Change, Sealed, entry_hash};
+use artimesh_core::changelog::{Change, Sealed, Stored, entry_hash};
 use artimesh_core::model::{ArtifactPath, Context, Digest, Dot, Heads, Incarnation, Space};
 use artimesh_core::replica::{Row, Table};
 
@@ -62,7 +62,11 @@ pub struct Truth {
 impl Truth {
     pub fn record(&mut self, rows: &[Row]) {
         for bytes in rows.iter().filter(|row| row.table == Table::Log).filter_map(|row| row.value.as_ref()) {
-            let segment = Sealed::read(bytes).expect("what is persisted is well formed");
+            let segment = match Stored::read(bytes).expect("what is persisted is well formed") {
+                Stored::Whole(segment) => segment,
+                // Parts of what was recorded when it was written.
+                Stored::Pruned(_) => continue,
+            };
             if !self.seen.insert(segment.hash) {
                 continue;
             }

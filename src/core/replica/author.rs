@@ -62,6 +62,7 @@ impl Replica {
                 self.create_repository(work, &key, config, &invite, secret)
             }
             Command::Invite(key, node) => self.invite(work, &key, node),
+            Command::Sync { key, member, dry_run } => Ok(self.sync(work, &key, member, dry_run)?),
             Command::Remove { key, node, by } => self.remove_member(work, &key, node, by),
             Command::DeleteRepository(key) => self.delete_repository(work, &key),
             Command::Configure { key, set, by } => self.configure(work, &key, set, by),
@@ -93,6 +94,24 @@ impl Replica {
         let space = space.ok_or_else(|| CommandError::NoRepository(key.clone()))?;
         self.check_whole(&space)?;
         Ok(space)
+    }
+
+    /// Compares states with a member, this node's whole repository at once.
+    fn sync<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        key: &RepoKey,
+        member: Option<NodeId>,
+        dry_run: bool,
+    ) -> Result<Receipt, CommandError> {
+        let repository = self.repositories.get(&key.folded());
+        let space = repository.map(|repository| repository.space);
+        let space = space.ok_or_else(|| CommandError::NoRepository(key.clone()))?;
+        let source = self.source_of(&space, member).ok_or_else(|| CommandError::NoSource(key.clone()))?;
+        if !self.sync_with(work, space, source, dry_run) {
+            return Err(CommandError::Merging(space));
+        }
+        Ok(receipt(work.now, Dot { incarnation: self.incarnation, sequence: 0 }, space))
     }
 
     /// Nobody writes between two states, nor on one that no other member has confirmed.

@@ -105,6 +105,15 @@ pub enum Command {
         /// 32 random bytes.
         secret: [u8; 32],
     },
+    /// Compare the state of the repository with another member's and take over what differs, whatever the logs say.
+    Sync {
+        /// The repository.
+        key: RepoKey,
+        /// With whom; any connected full member when `None`.
+        member: Option<NodeId>,
+        /// Only find the differences.
+        dry_run: bool,
+    },
     /// Invite a node into the repository's federation.
     Invite(RepoKey, NodeId),
     /// End another node's membership in the repository's federation.
@@ -294,6 +303,9 @@ pub enum CommandError {
         /// What it would have to know.
         feature: &'static str,
     },
+    /// Nobody to compare states with.
+    #[error("no full member of the federation of '{0}' is connected to compare states with")]
+    NoSource(RepoKey),
     /// The state of the repository is being taken over from another member: soon.
     #[error("the repository's state is being taken over from another member: try again shortly")]
     Merging(Space),

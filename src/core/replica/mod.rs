@@ -13,6 +13,7 @@
 mod apply;
 mod artifacts;
 mod author;
+mod compact;
 mod draft;
 mod following;
 mod inspect;
@@ -30,6 +31,7 @@ mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use compact::Retention;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,

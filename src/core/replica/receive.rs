@@ -8,7 +8,7 @@ use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, Work};
 use crate::catalog::Membership;
-use crate::changelog::{Change, ChangeError, Sealed, entry_hash, kind};
+use crate::changelog::{Change, ChangeError, Sealed, Stored, entry_hash, kind};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, TrustRefusal};
 
@@ -200,7 +200,15 @@ impl Replica {
             head.chain == segment.hash
         } else {
             let key = rows::segment_key(&header.space, &header.incarnation, header.first_sequence);
-            work.draft.get(Table::Log, &key)?.is_some_and(|stored| stored == segment.bytes())
+            match work.draft.get(Table::Log, &key)?.map(|stored| Stored::read(&stored)) {
+                Some(Ok(stored)) => stored.hash() == segment.hash,
+                Some(Err(_)) => false,
+                // Pruned away: whatever it was, it was applied.
+                None => {
+                    let floor = self.spaces.get(&header.space).and_then(|state| state.floors.get(&header.incarnation));
+                    floor.is_some_and(|floor| header.last_sequence() <= *floor)
+                }
+            }
         };
         if same {
             return Ok(Taken::Duplicate);

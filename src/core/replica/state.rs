@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use super::apply::fold_trust;
+use super::compact::{Compaction, Retention};
 use super::draft::{Draft, stored};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
 use super::message::Hello;
 use super::parking::Parking;
+use super::reconcile::{Merge, MergeProgress, SignedState, StateBody};
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
 use super::sync::in_causal_order;
-use super::reconcile::{Merge, MergeProgress, SignedState, StateBody};
 use super::trie::{self, Sum};
 use super::upgrade;
 use crate::catalog::Federation;
@@ -93,6 +94,8 @@ pub struct Waking {
     pub fresh: u64,
     /// Which kinds of entries it knows: [`FEATURES`](super::message::FEATURES), except in simulation.
     pub features: u64,
+    /// How long logs stay whole.
+    pub retention: Retention,
 }
 
 /// The rows as they were could not be understood at start.
@@ -132,6 +135,9 @@ pub struct Replica {
     pub(super) merged: BTreeMap<Space, MergeProgress>,
     /// Spaces taken over from another member, on whose state others haven't yet given their word: nobody writes there.
     pub(super) unconfirmed: BTreeSet<Space>,
+    /// How long logs stay whole.
+    pub(super) retention: Retention,
+    pub(super) compaction: Compaction,
     /// Our own states as they were last signed, with heads and digest.
     pub(super) signed: BTreeMap<Space, ((Digest, Digest), SignedState)>,
 }
@@ -159,7 +165,7 @@ impl<V> Work<'_, V> {
 impl Replica {
     /// Wakes up from the rows at rest.
     pub fn load(view: &impl View, me: Identity, waking: Waking) -> Result<(Replica, Vec<Output>), LoadError> {
-        let Waking { accept, placement, fresh, features } = waking;
+        let Waking { accept, placement, fresh, features, retention } = waking;
         let mut outputs = Vec::new();
         let number = match view.get(Table::Meta, rows::INCARNATION)? {
             Some(value) => stored(&value)?,
@@ -196,6 +202,8 @@ impl Replica {
             merged: BTreeMap::new(),
             unconfirmed: load_unconfirmed(view)?,
             signed: BTreeMap::new(),
+            retention,
+            compaction: Compaction::default(),
         };
         replica.resume_merges(view)?;
         Ok((replica, outputs))

@@ -7,8 +7,8 @@ use super::message::{Announcement, HeadsMessage, Hello, Message, SegmentsMessage
 use super::receive::Taken;
 use super::reconcile::Why;
 use super::rows::{self, Introducer};
-use super::state::{Replica, SpaceState, Wish, Work, stored_segment};
-use crate::changelog::Sealed;
+use super::state::{Replica, SpaceState, Wish, Work};
+use crate::changelog::{Sealed, Stored};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, State as Trust, TrustRefusal};
 
@@ -312,7 +312,12 @@ impl Replica {
                 let key = if is_applied { rows::segment_key } else { rows::kept_key };
                 let (low, high) = (key(&space, &incarnation, from), key(&space, &incarnation, u64::MAX));
                 let Some((_, stored)) = work.draft.view().range(Table::Log, &low, &high, 1)?.pop() else { break };
-                let segment = stored_segment(&space, &stored)?;
+                let segment = match Stored::read(&stored) {
+                    Ok(Stored::Whole(segment)) => segment,
+                    // Pruned: who may compare states is told to; a former member has to do without.
+                    Ok(Stored::Pruned(_)) => break,
+                    Err(error) => return Err(ViewFault(format!("a stored segment of {space} is unreadable: {error}"))),
+                };
                 from = segment.header.last_sequence() + 1;
                 if from > head + 1 {
                     // A former member's knowledge ends at the ends of segments, as everybody's.
@@ -430,6 +435,7 @@ impl Replica {
         self.settle(work)?;
         self.tend_merges(work)?;
         self.tell_states(work);
+        self.compact(work)?;
         self.take_back(work)?;
         self.try_kept(work)?;
         let peers = self.connected_peers();

@@ -3,6 +3,7 @@
 mod enduring;
 mod federating;
 mod pairing;
+mod reconciling;
 mod refusing;
 mod removing;
 mod restarting;

@@ -1,10 +1,10 @@
 //! Signed states: members with equal heads must have equal digests, and tell each other.
 
+use super::super::inspect::digest_of;
 use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::message::Message;
 use super::super::rows;
 use super::super::state::{Replica, Work};
-use super::super::inspect::digest_of;
 use super::merge::{Merge, MergeProgress, Step, Why};
 use super::snapshot::hash_of_logs;
 use super::wire::{SignedState, StateBody, hash_of_heads};
@@ -36,7 +36,8 @@ impl Replica {
         let digest = self.digest(space)?;
         let state = self.spaces.get(space)?;
         let (heads, live) = (hash_of_heads(&state.heads), state.live.map_or(0, |live| live.count));
-        if let Some((known, signed)) = self.signed.get(space).filter(|(known, _)| known.0 == heads && known.1 == digest) {
+        if let Some((known, signed)) = self.signed.get(space).filter(|(known, _)| known.0 == heads && known.1 == digest)
+        {
             let _ = known;
             return Some(signed.clone());
         }
@@ -188,6 +189,32 @@ impl Replica {
     /// How the state sync of a space stands, or how the last one ended.
     pub fn merge_progress(&self, space: &Space) -> Option<&MergeProgress> {
         self.merges.get(space).map(Merge::progress).or_else(|| self.merged.get(space))
+    }
+
+    /// Whether what is live in a space is just being taken over, and not yet what the heads say.
+    pub fn is_merging(&self, space: &Space) -> bool {
+        self.merges.get(space).is_some_and(Merge::is_unsettled)
+    }
+
+    /// A connected full member that shares a space: the one named, or any.
+    pub(in super::super) fn source_of(&self, space: &Space, member: Option<NodeId>) -> Option<NodeId> {
+        let trust = self.trust.as_ref()?;
+        let is_full = |node: &NodeId| trust.good(node).is_some_and(|member| member.role() == Role::Full);
+        let connected = self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node);
+        let mut sources = connected.filter(|node| is_full(node) && self.shares(space, node));
+        sources.find(|node| member.is_none_or(|member| member == *node))
+    }
+
+    /// Compares states with `source` because an operator asks; false when that is under way, or can't be.
+    pub(in super::super) fn sync_with<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        source: NodeId,
+        dry_run: bool,
+    ) -> bool {
+        self.merged.remove(&space);
+        self.begin_merge(work, space, source, if dry_run { Why::DryRun } else { Why::Asked })
     }
 
     /// Whether this node hasn't yet the word of other members that what it took over is right.

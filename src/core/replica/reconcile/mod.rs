@@ -37,5 +37,6 @@ mod wire;
 pub(super) use commit::MergeRow;
 pub(super) use merge::Merge;
 pub use merge::{Difference, DifferenceKind, MergeProgress, Why};
-pub use wire::{SignedState, StateBody, StateError};
+pub(super) use source::live_entries;
 pub(super) use wire::{AskSnapshot, Compare, Compared, Fetch, Items, Snapshot};
+pub use wire::{SignedState, StateBody, StateError};

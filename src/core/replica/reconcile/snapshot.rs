@@ -95,12 +95,7 @@ impl Replica {
         Ok(ends)
     }
 
-    fn begin_descent<V: View>(
-        &mut self,
-        work: &mut Work<'_, V>,
-        space: Space,
-        from: NodeId,
-    ) -> Result<(), ViewFault> {
+    fn begin_descent<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, from: NodeId) -> Result<(), ViewFault> {
         let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
         let Step::Snapshot(taken) = &mut merge.step else { return Ok(()) };
         let whole = taken.state.as_ref().is_some_and(|body| {
@@ -138,9 +133,10 @@ impl Replica {
         from: &NodeId,
         round: u32,
     ) -> Option<super::merge::Merge> {
-        let waits = self.merges.get(space).is_some_and(|merge| {
-            merge.source == *from && merge.round == round && merge.asked.is_some()
-        });
+        let waits = self
+            .merges
+            .get(space)
+            .is_some_and(|merge| merge.source == *from && merge.round == round && merge.asked.is_some());
         let mut merge = self.merges.remove(space).filter(|_| waits)?;
         (merge.asked, merge.moved) = (None, work.now);
         merge.progress.rounds += 1;

@@ -64,8 +64,7 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let (space, round) = (ask.space, ask.round);
         let trust = self.heads(&Space::Trust).to_context();
-        let mut answer =
-            Snapshot { space, round, state: None, trust, federation: None, logs: Vec::new(), more: false };
+        let mut answer = Snapshot { space, round, state: None, trust, federation: None, logs: Vec::new(), more: false };
         if self.may_show(work, &space, &to)? {
             answer.state = self.own_state(work.now, &space);
         }
@@ -74,7 +73,8 @@ impl Replica {
             answer.federation = state.federation.clone();
             let mut bytes = codec::encode(&answer.federation).len();
             for incarnation in state.heads.0.keys().filter(|i| ask.after.is_none_or(|after| **i > after)) {
-                let Some(head) = segment_at(work.draft.view(), &space, &Dot { incarnation: *incarnation, sequence: u64::MAX })?
+                let Some(head) =
+                    segment_at(work.draft.view(), &space, &Dot { incarnation: *incarnation, sequence: u64::MAX })?
                 else {
                     continue;
                 };
@@ -123,8 +123,7 @@ impl Replica {
         to: NodeId,
         ask: &Fetch,
     ) -> Result<(), ViewFault> {
-        let mut answer =
-            Items { space: ask.space, round: ask.round, segments: Vec::new(), done: 0, rest: None };
+        let mut answer = Items { space: ask.space, round: ask.round, segments: Vec::new(), done: 0, rest: None };
         let mut collected = Collected::default();
         if self.may_show(work, &ask.space, &to)? {
             for wanted in ask.wanted.iter().take(ASKED_MAX) {
@@ -283,4 +282,3 @@ pub(in super::super) fn live_entries<V: View>(
     }
     Ok(all.narrowed(|index| live.contains(&index)))
 }
-

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::Federation;
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
-use crate::model::{
-    CircleId, Context, Digest, Heads, Incarnation, KeyPair, NodeId, PublicKey, Signature, Space, Use,
-};
+use crate::model::{CircleId, Context, Digest, Heads, Incarnation, KeyPair, NodeId, PublicKey, Signature, Space, Use};
 
 /// What a member says its state is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
