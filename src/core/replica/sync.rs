@@ -130,6 +130,7 @@ impl Replica {
             peer.connected = false;
         }
         self.wishes.retain(|_, wish| wish.peer != node);
+        self.merges.retain(|_, merge| merge.source != node || !merge.needs_source());
     }
 
     fn connected_peers(&self) -> Vec<NodeId> {

@@ -12,8 +12,11 @@ use crate::clock::Timestamp;
 use crate::model::{CircleId, Digest, NodeId, Space};
 use crate::trust::Role;
 
-/// A source that doesn't answer for so long is given up. Milliseconds.
-const SILENCE_MS_MAX: u64 = 30_000;
+/// A source that doesn't answer for so many ticks is given up.
+const STILL_MAX: u32 = 30;
+
+/// What a source had last isn't waited for longer than so many ticks: it may be gone for good.
+const CATCH_UP_MAX: u32 = 300;
 
 /// How many members must have signed a joiner's digest before it writes, when there are so many.
 const CONFIRMATIONS: usize = 2;
@@ -150,7 +153,7 @@ impl Replica {
         if self.merges.get(&space).is_some_and(is_busy) || work.open.contains_key(&space) {
             return false;
         }
-        self.merges.insert(space, Merge::new(source, why, work.now));
+        self.merges.insert(space, Merge::new(source, why));
         work.out.push(Output::Continue);
         true
     }
@@ -161,25 +164,25 @@ impl Replica {
         for space in spaces {
             let Some(merge) = self.merges.get_mut(&space) else { continue };
             let is_connected = self.peers.get(&merge.source).is_some_and(|peer| peer.connected);
-            let silent_ms = work.now.ms_since(merge.moved);
-            let is_back = work.now < merge.moved;
+            merge.still += 1;
             match &mut merge.step {
-                Step::Commit(_) | Step::Clear => work.out.push(Output::Continue),
+                Step::Commit(_) => work.out.push(Output::Continue),
                 Step::Listed => {}
                 Step::CatchUp(until) => {
                     let covers = self.spaces.get(&space).is_some_and(|state| state.heads.cover_context(until));
-                    if covers || silent_ms > 10 * SILENCE_MS_MAX {
+                    if covers || merge.still > CATCH_UP_MAX {
                         merge.progress.is_done = true;
                         let progress = merge.progress.clone();
                         self.merges.remove(&space);
                         self.merged.insert(space, progress);
                     }
                 }
-                Step::Snapshot(_) | Step::Descend(..) if !is_connected || is_back || silent_ms > SILENCE_MS_MAX => {
+                _ if !is_connected || merge.still > STILL_MAX => {
                     self.merges.remove(&space);
                 }
-                Step::Snapshot(_) if merge.asked.is_none() => self.ask_snapshot(work, space),
-                Step::Descend(..) if merge.asked.is_none() => self.go_on(work, space)?,
+                Step::Clear => work.out.push(Output::Continue),
+                Step::Snapshot(_) if !merge.is_asking => self.ask_snapshot(work, space),
+                Step::Descend(..) if !merge.is_asking => self.go_on(work, space)?,
                 Step::Snapshot(_) | Step::Descend(..) => {}
             }
         }

@@ -17,7 +17,6 @@ use super::proof;
 use super::source::live_entries;
 use crate::catalog::{Federation, Version};
 use crate::changelog::{Change, Pruned, Stored, entry_hash};
-use crate::clock::Timestamp;
 use crate::model::{Context, Head, Heads, Incarnation, NodeId, Space};
 
 /// Staged rows that are applied in one step.
@@ -62,7 +61,7 @@ impl Replica {
             proof::add_row(work, Table::Trie, key, end)?;
         }
         merge.step = Step::Commit(Commit::default());
-        merge.moved = work.now;
+        merge.still = 0;
         work.out.push(Output::Continue);
         Ok(())
     }
@@ -71,9 +70,9 @@ impl Replica {
     pub(in super::super) fn continue_merges<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
         let spaces: Vec<Space> = self.merges.keys().copied().collect();
         for space in spaces {
-            match self.merges.get(&space).map(|merge| (&merge.step, merge.asked)) {
+            match self.merges.get(&space).map(|merge| (&merge.step, merge.is_asking)) {
                 Some((Step::Clear, _)) => self.clear(work, space)?,
-                Some((Step::Descend(_, descent), None)) if !descent.look.is_empty() => self.look_on(work, space)?,
+                Some((Step::Descend(_, descent), false)) if !descent.look.is_empty() => self.look_on(work, space)?,
                 Some((Step::Commit(_), _)) => self.commit_some(work, space)?,
                 _ => {}
             }
@@ -104,7 +103,7 @@ impl Replica {
         let Some(row) = work.draft.get(Table::Meta, &key)? else { return Ok(()) };
         let row: MergeRow = stored(&row)?;
         let Some(mut merge) = self.merges.remove(&space) else { return Ok(()) };
-        merge.moved = work.now;
+        merge.still = 0;
         let Step::Commit(commit) = &mut merge.step else { return Ok(()) };
         let before = commit.pass;
         let next = match commit.pass {
@@ -345,7 +344,7 @@ impl Replica {
             let space = rows::space_from(&key[rows::MERGES.len()..]);
             let space = space.ok_or_else(|| ViewFault("a merge row has a broken key".into()))?;
             let row: MergeRow = stored(value)?;
-            let mut merge = Merge::new(row.source, row.why, Timestamp(0));
+            let mut merge = Merge::new(row.source, row.why);
             merge.step = Step::Commit(Commit::default());
             merges.insert(space, merge);
             Ok(())

@@ -26,7 +26,7 @@ const SEGMENTS_MAX: usize = 4096;
 impl Replica {
     /// Asks the next question, or looks through own items, or commits.
     pub(super) fn go_on<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
-        let Some(merge) = self.merges.get_mut(&space).filter(|merge| merge.asked.is_none()) else { return Ok(()) };
+        let Some(merge) = self.merges.get_mut(&space).filter(|merge| !merge.is_asking) else { return Ok(()) };
         let Step::Descend(_, descent) = &mut merge.step else { return Ok(()) };
         if !descent.look.is_empty() {
             work.out.push(Output::Continue);
@@ -36,7 +36,7 @@ impl Replica {
             return self.end_descent(work, space);
         }
         merge.round = merge.round.wrapping_add(1);
-        merge.asked = Some(work.now);
+        merge.is_asking = true;
         let round = merge.round;
         let question = if descent.fetch.is_empty() {
             let count = descent.compare.len().min(COMPARED_MAX);
@@ -60,7 +60,7 @@ impl Replica {
         let space = answer.space;
         self.settle(work)?;
         let is_settled = self.spaces.get(&space).is_none_or(|state| state.live.is_some());
-        let Some(mut merge) = self.answered(work, &space, &from, answer.round) else { return Ok(()) };
+        let Some(mut merge) = self.answered(&space, &from, answer.round) else { return Ok(()) };
         let Step::Descend(_, descent) = &mut merge.step else { return Ok(()) };
         let mut asked = std::mem::take(&mut descent.comparing);
         if answer.shown.len() > asked.len() {
@@ -91,7 +91,7 @@ impl Replica {
         answer: Items,
     ) -> Result<(), ViewFault> {
         let space = answer.space;
-        let Some(mut merge) = self.answered(work, &space, &from, answer.round) else { return Ok(()) };
+        let Some(mut merge) = self.answered(&space, &from, answer.round) else { return Ok(()) };
         let Step::Descend(taken, descent) = &mut merge.step else { return Ok(()) };
         let done = answer.done as usize;
         let is_lying = done > descent.fetch.len().min(FETCHED_MAX)
@@ -180,7 +180,7 @@ impl Replica {
                 }
                 left -= page.len();
             }
-            merge.moved = work.now;
+            merge.still = 0;
         }
         self.merges.insert(space, merge);
         self.go_on(work, space)

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::wire::{Hint, Prefix, Wanted};
 use crate::catalog::Federation;
 use crate::changelog::Pruned;
-use crate::clock::Timestamp;
 use crate::model::{ArtifactPath, Context, Heads, Incarnation, NodeId};
 
 /// The most differences that are listed by name.
@@ -91,10 +90,10 @@ pub(in super::super) struct Merge {
     pub(in super::super) source: NodeId,
     pub(super) why: Why,
     pub(super) round: u32,
-    /// When the question that waits for its answer was asked.
-    pub(super) asked: Option<Timestamp>,
-    /// When it last came further.
-    pub(super) moved: Timestamp,
+    /// Whether a question waits for its answer.
+    pub(super) is_asking: bool,
+    /// Ticks since it last came further: a clock may stand still.
+    pub(super) still: u32,
     pub(super) step: Step,
     pub(super) progress: MergeProgress,
 }
@@ -183,9 +182,9 @@ pub(super) struct Look {
 }
 
 impl Merge {
-    pub(super) fn new(source: NodeId, why: Why, now: Timestamp) -> Merge {
+    pub(super) fn new(source: NodeId, why: Why) -> Merge {
         let progress = MergeProgress::default();
-        Merge { source, why, round: 0, asked: None, moved: now, step: Step::Clear, progress }
+        Merge { source, why, round: 0, is_asking: false, still: 0, step: Step::Clear, progress }
     }
 
     /// Whether what is live here is between two states.
@@ -196,6 +195,11 @@ impl Merge {
     /// Whether what is live here may not be what the heads say.
     pub(in super::super) fn is_unsettled(&self) -> bool {
         matches!(self.step, Step::Commit(_) | Step::CatchUp(_))
+    }
+
+    /// Whether its source's going away ends it.
+    pub(in super::super) fn needs_source(&self) -> bool {
+        matches!(self.step, Step::Clear | Step::Snapshot(_) | Step::Descend(..))
     }
 
     /// How far it has come.

@@ -15,7 +15,7 @@ impl Replica {
         let Some(merge) = self.merges.get_mut(&space) else { return };
         let Step::Snapshot(taken) = &merge.step else { return };
         merge.round = merge.round.wrapping_add(1);
-        merge.asked = Some(work.now);
+        merge.is_asking = true;
         let after = taken.heads.0.keys().next_back().copied();
         let ask = AskSnapshot { space, round: merge.round, after };
         work.out.push(Output::Send(merge.source, Message::AskSnapshot(ask).to_bytes()));
@@ -28,7 +28,7 @@ impl Replica {
         part: Snapshot,
     ) -> Result<(), ViewFault> {
         let space = part.space;
-        let Some(mut merge) = self.answered(work, &space, &from, part.round) else { return Ok(()) };
+        let Some(mut merge) = self.answered(&space, &from, part.round) else { return Ok(()) };
         let Step::Snapshot(taken) = &mut merge.step else { return Ok(()) };
         let covers = self.heads(&Space::Trust).cover_context(&part.trust);
         let Some(state) = part.state.as_ref().filter(|_| covers) else {
@@ -126,19 +126,13 @@ impl Replica {
     }
 
     /// The merge that waits for this answer, taken out; its clock is set.
-    pub(super) fn answered<V>(
-        &mut self,
-        work: &Work<'_, V>,
-        space: &Space,
-        from: &NodeId,
-        round: u32,
-    ) -> Option<super::merge::Merge> {
+    pub(super) fn answered(&mut self, space: &Space, from: &NodeId, round: u32) -> Option<super::merge::Merge> {
         let waits = self
             .merges
             .get(space)
-            .is_some_and(|merge| merge.source == *from && merge.round == round && merge.asked.is_some());
+            .is_some_and(|merge| merge.source == *from && merge.round == round && merge.is_asking);
         let mut merge = self.merges.remove(space).filter(|_| waits)?;
-        (merge.asked, merge.moved) = (None, work.now);
+        (merge.is_asking, merge.still) = (false, 0);
         merge.progress.rounds += 1;
         Some(merge)
     }
