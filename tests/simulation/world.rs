@@ -424,7 +424,7 @@ impl World {
         let Some(frame) = self.network.receive(from, to) else { return false };
         if std::env::var("DBG").is_ok() {
             let m = format!("{:?}", artimesh_core::replica::Message::read(&frame));
-            eprintln!("{} {from}->{to} {}", self.now, &m[..m.len().min(260)]);
+            eprintln!("{} {from}->{to} {}", self.now, &m[..m.len().min(700)]);
         }
         let crashed = self.handle(to, Input::Frame(self.node(from), frame), crash_at);
         self.close_what_is_through();

@@ -109,6 +109,8 @@ pub const REMOVED: &[u8] = b"removed/";
 pub(super) const MERGES: &[u8] = b"merge/";
 /// Prefix of the source's logs in such a commit.
 const MERGE_LOGS: &[u8] = b"merge-log/";
+/// Prefix of what must be applied before a state that was taken over is what its heads say.
+pub(super) const CATCHING_UP: &[u8] = b"catch-up/";
 /// Prefix of the sequences up to which a log isn't whole at rest.
 pub(super) const FLOORS: &[u8] = b"floor/";
 /// Prefix of the spaces taken over from another member, on whose state others haven't yet given their word.
@@ -149,6 +151,10 @@ pub(super) fn merge_logs_prefix(space: &Space) -> Vec<u8> {
 
 pub(super) fn merge_log_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
     [MERGE_LOGS, &space.key()[..], &incarnation_bytes(incarnation)].concat()
+}
+
+pub(super) fn catching_up_key(space: &Space) -> Vec<u8> {
+    [CATCHING_UP, &space.key()].concat()
 }
 
 pub(super) fn unconfirmed_key(space: &Space) -> Vec<u8> {

@@ -131,6 +131,8 @@ pub struct Replica {
     pub(super) kept_untried: bool,
     /// State syncs under way.
     pub(super) merges: BTreeMap<Space, Merge>,
+    /// What must be applied before a state that was taken over is what its heads say; and for how many ticks it wasn't.
+    pub(super) catching_up: BTreeMap<Space, (Context, u32)>,
     /// How the last ones ended.
     pub(super) merged: BTreeMap<Space, MergeProgress>,
     /// Spaces taken over from another member, on whose state others haven't yet given their word: nobody writes there.
@@ -200,6 +202,7 @@ impl Replica {
             declined: BTreeSet::new(),
             merges: BTreeMap::new(),
             merged: BTreeMap::new(),
+            catching_up: BTreeMap::new(),
             unconfirmed: load_unconfirmed(view)?,
             signed: BTreeMap::new(),
             retention,

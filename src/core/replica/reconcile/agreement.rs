@@ -16,7 +16,7 @@ use crate::trust::Role;
 const STILL_MAX: u32 = 30;
 
 /// What a source had last isn't waited for longer than so many ticks: it may be gone for good.
-const CATCH_UP_MAX: u32 = 300;
+const CATCH_UP_MAX: u32 = 3600;
 
 /// How many members must have signed a joiner's digest before it writes, when there are so many.
 const CONFIRMATIONS: usize = 2;
@@ -29,8 +29,7 @@ impl Replica {
     /// This node's state digest of a federation; `None` while it isn't computed, or between two states.
     pub fn digest(&self, space: &Space) -> Option<Digest> {
         let state = self.spaces.get(space)?;
-        let unsettled = self.merges.get(space).is_some_and(Merge::is_unsettled);
-        let live = state.live.filter(|_| !unsettled)?;
+        let live = state.live.filter(|_| !self.is_merging(space))?;
         Some(digest_of(&live, state.federation.as_ref()))
     }
 
@@ -149,7 +148,7 @@ impl Replica {
         source: NodeId,
         why: Why,
     ) -> bool {
-        let is_busy = |merge: &Merge| !matches!(merge.step, Step::Listed | Step::CatchUp(_));
+        let is_busy = |merge: &Merge| !matches!(merge.step, Step::Listed);
         if self.merges.get(&space).is_some_and(is_busy) || work.open.contains_key(&space) {
             return false;
         }
@@ -160,6 +159,19 @@ impl Replica {
 
     /// Once a second: questions that nobody answers are asked again, or given up; what was caught up with is done.
     pub(in super::super) fn tend_merges<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
+        let spaces = &self.spaces;
+        let mut caught_up = Vec::new();
+        for (space, (until, ticks)) in &mut self.catching_up {
+            *ticks += 1;
+            let covers = spaces.get(space).is_some_and(|state| state.heads.cover_context(until));
+            if covers || *ticks > CATCH_UP_MAX {
+                caught_up.push(*space);
+            }
+        }
+        for space in caught_up {
+            self.catching_up.remove(&space);
+            work.draft.remove(Table::Meta, rows::catching_up_key(&space));
+        }
         let spaces: Vec<Space> = self.merges.keys().copied().collect();
         for space in spaces {
             let Some(merge) = self.merges.get_mut(&space) else { continue };
@@ -168,15 +180,6 @@ impl Replica {
             match &mut merge.step {
                 Step::Commit(_) => work.out.push(Output::Continue),
                 Step::Listed => {}
-                Step::CatchUp(until) => {
-                    let covers = self.spaces.get(&space).is_some_and(|state| state.heads.cover_context(until));
-                    if covers || merge.still > CATCH_UP_MAX {
-                        merge.progress.is_done = true;
-                        let progress = merge.progress.clone();
-                        self.merges.remove(&space);
-                        self.merged.insert(space, progress);
-                    }
-                }
                 _ if !is_connected || merge.still > STILL_MAX => {
                     self.merges.remove(&space);
                 }
@@ -196,7 +199,7 @@ impl Replica {
 
     /// Whether what is live in a space is just being taken over, and not yet what the heads say.
     pub fn is_merging(&self, space: &Space) -> bool {
-        self.merges.get(space).is_some_and(Merge::is_unsettled)
+        self.merges.get(space).is_some_and(Merge::is_committing) || self.catching_up.contains_key(space)
     }
 
     /// A connected full member that shares a space: the one named, or any.

@@ -33,6 +33,8 @@ pub(in super::super) struct MergeRow {
     federation: Federation,
     /// Whether this node had nothing of the space before.
     joins: bool,
+    /// What the source had applied when it last answered.
+    until: Context,
 }
 
 /// One log of the snapshot: row `merge-log`.
@@ -50,7 +52,8 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let joins = self.heads(&space).0.is_empty();
         let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
-        let row = MergeRow { source: merge.source, why: merge.why, federation: federation.clone(), joins };
+        let until = merge.until.clone();
+        let row = MergeRow { source: merge.source, why: merge.why, federation: federation.clone(), joins, until };
         work.draft.set(Table::Meta, rows::merge_key(&space), &row);
         for (incarnation, head) in &heads.0 {
             let (context, needs) = known.get(incarnation).cloned().unwrap_or_default();
@@ -281,14 +284,16 @@ impl Replica {
             self.unconfirmed.insert(space);
             work.draft.set(Table::Meta, rows::unconfirmed_key(&space), &());
         }
-        let told = self.peers.get(&merge.source).and_then(|peer| peer.heads.get(&space));
-        let until = told.map_or_else(|| theirs.to_context(), Heads::to_context);
-        merge.step = Step::CatchUp(until);
+        let (until, _) = self.catching_up.entry(space).or_default();
+        until.merge(&row.until);
+        until.merge(&theirs.to_context());
+        work.draft.set(Table::Meta, rows::catching_up_key(&space), &*until);
+        merge.progress.is_done = true;
+        self.merged.insert(space, merge.progress);
         let peer = self.peers.entry(merge.source).or_default();
         peer.heads.insert(space, theirs);
         peer.spent.remove(&space);
         let source = merge.source;
-        self.merges.insert(space, merge);
         self.wishes.remove(&space);
         self.parked.forget(&space);
         self.dirty.insert(space);
@@ -346,10 +351,16 @@ impl Replica {
             let row: MergeRow = stored(value)?;
             let mut merge = Merge::new(row.source, row.why);
             merge.step = Step::Commit(Commit::default());
+            merge.until = row.until;
             merges.insert(space, merge);
             Ok(())
         })?;
         self.merges = merges;
-        Ok(())
+        each_row(view, Table::Meta, rows::CATCHING_UP, |key, value| {
+            let space = rows::space_from(&key[rows::CATCHING_UP.len()..]);
+            let space = space.ok_or_else(|| ViewFault("a merge row has a broken key".into()))?;
+            self.catching_up.insert(space, (stored(value)?, 0));
+            Ok(())
+        })
     }
 }

@@ -61,6 +61,7 @@ impl Replica {
         self.settle(work)?;
         let is_settled = self.spaces.get(&space).is_none_or(|state| state.live.is_some());
         let Some(mut merge) = self.answered(&space, &from, answer.round) else { return Ok(()) };
+        merge.until.merge(&answer.heads);
         let Step::Descend(_, descent) = &mut merge.step else { return Ok(()) };
         let mut asked = std::mem::take(&mut descent.comparing);
         if answer.shown.len() > asked.len() {
@@ -92,6 +93,7 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let space = answer.space;
         let Some(mut merge) = self.answered(&space, &from, answer.round) else { return Ok(()) };
+        merge.until.merge(&answer.heads);
         let Step::Descend(taken, descent) = &mut merge.step else { return Ok(()) };
         let done = answer.done as usize;
         let is_lying = done > descent.fetch.len().min(FETCHED_MAX)

@@ -94,6 +94,8 @@ pub(in super::super) struct Merge {
     pub(super) is_asking: bool,
     /// Ticks since it last came further: a clock may stand still.
     pub(super) still: u32,
+    /// What the source had applied when it last answered: what it deleted meanwhile is missing here until all of that is.
+    pub(super) until: Context,
     pub(super) step: Step,
     pub(super) progress: MergeProgress,
 }
@@ -108,8 +110,6 @@ pub(super) enum Step {
     Descend(Box<Taken>, Box<Descent>),
     /// Applying what is staged; from here on there is no way back.
     Commit(Commit),
-    /// Replaying the source's log up to what it had when it was last compared.
-    CatchUp(Context),
     /// A dry run's end.
     Listed,
 }
@@ -184,17 +184,21 @@ pub(super) struct Look {
 impl Merge {
     pub(super) fn new(source: NodeId, why: Why) -> Merge {
         let progress = MergeProgress::default();
-        Merge { source, why, round: 0, is_asking: false, still: 0, step: Step::Clear, progress }
+        Merge {
+            source,
+            why,
+            round: 0,
+            is_asking: false,
+            still: 0,
+            until: Context::default(),
+            step: Step::Clear,
+            progress,
+        }
     }
 
     /// Whether what is live here is between two states.
     pub(in super::super) fn is_committing(&self) -> bool {
         matches!(self.step, Step::Commit(_))
-    }
-
-    /// Whether what is live here may not be what the heads say.
-    pub(in super::super) fn is_unsettled(&self) -> bool {
-        matches!(self.step, Step::Commit(_) | Step::CatchUp(_))
     }
 
     /// Whether its source's going away ends it.

@@ -11,7 +11,7 @@ use super::merge::hint_of;
 use super::wire::{AskSnapshot, Compare, Compared, Fetch, Hint, Items, LogState, Shown, Snapshot, Wanted};
 use crate::catalog::{Version, Versions};
 use crate::changelog::{Change, Pruned, Stored};
-use crate::model::{Dot, Incarnation, NodeId, Space, codec};
+use crate::model::{Context, Dot, Incarnation, NodeId, Space, codec};
 
 /// The most prefixes or wishes that one question is answered on.
 pub(super) const ASKED_MAX: usize = 4096;
@@ -48,12 +48,15 @@ impl Collected {
 impl Replica {
     /// Whether what is live here may be shown to `peer` as this node's state.
     fn may_show<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space, peer: &NodeId) -> Result<bool, ViewFault> {
-        let unsettled = self.merges.get(space).is_some_and(|merge| merge.is_unsettled());
-        if unsettled || !self.shares(space, peer) {
+        if self.is_merging(space) || !self.shares(space, peer) {
             return Ok(false);
         }
         self.settle(work)?;
         Ok(self.spaces.get(space).is_some_and(|state| state.live.is_some()))
+    }
+
+    fn shown_heads(&self, space: &Space, peer: &NodeId) -> Context {
+        if self.shares(space, peer) { self.heads(space).to_context() } else { Context::default() }
     }
 
     pub(in super::super) fn show_snapshot<V: View>(
@@ -112,7 +115,7 @@ impl Replica {
                 }
             }
         }
-        let answer = Compared { space: ask.space, round: ask.round, shown };
+        let answer = Compared { space: ask.space, round: ask.round, heads: self.shown_heads(&ask.space, &to), shown };
         work.out.push(Output::Send(to, Message::Compared(answer).to_bytes()));
         Ok(())
     }
@@ -123,7 +126,14 @@ impl Replica {
         to: NodeId,
         ask: &Fetch,
     ) -> Result<(), ViewFault> {
-        let mut answer = Items { space: ask.space, round: ask.round, segments: Vec::new(), done: 0, rest: None };
+        let mut answer = Items {
+            space: ask.space,
+            round: ask.round,
+            heads: self.shown_heads(&ask.space, &to),
+            segments: Vec::new(),
+            done: 0,
+            rest: None,
+        };
         let mut collected = Collected::default();
         if self.may_show(work, &ask.space, &to)? {
             for wanted in ask.wanted.iter().take(ASKED_MAX) {

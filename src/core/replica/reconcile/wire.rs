@@ -138,6 +138,8 @@ pub struct Compared {
     pub space: Space,
     /// The question's.
     pub round: u32,
+    /// What the source has applied by now.
+    pub heads: Context,
     /// One for each prefix answered; none when the source can't tell just now.
     pub shown: Vec<Shown>,
 }
@@ -171,6 +173,8 @@ pub struct Items {
     pub space: Space,
     /// The question's.
     pub round: u32,
+    /// What the source has applied by now.
+    pub heads: Context,
     /// Pruned segments: the puts of live versions, and the edits of their properties that count.
     pub segments: Vec<Vec<u8>>,
     /// How many of the wishes are answered in full.
