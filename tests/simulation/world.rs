@@ -422,10 +422,6 @@ impl World {
     /// Delivers the next frame of a connection, if any; says whether the receiver crashed over it.
     pub fn deliver(&mut self, from: usize, to: usize, crash_at: Option<usize>) -> bool {
         let Some(frame) = self.network.receive(from, to) else { return false };
-        if std::env::var("DBG").is_ok() {
-            let m = format!("{:?}", artimesh_core::replica::Message::read(&frame));
-            eprintln!("{} {from}->{to} {}", self.now, &m[..m.len().min(700)]);
-        }
         let crashed = self.handle(to, Input::Frame(self.node(from), frame), crash_at);
         self.close_what_is_through();
         crashed

@@ -9,9 +9,10 @@ use super::io::{Table, View, ViewFault};
 use super::reconcile::live_entries;
 use super::rows;
 use super::state::{Replica, Work};
-use crate::changelog::{Pruned, Stored, kind};
+use crate::changelog::{Header, Pruned, Stored, kind};
 use crate::clock::Timestamp;
-use crate::model::Space;
+use crate::model::{Heads, Incarnation, NodeId, Space};
+use crate::trust::Role;
 
 /// Segments looked at in one input.
 const SEGMENTS_MAX: usize = 16;
@@ -84,6 +85,9 @@ impl Replica {
         if age_ms < self.retention.whole_ms || header.last_sequence() > head.sequence || is_merging {
             return Ok(());
         }
+        if self.role() != Some(Role::Full) && !self.is_told_by_member(space, &header) {
+            return Ok(());
+        }
         let is_end = header.last_sequence() == head.sequence;
         let count = |pruned: &Pruned| pruned.entries().count();
         let all = segment.narrowed(|_| true);
@@ -109,11 +113,21 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a full member said that it has applied a segment. Nobody takes over a follower's state, so what it alone
+    /// has heard must stay whole in its log until a member has it.
+    fn is_told_by_member(&self, space: &Space, header: &Header) -> bool {
+        let is_full = |node: &NodeId| {
+            self.trust.as_ref().and_then(|trust| trust.good(node)).is_some_and(|member| member.role() == Role::Full)
+        };
+        let has = |heads: &Heads| heads.of(&header.incarnation).sequence >= header.last_sequence();
+        self.peers.iter().any(|(node, peer)| is_full(node) && peer.heads.get(space).is_some_and(has))
+    }
+
     fn raise_floor<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         space: &Space,
-        incarnation: &crate::model::Incarnation,
+        incarnation: &Incarnation,
         sequence: u64,
     ) {
         let Some(state) = self.spaces.get_mut(space) else { return };
