@@ -1,9 +1,11 @@
 //! Short stories, each with one moral: its name.
 
+mod curating;
 mod enduring;
 mod federating;
 mod pairing;
 mod refusing;
+mod remembering;
 mod removing;
 mod restarting;
 mod revoking;
