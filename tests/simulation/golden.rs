@@ -117,6 +117,7 @@ fn entries() -> Vec<(&'static str, Change)> {
         ("invite", Change::Invite(Invitation { node: alice().node(), repo_key: repo("libs") })),
         ("accept", Change::Accept(Accept { repo_key: repo("libs") })),
         ("leave", Change::Leave),
+        ("reborn", Change::Reborn(life())),
         ("remove", Change::Remove(Removal { node: alice().node(), by: "admin".into() })),
         ("root", Change::Root(Root { key: root().public() })),
         ("grant", Change::Grant(Grant::by_author(&grant_body()))),

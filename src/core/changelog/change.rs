@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Delete, Founding, Invitation, Put, Removal};
 use crate::model::codec::{self, DecodeError};
-use crate::model::{Envelope, RepoKey};
+use crate::model::{Envelope, Incarnation, RepoKey};
 use crate::trust::{Grant, Revocation, Root};
 
 /// The numbers of the kinds on the wire; a number is never reused. 3–15 are kept for artifacts, 20–63 for federations.
@@ -54,6 +54,8 @@ pub enum Change {
     Accept(Accept),
     /// The author is no member any more.
     Leave,
+    /// The author ended this earlier life of its own: it was lived twice, or forgotten.
+    Reborn(Incarnation),
     /// Another is no member any more.
     Remove(Removal),
     /// The circle's root.
@@ -92,6 +94,7 @@ impl Change {
             Change::Invite(invitation) => (kind::INVITE, codec::encode(invitation)),
             Change::Accept(accept) => (kind::ACCEPT, codec::encode(accept)),
             Change::Leave => (kind::LEAVE, Vec::new()),
+            Change::Reborn(old) => (kind::REBORN, codec::encode(old)),
             Change::Remove(removal) => (kind::REMOVE, codec::encode(removal)),
             Change::Root(root) => (kind::ROOT, codec::encode(root)),
             Change::Grant(grant) => (kind::GRANT, codec::encode(grant)),
@@ -113,6 +116,7 @@ impl Change {
             kind::LEAVE => {
                 return Err(DecodeError::Trailing { what: "leave", count: body.len() }.into());
             }
+            kind::REBORN => Change::Reborn(codec::decode(body)?),
             kind::REMOVE => Change::Remove(codec::decode(body)?),
             kind::ROOT => Change::Root(codec::decode(body)?),
             kind::GRANT => Change::Grant(codec::decode(body)?),

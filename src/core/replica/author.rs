@@ -23,7 +23,7 @@ const OPEN_BYTES_MAX: usize = 256 * 1024;
 const INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// A refusal, or a fault of our own store.
-enum Failure {
+pub(super) enum Failure {
     Refused(CommandError),
     Fault(ViewFault),
 }
@@ -71,7 +71,7 @@ impl Replica {
     }
 
     /// This node's circle, if it may author in it.
-    fn writer(&self) -> Result<&Trust, CommandError> {
+    pub(super) fn writer(&self) -> Result<&Trust, CommandError> {
         let trust = self.trust.as_ref().ok_or(CommandError::NoCircle)?;
         let member = trust.member(&self.me.node).ok_or(CommandError::NotGranted)?;
         match (member.standing(), member.role()) {
@@ -354,7 +354,7 @@ impl Replica {
     }
 
     /// Gives `change` its dot, applies it here, and puts it into the space's open segment.
-    fn write<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, change: &Change) -> Result<Dot, Failure> {
+    pub(super) fn write<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, change: &Change) -> Result<Dot, Failure> {
         if space != Space::Trust {
             // What it needs of Trust must have its place in the log before it.
             self.seal_space(work, Space::Trust);
@@ -389,6 +389,10 @@ impl Replica {
     /// All that this node has applied in a space, its own present log apart.
     fn context_here(&self, space: &Space) -> Context {
         let mut context = self.spaces.get(space).map(|state| state.heads.to_context()).unwrap_or_default();
+        // What was taken back since stays in it: readers add up what they were told.
+        if let Some((told, _)) = self.spaces.get(space).and_then(|state| state.known.get(&self.incarnation)) {
+            context.merge(told);
+        }
         context.0.remove(&self.incarnation);
         context
     }
@@ -409,7 +413,7 @@ impl Replica {
         }
     }
 
-    fn seal_space<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
+    pub(super) fn seal_space<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
         let entries = work.open.remove(&space).unwrap_or_default();
         let Some(circle) = self.circle.as_ref().map(|row| row.circle).filter(|_| !entries.is_empty()) else { return };
         let (context, needs) = (self.context_here(&space), self.needs_here(&space));

@@ -14,6 +14,7 @@ mod apply;
 mod author;
 mod draft;
 mod following;
+mod forks;
 mod inspect;
 mod io;
 mod kept;
@@ -23,10 +24,12 @@ mod receive;
 pub mod rows;
 mod state;
 mod sync;
+mod take_back;
 mod trie;
 mod trust_duties;
 mod upgrade;
 
+pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
