@@ -20,7 +20,7 @@ cd "$(dirname "$0")/.." || exit 1
 # Nothing is built twice here: what incremental builds would keep is only disk space.
 export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
-SEEDS=${ARTIMESH_SEEDS:-$([ "$LONG" = yes ] && echo 200000 || echo 2000)}
+SEEDS=${ARTIMESH_SEEDS:-$([ "$LONG" = yes ] && echo 200000 || echo 5000)}
 
 RESULTS=$(mktemp "${TMPDIR:-/tmp}/artimesh-tests.XXXXXX")
 trap 'rm -f "$RESULTS" "$RESULTS".*' EXIT

@@ -52,8 +52,8 @@ impl Engine {
         let (inbox, messages) = mpsc::channel(INBOX);
         let view = StoreView(store.clone());
         let failed = |reason: String| EngineFailed { reason };
-        if options.rolled_back {
-            tracing::warn!("the store was rolled back: this node goes on under a new incarnation");
+        if let Some(reason) = &options.reborn {
+            tracing::warn!(reason, "{reason}: this node goes on under a new incarnation");
             let row = RowWrite::put(Tree::Meta, rows::INCARNATION, rows::write(&fresh_incarnation));
             let batch = Batch { rows: vec![row], blobs: Vec::new(), priority: Priority::Vital };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;

@@ -39,8 +39,9 @@ pub struct Options {
     pub advertise: Addresses,
     /// What this release calls itself to peers.
     pub version: String,
-    /// The store is older than it was: its next sequence numbers may be in use, so this life of the node has ended.
-    pub rolled_back: bool,
+    /// Why this life of the node has ended: the store is older than it was, or a copy, so its next sequence numbers may
+    /// be in use elsewhere.
+    pub reborn: Option<String>,
 }
 
 impl Options {

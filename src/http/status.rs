@@ -60,14 +60,17 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::NotAMember(_) => StatusCode::CONFLICT,
         CommandError::NotGranted => StatusCode::SERVICE_UNAVAILABLE,
         CommandError::SelfRevoked | CommandError::Follower | CommandError::Trust(_) => StatusCode::FORBIDDEN,
-        CommandError::NoRepository(_) | CommandError::NoArtifact(_) | CommandError::NoSuchNode(_) => {
-            StatusCode::NOT_FOUND
-        }
+        CommandError::NoRepository(_)
+        | CommandError::NoArtifact(_)
+        | CommandError::NothingUnder(_)
+        | CommandError::NoVersion(..)
+        | CommandError::NoConflict(_)
+        | CommandError::NoSuchNode(_) => StatusCode::NOT_FOUND,
         // 400, not 409, is what clients of Artifactory's repository API expect of an existing key.
         CommandError::RepositoryExists(_) | CommandError::IsEdge(_) | CommandError::Oneself => StatusCode::BAD_REQUEST,
         CommandError::Pairing(PairingReason::RateLimited) => StatusCode::TOO_MANY_REQUESTS,
         CommandError::Pairing(_) => StatusCode::FORBIDDEN,
-        CommandError::Entry(_) => StatusCode::BAD_REQUEST,
+        CommandError::Entry(_) | CommandError::OneMustStay(_) | CommandError::OntoItself(_) => StatusCode::BAD_REQUEST,
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Item {
 
 impl Item {
     fn of(repo: &RepoKey, path: ArtifactPath, space: Space, version: &Version, siblings: usize) -> Item {
-        let Content { digest, size, checksums, media_type, properties } = version.content.clone();
+        let Content { digest, size, checksums, media_type, properties } = version.content_now();
         Item {
             repo: repo.clone(),
             path,
@@ -172,6 +172,8 @@ impl Upload {
             created: receipt.created,
             created_by: receipt.created_by,
             modified_by: by,
+            moved_from: None,
+            edits: Default::default(),
         };
         Ok(Item::of(&repository.key, path, repository.space, &version, 0))
     }

@@ -112,12 +112,12 @@ impl Service {
             let is_accepted = accepted.is_some();
             Some(MemberView { node: *node, name: name(node), repo_key: accepted.or(proposed)?, accepted: is_accepted })
         });
-        let config = &federation.founding.config;
+        let config = federation.configuration.config();
         Ok(RepositoryView {
             key: repository.key,
             space: repository.space,
-            package_type: config.package_type.clone(),
-            description: config.description.clone(),
+            package_type: config.package_type,
+            description: config.description,
             placement: repository.placement,
             created: repository.created,
             members: members.collect(),

@@ -1,7 +1,7 @@
 //! The only randomness here: a small generator, so that a seed is a history.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): fast, and any seed will do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Dice(u64);
 
 impl Dice {

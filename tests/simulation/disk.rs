@@ -5,29 +5,50 @@ use std::collections::BTreeMap;
 use artimesh_core::model::Digest;
 use artimesh_core::replica::{KeyValue, Page, Row, Table, View, ViewFault, rows};
 
+type Slot = (Table, Vec<u8>);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    rows: BTreeMap<Slot, Vec<u8>>,
     /// Whether every blob is at hand; else none is, and every version is wanted.
     pub has_blobs: bool,
     /// A mutation: this many more catalog writes until one is dropped.
     pub drops_write_after: Option<u32>,
+    /// A mutation: what is said to be durable is lost with the power, as far as it is of the last write.
+    pub lies: bool,
+    /// What the last write replaced, if the disk lies.
+    unsynced: Vec<(Slot, Option<Vec<u8>>)>,
 }
 
 impl Disk {
     /// An empty one, that has every blob.
     pub fn new() -> Disk {
-        Disk { rows: BTreeMap::new(), has_blobs: true, drops_write_after: None }
+        Disk { rows: BTreeMap::new(), has_blobs: true, drops_write_after: None, lies: false, unsynced: Vec::new() }
     }
 
     pub fn apply(&mut self, rows: &[Row]) {
+        self.unsynced.clear();
         for row in rows {
             if row.table == Table::Catalog && self.drops_this_write() {
                 continue;
             }
             let slot = (row.table, row.key.clone());
-            match &row.value {
-                Some(value) => self.rows.insert(slot, value.clone()),
+            let before = match &row.value {
+                Some(value) => self.rows.insert(slot.clone(), value.clone()),
+                None => self.rows.remove(&slot),
+            };
+            if self.lies {
+                self.unsynced.push((slot, before));
+            }
+        }
+    }
+
+    /// The power is gone. A write is atomic and durable before the next output is performed, so there is nothing to lose,
+    /// unless the disk lies.
+    pub fn lose_power(&mut self) {
+        while let Some((slot, before)) = self.unsynced.pop() {
+            match before {
+                Some(value) => self.rows.insert(slot, value),
                 None => self.rows.remove(&slot),
             };
         }

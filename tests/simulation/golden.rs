@@ -7,19 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use artimesh_core::catalog::{
-    Delete, Federation, Founding as FederationFounding, Invitation, Membership, Put, Removal, RepositoryConfig,
-    Version, Versions,
+    ConfigChange, Configure, Delete, DeletePrefix, EditProperties, Federation, Founding as FederationFounding,
+    Invitation, Membership, Put, Removal, RepositoryConfig, Version, Versions,
 };
-use artimesh_core::changelog::{Accept, Change, Header, Sealed};
+use artimesh_core::changelog::{Accept, Change, ForkProof, Header, Sealed};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{
     CircleId, Context, Digest, Dot, Envelope, FederationId, Head, Heads, Incarnation, KeyPair, Properties, Space,
     TokenId, codec,
 };
 use artimesh_core::replica::message::{
-    Announcement, HeadsMessage, Hello, Message, SegmentsMessage, SpaceHeads, WantMessage,
+    Announcement, HeadsMessage, Hello, Message, Probe, SegmentsMessage, SpaceHeads, WantMessage,
 };
-use artimesh_core::replica::{Placement, Repository, Table, Want, rows, state_digest};
+use artimesh_core::replica::{Fork, Placement, Repository, Table, Want, rows, state_digest};
 use artimesh_core::trust::{
     Capabilities, Capability, Founding, Grant, GrantBody, PairingAnswer, PairingReason, PairingRequest, PairingToken,
     Revocation, Role, Root, Seal, Statement,
@@ -43,6 +43,11 @@ fn check(name: &str, bytes: &[u8], again: impl Fn(&[u8]) -> Vec<u8>) {
         .unwrap_or_else(|error| panic!("{}: {error}; ARTIMESH_GOLDEN=write makes a missing one", file.display()));
     assert!(golden == bytes, "{name}: what is written today differs from the golden file");
     assert!(again(&golden) == golden, "{name}: read and written again, it differs");
+}
+
+/// Holds what an earlier version wrote against what this one makes of it.
+fn still_read(name: &str, look: impl Fn(&[u8])) {
+    look(&std::fs::read(file(name)).expect("golden files stay"));
 }
 
 fn alice() -> Site {
@@ -85,6 +90,15 @@ fn a_put() -> Put {
     }
 }
 
+fn an_edit() -> EditProperties {
+    let set = BTreeMap::from([
+        ("build.name".to_owned(), None),
+        ("qa".to_owned(), Some(vec!["passed".to_owned(), "ß".to_owned()])),
+    ]);
+    let (timestamp, by) = (Timestamp(1_700_000_000_003), "tester".into());
+    EditProperties { path: path("org/example/lib-1.0.jar"), version: dot(4), set, timestamp, by }
+}
+
 fn grant_body() -> GrantBody {
     GrantBody {
         node: alice().node(),
@@ -110,6 +124,10 @@ fn entries() -> Vec<(&'static str, Change)> {
         FederationFounding { repo_key: repo("libs"), config, founded: Timestamp(1_700_000_000_000), secret: [7; 32] };
     let delete =
         Delete { path: path("a/b"), kills: vec![dot(3)], timestamp: Timestamp(1_700_000_000_001), by: "admin".into() };
+    let (timestamp, by) = (Timestamp(1_700_000_000_002), "admin".to_owned());
+    let delete_prefix = DeletePrefix { prefix: "org/ex".into(), timestamp, by: by.clone() };
+    let set = ConfigChange { package_type: None, description: Some("more".into()) };
+    let configure = Configure { set, timestamp, by };
     vec![
         ("put", Change::Put(a_put())),
         ("delete", Change::Delete(delete)),
@@ -118,6 +136,9 @@ fn entries() -> Vec<(&'static str, Change)> {
         ("accept", Change::Accept(Accept { repo_key: repo("libs") })),
         ("leave", Change::Leave),
         ("reborn", Change::Reborn(life())),
+        ("properties", Change::EditProperties(an_edit())),
+        ("delete-prefix", Change::DeletePrefix(delete_prefix)),
+        ("configure", Change::Configure(configure)),
         ("remove", Change::Remove(Removal { node: alice().node(), by: "admin".into() })),
         ("root", Change::Root(Root { key: root().public() })),
         ("grant", Change::Grant(Grant::by_author(&grant_body()))),
@@ -139,9 +160,18 @@ fn segment() -> Sealed {
         root: Digest::ZERO,
         written_at: Timestamp(1_700_000_000_000),
     };
-    let first = |(name, _): &&(&str, Change)| *name != "remove";
-    let all = entries().iter().filter(first).map(|(_, change)| change.to_envelope()).collect();
+    // The entries that there were when it was written.
+    let later = ["properties", "delete-prefix", "configure", "reborn", "remove"];
+    let all =
+        entries().iter().filter(|(name, _)| !later.contains(name)).map(|(_, change)| change.to_envelope()).collect();
     Sealed::sign(header, all, &alice().identity.log_key, &circle())
+}
+
+fn proof() -> ForkProof {
+    let (one, mut header) = (segment(), segment().header);
+    header.written_at = Timestamp(1);
+    let other = Sealed::sign(header, one.entries.clone(), &alice().identity.log_key, &circle());
+    ForkProof::of(one.claim(), other.claim()).expect("two successors of one segment")
 }
 
 fn statement() -> Statement {
@@ -178,6 +208,8 @@ fn messages_are_what_they_were() {
     let segments = vec![segment().bytes().to_vec()];
     let messages = [
         ("kept", Message::Kept(spaces.clone())),
+        ("fork", Message::Fork(proof())),
+        ("probe", Message::Probe(Probe { space: space(), incarnation: life(), ends: vec![heads.of(&life())] })),
         ("heads", Message::Heads(HeadsMessage { spaces, statements: Digest::of(b"all"), reply: true })),
         ("want", Message::Want(WantMessage { space: space(), since: heads.to_context() })),
         ("segments", Message::Segments(SegmentsMessage { space: space(), segments, more: true })),
@@ -265,7 +297,7 @@ fn pairing_statements_and_foundings_are_what_they_were() {
     check("founding", &codec::encode(&founding), again::<Founding>);
 }
 
-fn row_again<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Vec<u8> {
+fn row_again<T: rows::Stored>(bytes: &[u8]) -> Vec<u8> {
     rows::write(&rows::read::<T>(bytes).expect("read for ever"))
 }
 
@@ -286,7 +318,16 @@ fn rows_are_what_they_were() {
     for sequence in [4, 5] {
         versions.put(Version::of(dot(sequence), Digest::of(&[sequence as u8]), &a_put()));
     }
-    check("row-versions", &rows::write(&versions), row_again::<Versions>);
+    still_read("row-versions", |bytes| {
+        let read: Versions = rows::read(bytes).expect("a row of version 1 is read for ever");
+        let mut expected = Versions::default();
+        for version in versions.iter() {
+            expected.put(Version { moved_from: None, ..version.clone() });
+        }
+        assert_eq!(read, expected);
+    });
+    assert!(versions.edit(dot(7), &an_edit()));
+    check("row-versions-2", &rows::write(&versions), row_again::<Versions>);
     let (_, Change::Found(founding)) = entries().swap_remove(2) else { unreachable!("the third is the founding") };
     let mut federation = Federation::found(dot(1), founding);
     let membership = Membership {
@@ -296,9 +337,17 @@ fn rows_are_what_they_were() {
         answered: BTreeSet::from([dot(2)]),
     };
     federation.members.insert(Site::new("bob").node(), membership);
-    check("row-federation", &rows::write(&federation), row_again::<Federation>);
+    still_read("row-federation", |bytes| {
+        let read: Federation = rows::read(bytes).expect("a row of version 1 is read for ever");
+        assert_eq!(read, federation);
+    });
+    check("row-federation-2", &rows::write(&federation), row_again::<Federation>);
     check("row-statement", &rows::write(&statement()), row_again::<Statement>);
     check("row-addresses", &rows::write(&alice().addresses()), row_again::<artimesh_core::trust::Addresses>);
+    // As the row of a fork is: its proofs by where the branches part, and when it was learnt.
+    let parted = BTreeMap::from([((4_u64, Digest::of(b"previous")), proof())]);
+    let row = [vec![1], codec::encode(&(parted, Timestamp(5)))].concat();
+    check("row-fork", &row, row_again::<Fork>);
     check("row-incarnation", &rows::write(&life().number), row_again::<u64>);
 }
 

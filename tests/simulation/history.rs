@@ -1,23 +1,26 @@
 //! One seed, one history: sites that write while everything around them fails, then peace, then the checks.
 
-use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use artimesh_core::model::{NodeId, Space};
-use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Input, Receipt};
-use artimesh_core::trust::{Capabilities, Role, VerifiedRequest};
+use artimesh_core::model::{Digest, NodeId, Space, codec};
+use artimesh_core::replica::{AcceptPolicy, CommandError, Event, Input, Receipt};
+use artimesh_core::trust::{Capabilities, VerifiedRequest};
 
+use super::acts;
 use super::checks::acknowledged::Ack;
 use super::checks::no_return::Graves;
 use super::checks::{Fault, acknowledged, agreement, bounded, followers, oracle, seals, wants};
 use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
-use super::liars;
-use super::world::{Mutation, World, create, delete, put, repo, writer};
+use super::weather::{Bias, Weather};
+use super::world::{Mutation, World, create, writer};
 
-const PATHS: [&str; 5] = ["a/x", "a/y", "b/x", "b/y/z", "c"];
-const REPOSITORIES: [&str; 3] = ["libs", "apps", "docs"];
+pub const PATHS: [&str; 5] = ["a/x", "a/y", "b/x", "b/y/z", "c"];
+pub const REPOSITORIES: [&str; 3] = ["libs", "apps", "docs"];
+
+/// A history has at least so many operations: commands, deliveries, ticks, faults.
+const OPERATIONS_MIN: u64 = 200;
 
 /// Rounds of anti-entropy after which everybody must agree.
 const ROUNDS_MAX: u64 = 10;
@@ -27,13 +30,22 @@ pub struct History {
     pub dice: Dice,
     pub faults: Faults,
     pub acks: Vec<Ack>,
-    graves: Graves,
-    copies: Vec<Option<(Disk, u64)>>,
+    pub graves: Graves,
+    /// Backups that were made.
+    pub copies: Vec<Option<Disk>>,
+    /// Copies of folders that run by turns with the originals.
+    pub clones: Vec<Option<Disk>>,
     /// Sites that are or were edges and never anything else.
     pub edges: Vec<usize>,
     /// The last site joins in the middle of the history, with this token.
-    late: Option<(usize, Option<VerifiedRequest>)>,
-    writes: u64,
+    pub late: Option<(usize, Option<VerifiedRequest>)>,
+    pub writes: u64,
+    /// Faults so far.
+    troubles: u64,
+    had_conflict: bool,
+    lost_a_node: bool,
+    /// How many entries about membership there were in the beginning.
+    memberships_before: usize,
 }
 
 /// What a history came to.
@@ -41,6 +53,8 @@ pub struct Outcome {
     pub faults: Faults,
     /// What each site noted, for who replays a seed.
     pub notes: Vec<(String, Vec<Event>)>,
+    /// All that all sites know in the end.
+    pub state: Digest,
     pub result: Result<(), Fault>,
 }
 
@@ -71,7 +85,7 @@ pub fn run(seed: u64, mutation: Mutation) -> Outcome {
     let mut history = History::begin(seed, mutation);
     let result = history.live().and_then(|()| history.heal()).and_then(|()| history.judge());
     let notes = history.world.sites.iter().map(|site| (site.identity.name.to_string(), site.notes.clone())).collect();
-    Outcome { faults: history.faults, notes, result }
+    Outcome { state: history.state(), faults: history.faults, notes, result }
 }
 
 impl History {
@@ -86,12 +100,15 @@ impl History {
         });
         world.mutation = mutation;
         world.network.gossip_is_off = dice.once_in(3);
+        world.network.weather = Weather::drawn(&mut dice, world.sites.len());
         for site in 0..world.sites.len() {
-            world.sites[site].skew_ms = dice.below(1_200_001) as i64 - 600_000;
+            let skew_ms = acts::clocks::skew_ms(&mut dice);
+            world.sites[site].set_clock(skew_ms);
             // Policies and blobs are what a site wakes up with.
             let policies = [AcceptPolicy::Any, AcceptPolicy::Any, AcceptPolicy::Of(vec!["alice".into()])];
             world.sites[site].accept = dice.pick(&policies).expect("three of them").clone();
             world.sites[site].disk.has_blobs = !dice.once_in(4);
+            world.sites[site].disk.lies = mutation == Mutation::LyingDisk;
             if mutation == Mutation::DroppedWrite && site == 0 {
                 world.sites[site].disk.drops_write_after = Some(dice.below(20) as u32);
             }
@@ -99,59 +116,57 @@ impl History {
             world.restart(site);
         }
         world.connect_all();
-        let copies = vec![None; world.sites.len()];
+        world.handled = 0;
+        let (copies, clones) = (vec![None; world.sites.len()], vec![None; world.sites.len()]);
         let edges = if edges == 1 { vec![full] } else { Vec::new() };
-        let (faults, acks, graves) = (Faults::default(), Vec::new(), Graves::default());
-        History { world, dice, faults, acks, graves, copies, edges, late, writes: 0 }
-    }
-
-    // The time of troubles.
-
-    fn live(&mut self) -> Result<(), Fault> {
-        let steps = 60 + self.dice.below(91);
-        for step in 0..steps {
-            self.world.now += self.dice.below(3_000) as u64;
-            self.act();
-            for _ in 0..self.dice.below(6) {
-                self.deliver_something();
-            }
-            self.take_replies();
-            if step % 10 == 9 {
-                self.check_always()?;
-            }
+        History {
+            memberships_before: world.truth.memberships(),
+            world,
+            dice,
+            faults: Faults::default(),
+            acks: Vec::new(),
+            graves: Graves::default(),
+            copies,
+            clones,
+            edges,
+            late,
+            writes: 0,
+            troubles: 0,
+            had_conflict: false,
+            lost_a_node: false,
         }
-        Ok(())
     }
 
-    fn check_always(&mut self) -> Result<(), Fault> {
-        self.faults.count("states compared", agreement::check_digests(&self.world)?);
-        oracle::check(&self.world)?;
-        self.graves.check(&self.world)?;
-        acknowledged::check_here(&self.world, &self.acks)?;
-        followers::check(&self.world, &self.edges)?;
-        wants::check(&self.world)?;
-        bounded::check(&self.world)
+    /// Something happened that isn't an input of any site.
+    pub fn did(&mut self, fault: &'static str) {
+        self.faults.count(fault, 1);
+        self.troubles += 1;
     }
 
-    fn act(&mut self) {
-        match self.dice.below(100) {
-            0..=37 => self.write(),
-            38..=39 => self.found(),
-            40..=41 => self.change_membership(),
-            42..=53 => self.tick(),
-            54..=58 => self.break_connection(),
-            59..=67 => self.connect_some(),
-            68..=70 => self.partition(),
-            71..=72 => self.mend(),
-            73..=76 => self.crash_some(),
-            77..=84 => self.restart_some(),
-            85..=87 => self.jump_clock(),
-            88..=89 => self.revoke(),
-            90..=91 => self.copy_or_restore(),
-            92..=93 => self.pair_late(),
-            94..=95 => self.admit_again(),
-            _ => liars::act(self),
+    /// The same, and a site is gone, or has forgotten.
+    pub fn did_to_a_node(&mut self, fault: &'static str) {
+        self.did(fault);
+        self.lost_a_node = true;
+    }
+
+    /// A lie took effect, or came to nothing as it should.
+    pub fn liar_acted(&mut self, lie: &'static str, took_effect: bool) {
+        if took_effect {
+            self.did(lie);
         }
+    }
+
+    pub fn lost_frames(&mut self, how: &'static str, lost: usize) {
+        if lost > 0 {
+            self.did(how);
+            self.faults.count("frames lost", lost as u64);
+        }
+    }
+
+    /// Full members that aren't gone for good.
+    pub fn fulls_left(&self) -> usize {
+        let is_full = |site: &usize| !self.edges.contains(site) && !self.world.sites[*site].is_gone();
+        (0..self.world.sites.len()).filter(is_full).count()
     }
 
     pub fn some_site(&mut self) -> Option<usize> {
@@ -159,244 +174,115 @@ impl History {
         self.world.sites[site].is_up().then_some(site)
     }
 
-    /// Where the power goes next time this site does something; mostly nowhere.
-    fn crash_point(&mut self) -> Option<usize> {
+    /// Where the power goes next time a site does something; mostly nowhere.
+    pub fn crash_point(&mut self) -> Option<usize> {
         self.dice.once_in(40).then(|| self.dice.below(4))
     }
 
-    fn crashed(&mut self, crashed: bool, at: Option<usize>) {
+    /// Hands an input to a site, whose power goes before output number `crash_at`: what it persists is then wholly there
+    /// or wholly absent.
+    pub fn handle(&mut self, site: usize, input: Input, crash_at: Option<usize>) {
+        let crashed = self.world.handle(site, input, crash_at);
+        self.note_crash(crashed, crash_at);
+    }
+
+    fn note_crash(&mut self, crashed: bool, at: Option<usize>) {
         if crashed {
-            self.faults.count(if at == Some(0) { "crash before persist" } else { "crash after persist" }, 1);
+            self.did(if at == Some(0) { "crash before persist" } else { "crash after persist" });
         }
     }
 
-    fn command(&mut self, site: usize, commands: Vec<Command>) {
-        let first = self.world.tickets + 1;
-        self.world.tickets += commands.len() as u64;
-        let commands = (first..).zip(commands).collect();
-        // A mind that replies before it is durable is only found out by a crash in between.
-        let often = if self.world.mutation == Mutation::ReplyBeforePersist { 4 } else { 40 };
-        let at = self.dice.once_in(often).then(|| self.dice.below(4));
-        let crashed = self.world.handle(site, Input::Local(commands), at);
-        self.crashed(crashed, at);
-    }
+    // The time of troubles.
 
-    fn write(&mut self) {
-        let Some(site) = self.some_site() else { return };
-        let mut commands = Vec::new();
-        for _ in 0..1 + self.dice.below(3) {
-            self.writes += 1;
-            let key = REPOSITORIES[self.dice.below(4).saturating_sub(1)];
-            let at = PATHS[self.dice.below(PATHS.len())];
-            let what = if self.dice.once_in(8) { "same".to_owned() } else { format!("{}", self.writes) };
-            commands.push(if self.dice.once_in(4) { delete(key, at) } else { put(key, at, &what) });
-        }
-        self.command(site, commands);
-    }
-
-    fn found(&mut self) {
-        let Some(site) = self.some_site() else { return };
-        let key = REPOSITORIES[1 + self.dice.below(2)];
-        let others: Vec<NodeId> = (0..self.world.sites.len())
-            .filter(|other| *other != site && !self.edges.contains(other))
-            .map(|other| self.world.node(other))
-            .collect();
-        let invite = others.into_iter().filter(|_| !self.dice.once_in(3)).collect();
-        let mut command = create(key, invite);
-        if let Command::CreateRepository { secret, .. } = &mut command {
-            *secret = self.dice.bytes32();
-        }
-        self.command(site, vec![command]);
-    }
-
-    fn change_membership(&mut self) {
-        let Some(site) = self.some_site() else { return };
-        let key = REPOSITORIES[self.dice.below(REPOSITORIES.len())];
-        if self.dice.once_in(3) && site != 0 {
-            self.command(site, vec![Command::DeleteRepository(repo(key))]);
-            return;
-        }
-        let other = self.dice.below(self.world.sites.len());
-        let node = self.world.node(other);
-        self.command(site, vec![Command::Invite(repo(key), node)]);
-    }
-
-    fn tick(&mut self) {
-        let Some(site) = self.some_site() else { return };
-        let (dice, round, at) = (self.dice.bits(), !self.dice.once_in(3), self.crash_point());
-        let crashed = self.world.handle(site, Input::Tick { dice, round }, at);
-        self.crashed(crashed, at);
-    }
-
-    fn break_connection(&mut self) {
-        let open = self.world.network.connections();
-        if let Some((a, b)) = self.dice.pick(&open).copied() {
-            let lost = self.world.disconnect(a, b);
-            self.faults.count("connection broken with frames under way", u64::from(lost > 0));
-            self.faults.count("frames lost", lost as u64);
-        }
-    }
-
-    fn connect_some(&mut self) {
-        let count = self.world.sites.len();
-        for _ in 0..4 {
-            let (a, b) = (self.dice.below(count), self.dice.below(count));
-            self.world.connect(a, b);
-        }
-    }
-
-    fn partition(&mut self) {
-        let sides: Vec<bool> = self.world.sites.iter().map(|_| self.dice.once_in(2)).collect();
-        let mut cut = false;
-        for a in 0..sides.len() {
-            for b in (a + 1..sides.len()).filter(|b| sides[a] != sides[*b]) {
-                cut |= self.world.network.is_open(a, b);
-                self.world.network.cut(a, b);
-                self.world.disconnect(a, b);
+    fn live(&mut self) -> Result<(), Fault> {
+        let steps = 60 + self.dice.below(91);
+        let mut step = 0;
+        while step < steps || self.operations() < OPERATIONS_MIN {
+            self.world.now += self.dice.below(3_000) as u64;
+            acts::act(self);
+            self.chat();
+            for _ in 0..self.dice.below(6) {
+                self.deliver_something();
+            }
+            self.take_replies();
+            step += 1;
+            if step % 10 == 0 {
+                self.check_always()?;
             }
         }
-        self.faults.count("partition", u64::from(cut));
+        self.faults.count("operations", self.operations());
+        Ok(())
     }
 
-    fn mend(&mut self) {
-        self.world.network.cut.clear();
+    fn operations(&self) -> u64 {
+        self.world.handled + self.troubles
     }
 
-    fn crash_some(&mut self) {
-        if let Some(site) = self.some_site() {
-            self.world.crash(site);
-            self.faults.count("crash between inputs", 1);
-        }
+    fn check_always(&mut self) -> Result<(), Fault> {
+        self.faults.count("states compared", agreement::check_digests(&self.world)?);
+        self.had_conflict |= oracle::check(&self.world)? > 0;
+        self.graves.check(&self.world)?;
+        acknowledged::check_here(&self.world, &self.acks)?;
+        followers::check(&self.world, &self.edges)?;
+        wants::check(&self.world)?;
+        bounded::check(&self.world)
     }
 
-    fn restart_some(&mut self) {
-        for site in 0..self.world.sites.len() {
-            if !self.world.sites[site].is_up() && !self.world.sites[site].stolen && self.dice.once_in(2) {
-                self.world.restart(site);
-                self.faults.count("restart", 1);
-            }
+    /// One site may have its rounds all the time.
+    fn chat(&mut self) {
+        let chatty = self.world.network.weather.chatty.filter(|site| self.world.sites[*site].is_up());
+        if let Some(site) = chatty {
+            let dice = self.dice.bits();
+            self.handle(site, Input::Tick { dice, round: true }, None);
+            self.did("a round of a chatty site");
         }
-        self.connect_some();
-    }
-
-    fn jump_clock(&mut self) {
-        let site = self.dice.below(self.world.sites.len());
-        self.world.sites[site].skew_ms = self.dice.below(1_200_001) as i64 - 600_000;
-        self.faults.count("clock jump", 1);
-    }
-
-    fn revoke(&mut self) {
-        let Some(site) = self.some_site() else { return };
-        let target = 1 + self.dice.below(self.world.sites.len() - 1);
-        let node = self.world.node(target);
-        // Two members at least must stay to agree with each other.
-        let trust = self.world.sites[0].replica.as_ref().and_then(|mind| mind.trust());
-        let left = trust.map_or(0, |trust| trust.members().filter(|(node, _)| trust.good(node).is_some()).count());
-        let by = if self.dice.once_in(2) { self.dice.below(2) } else { site };
-        if left > 3 && self.world.sites[by].is_up() {
-            self.command(by, vec![Command::Revoke(node, "simulated".into())]);
-        }
-    }
-
-    fn copy_or_restore(&mut self) {
-        let site = self.dice.below(self.world.sites.len());
-        if self.world.sites[site].stolen {
-            return;
-        }
-        match self.copies[site].take() {
-            None => self.copies[site] = Some((self.world.sites[site].disk.clone(), self.world.sites[site].lives)),
-            // The first site's word on who is good is what the checkers go by: it isn't set back.
-            Some(_) if site == 0 => {}
-            Some((copy, _)) => {
-                self.world.crash(site);
-                let lost = self.world.sites[site].disk != copy;
-                self.world.sites[site].disk = copy;
-                if self.world.mutation != Mutation::SameIncarnation {
-                    self.world.sites[site].disk.forget_incarnation();
-                }
-                self.world.sites[site].was_restored = true;
-                self.graves.forget(site);
-                self.world.restart(site);
-                self.faults.count("set back to an old copy", u64::from(lost));
-            }
-        }
-    }
-
-    fn pair_late(&mut self) {
-        let Some((newcomer, request)) = self.late.clone() else { return };
-        if !self.world.sites[0].is_up() || !self.world.sites[newcomer].is_up() {
-            return;
-        }
-        let request = match request {
-            Some(request) => request,
-            None => {
-                self.world.sites[newcomer].skew_ms = self.world.sites[0].skew_ms;
-                let rights = if self.dice.once_in(2) { writer() } else { Capabilities::all() };
-                let line = self.world.token(0, Role::Full, rights);
-                let request = self.world.request(0, newcomer, &line).expect("a fresh token");
-                self.late = Some((newcomer, Some(request.clone())));
-                request
-            }
-        };
-        let token = request.token.clone();
-        let before = self.world.replies.len();
-        self.command(0, vec![Command::Admit(request)]);
-        let admitted = self.world.replies[before..].iter().any(|(_, _, reply)| reply.is_ok());
-        // The answer may be lost; the newcomer asks again with the same token.
-        if admitted && !self.dice.once_in(3) {
-            self.command(newcomer, vec![Command::Join(token)]);
-            self.world.connect(0, newcomer);
-            self.faults.count("joined in the middle", 1);
-        } else if admitted {
-            self.faults.count("pairing answer lost", 1);
-        } else {
-            // Expired meanwhile, perhaps: the next attempt has a new token.
-            self.late = Some((newcomer, None));
-        }
-    }
-
-    fn admit_again(&mut self) {
-        let Some(trust) = self.world.sites[0].replica.as_ref().and_then(|mind| mind.trust()) else { return };
-        let revoked: Vec<usize> = (1..self.world.sites.len())
-            .filter(|site| trust.is_revoked(&self.world.node(*site)) && !self.edges.contains(site))
-            .collect();
-        let Some(site) = self.dice.pick(&revoked).copied() else { return };
-        if self.world.sites[site].stolen || !self.world.sites[site].is_up() {
-            return;
-        }
-        self.world.sites[site].skew_ms = self.world.sites[0].skew_ms;
-        let line = self.world.token_for(0, Role::Full, writer(), Some(site));
-        let request = self.world.request(0, site, &line).expect("a fresh token");
-        self.command(0, vec![Command::Admit(request)]);
-        self.faults.count("admitted again", 1);
     }
 
     fn deliver_something(&mut self) {
         let at = self.crash_point();
-        if self.dice.once_in(3) && !self.world.network.gossip.is_empty() {
-            let which = self.dice.below(self.world.network.gossip.len());
-            if which + 1 < self.world.network.gossip.len() {
-                self.faults.count("gossip reordered", 1);
-            }
-            let gossip = if self.dice.once_in(6) {
-                self.faults.count("gossip duplicated", 1);
-                self.world.network.gossip[which].clone()
-            } else {
-                self.world.network.gossip.swap_remove(which)
-            };
-            if self.dice.once_in(5) {
-                self.faults.count("gossip lost", 1);
-                return;
-            }
-            let crashed = self.world.deliver_gossip(&gossip, at);
-            self.crashed(crashed, at);
-            return;
+        let rumours = self.world.network.rumours(self.world.now);
+        if self.dice.once_in(3) && !rumours.is_empty() {
+            return self.hear(&rumours, at);
         }
-        let busy = self.world.network.busy();
-        if let Some((from, to)) = self.dice.pick(&busy).copied() {
-            let crashed = self.world.deliver(from, to, at);
-            self.crashed(crashed, at);
+        let arrivals = self.world.network.arrivals(self.world.now);
+        let Some((from, to)) = self.dice.pick(&arrivals).copied() else { return };
+        if self.world.network.weather.breaks_after.is_some_and(|frames| self.dice.once_in(frames)) {
+            let lost = self.world.disconnect(from, to);
+            return self.lost_frames("a bad link gave way", lost);
         }
+        let weather = &self.world.network.weather;
+        if weather.slow == Some((from.min(to), from.max(to))) {
+            self.faults.count("frame over a slow link", 1);
+        }
+        if weather.bias == Bias::HeadsFirst && self.world.network.gossip.iter().any(|gossip| gossip.to == to) {
+            self.faults.count("frame ahead of gossip", 1);
+        }
+        let crashed = self.world.deliver(from, to, at);
+        self.note_crash(crashed, at);
+    }
+
+    fn hear(&mut self, rumours: &[usize], at: Option<usize>) {
+        let which = *self.dice.pick(rumours).expect("the caller has some");
+        let network = &mut self.world.network;
+        let is_older = |other: &crate::network::Gossip| other.to == network.gossip[which].to;
+        if network.gossip[..which].iter().any(is_older) {
+            self.faults.count("gossip reordered", 1);
+        }
+        if network.weather.bias == Bias::EntriesFirst {
+            let ahead = network.busy().iter().any(|(_, to)| *to == network.gossip[which].to);
+            self.faults.count("gossip ahead of streams", u64::from(ahead));
+        }
+        let gossip = if self.dice.once_in(6) {
+            self.faults.count("gossip duplicated", 1);
+            network.gossip[which].clone()
+        } else {
+            network.gossip.remove(which)
+        };
+        if self.dice.once_in(5) {
+            return self.did("gossip lost");
+        }
+        let crashed = self.world.deliver_gossip(&gossip, at);
+        self.note_crash(crashed, at);
     }
 
     fn take_replies(&mut self) {
@@ -416,17 +302,19 @@ impl History {
     // Peace.
 
     fn heal(&mut self) -> Result<(), Fault> {
-        self.world.network.cut.clear();
+        self.world.network.mend();
         self.world.network.gossip.clear();
+        self.world.lies.clear();
         for site in 0..self.world.sites.len() {
-            if !self.world.sites[site].is_up() && !self.world.sites[site].stolen {
-                self.world.restart(site);
-            }
+            acts::wake(self, site);
         }
         for (a, b) in self.world.network.connections() {
             self.world.disconnect(a, b);
         }
-        self.finish_pairing();
+        for (a, b) in self.world.network.unnoticed.clone() {
+            self.world.notice(a, b);
+        }
+        acts::pair_who_forgot(self);
         let mut last = Ok(());
         for round in 0..ROUNDS_MAX {
             self.world.connect_all();
@@ -444,19 +332,6 @@ impl History {
         last
     }
 
-    /// A newcomer that was admitted and never heard the answer, or forgot it with its rows, asks again.
-    fn finish_pairing(&mut self) {
-        let Some((newcomer, _)) = self.late.take() else { return };
-        let node = self.world.node(newcomer);
-        let site = &self.world.sites[newcomer];
-        let trust = self.world.sites[0].mind().trust().expect("the founder has a circle");
-        if trust.good(&node).is_some() && site.is_up() && site.mind().circle().is_none() {
-            self.world.sites[newcomer].skew_ms = self.world.sites[0].skew_ms;
-            let line = self.world.token(0, Role::Full, writer());
-            self.world.present(0, newcomer, &line).expect("it may have another grant");
-        }
-    }
-
     fn judge(&mut self) -> Result<(), Fault> {
         agreement::check_heads(&self.world)?;
         self.check_always()?;
@@ -467,11 +342,21 @@ impl History {
         if self.world.mutation != Mutation::SameIncarnation && !self.world.truth.forked.is_empty() {
             return Err(format!("two entries bear {:?}", self.world.truth.forked));
         }
-        self.count_events()
+        for (what, times) in &self.world.twisted {
+            self.faults.count(what, *times);
+        }
+        for (what, times) in self.world.truth.written() {
+            self.faults.count(what, times);
+        }
+        self.count_events()?;
+        let changed_membership = self.world.truth.memberships() > self.memberships_before;
+        self.faults.count("history with a true conflict", u64::from(self.had_conflict));
+        self.faults.count("history with a lost or restored node", u64::from(self.lost_a_node));
+        self.faults.count("history with a membership change", u64::from(changed_membership));
+        Ok(())
     }
 
     fn count_events(&mut self) -> Result<(), Fault> {
-        let mut conflicts = BTreeSet::new();
         for (number, site) in self.world.sites.iter().enumerate() {
             for event in &site.notes {
                 match event {
@@ -498,15 +383,21 @@ impl History {
                     Event::Addresses(..) => {}
                 }
             }
-            if site.is_up() {
-                for (space, _, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
-                    let catalog = oracle::catalog(&site.disk, space);
-                    conflicts
-                        .extend(catalog.into_iter().filter(|(_, v)| v.len() > 1).map(|(p, _)| (number, *space, p)));
-                }
+        }
+        Ok(())
+    }
+
+    /// All that all sites know: heads, catalogs and trust of those that are up, and who is.
+    fn state(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new_derive_key("artimesh/simulated-history/v1");
+        for (number, site) in self.world.sites.iter().enumerate() {
+            hasher.update(&[u8::from(site.is_up())]);
+            let Some(mind) = site.mind_or_none() else { continue };
+            hasher.update(&mind.trust_digest().0);
+            for (space, heads, _) in mind.spaces() {
+                hasher.update(&codec::encode(&(space, heads, self.world.digest(number, space))));
             }
         }
-        self.faults.count("siblings in the end", conflicts.len() as u64);
-        Ok(())
+        Digest(*hasher.finalize().as_bytes())
     }
 }

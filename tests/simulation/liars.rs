@@ -1,26 +1,76 @@
-//! Those who lie: altered and replayed bytes, foreign segments, edges that author, thieves of keys.
+//! Those who lie: altered and replayed bytes, foreign segments, edges that author, thieves of keys, members with two faces.
+
+use std::collections::BTreeMap;
 
 use artimesh_core::catalog::Put;
 use artimesh_core::changelog::Change;
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{CircleId, Digest, Dot, Incarnation, Space};
-use artimesh_core::replica::message::Announcement;
+use artimesh_core::model::{CircleId, Digest, Dot, Head, Incarnation, Space};
+use artimesh_core::replica::message::{Announcement, Message, SegmentsMessage};
 use artimesh_core::replica::{Event, Input};
 
 use super::forge::{Forgery, frame};
 use super::history::History;
 use super::world::{content, path};
 
+/// How a member twists what it sends, while it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lie {
+    /// It answers every wish with nothing.
+    Withhold,
+    /// It claims to have more of every log than was ever written.
+    Boast,
+}
+
+impl Lie {
+    /// What is sent in place of `frame`.
+    pub fn twist(self, frame: Vec<u8>, twisted: &mut BTreeMap<&'static str, u64>) -> Vec<u8> {
+        match (self, Message::read(&frame)) {
+            (Lie::Withhold, Ok(Message::Segments(held))) if !held.segments.is_empty() => {
+                *twisted.entry("segments withheld").or_default() += 1;
+                let nothing = SegmentsMessage { segments: Vec::new(), more: false, ..held };
+                Message::Segments(nothing).to_bytes()
+            }
+            (Lie::Boast, Ok(Message::Heads(mut heads))) => {
+                *twisted.entry("false heads claimed").or_default() += 1;
+                let logs = heads.spaces.iter_mut().flat_map(|space| space.heads.0.values_mut());
+                logs.for_each(|head| *head = Head { sequence: head.sequence + 1_000, chain: Digest::ZERO });
+                Message::Heads(heads).to_bytes()
+            }
+            _ => frame,
+        }
+    }
+}
+
 /// One lie.
 pub fn act(history: &mut History) {
-    match history.dice.below(7) {
+    match history.dice.below(6) {
         0 => alter(history),
         1 => replay(history),
         2 => foreign(history),
         3 => edge_authors(history),
         4 => babble(history),
-        5 => steal(history),
-        _ => kill_unseen(history),
+        _ => turn_face(history),
+    }
+}
+
+/// What a thief does with a key, once one is stolen.
+pub fn thieve(history: &mut History) {
+    if !history.world.sites.iter().any(|site| site.stolen) {
+        if history.dice.once_in(4) {
+            steal(history);
+        }
+        return;
+    }
+    if history.dice.once_in(2) { kill_unseen(history) } else { write_as_thief(history) }
+}
+
+/// A member begins or ends to twist what it sends.
+fn turn_face(history: &mut History) {
+    let site = history.dice.below(history.world.sites.len());
+    if history.world.lies.remove(&site).is_none() {
+        let lie = if history.dice.once_in(2) { Lie::Withhold } else { Lie::Boast };
+        history.world.lies.insert(site, lie);
     }
 }
 
@@ -58,17 +108,21 @@ fn alter(history: &mut History) {
     let at = history.dice.below(bytes.len());
     bytes[at] ^= 1 << history.dice.below(8);
     let refused = bring(history, segment.header.space, &bytes);
-    history.faults.count("altered bytes refused", u64::from(refused));
+    history.liar_acted("altered bytes refused", refused);
 }
 
 fn replay(history: &mut History) {
     let Some(segment) = some_segment(history) else { return };
     bring(history, segment.header.space, segment.bytes());
-    history.faults.count("segment replayed", 1);
+    history.did("segment replayed");
 }
 
 fn lie(history: &mut History, kills: Vec<Dot>, at: &str) -> Change {
     let timestamp = Timestamp(if history.dice.once_in(2) { u64::MAX } else { history.world.now });
+    put_at(timestamp, kills, at)
+}
+
+fn put_at(timestamp: Timestamp, kills: Vec<Dot>, at: &str) -> Change {
     Change::Put(Put {
         path: path(at),
         content: content("a lie"),
@@ -102,7 +156,7 @@ fn foreign(history: &mut History) {
     let Some(forgery) = forge(history, 1, space) else { return };
     let segment = forgery.says(&change).signed(&history.world.sites[1], &CircleId([6; 32]));
     let refused = bring(history, space, segment.bytes());
-    history.faults.count("foreign segment refused", u64::from(refused));
+    history.liar_acted("foreign segment refused", refused);
 }
 
 fn edge_authors(history: &mut History) {
@@ -112,7 +166,7 @@ fn edge_authors(history: &mut History) {
     let Some(forgery) = forge(history, edge, space) else { return };
     let segment = forgery.says(&change).signed(&history.world.sites[edge], &circle);
     let refused = bring(history, space, segment.bytes());
-    history.faults.count("entry of an edge refused", u64::from(refused));
+    history.liar_acted("entry of an edge refused", refused);
 }
 
 fn babble(history: &mut History) {
@@ -123,21 +177,20 @@ fn babble(history: &mut History) {
     let bytes: Vec<u8> = (0..length).map(|_| history.dice.bits() as u8).collect();
     let before = refusals(history, to);
     history.world.handle(to, Input::Frame(node, bytes), None);
-    history.faults.count("babble refused", u64::from(refusals(history, to) > before));
+    let refused = refusals(history, to) > before;
+    history.liar_acted("babble refused", refused);
 }
 
 /// A thief takes a full member's key: that site is down for good.
 fn steal(history: &mut History) {
     let count = history.world.sites.len();
-    let stolen = history.world.sites.iter().filter(|site| site.stolen).count();
     let site = 1 + history.dice.below(count - 1);
-    let fulls = count - history.edges.len() - stolen;
-    if fulls < 4 || history.edges.contains(&site) || history.dice.once_in(2) || history.world.sites[site].stolen {
+    if history.fulls_left() < 4 || history.edges.contains(&site) || history.world.sites[site].is_gone() {
         return;
     }
     history.world.crash(site);
     history.world.sites[site].stolen = true;
-    history.faults.count("key stolen", 1);
+    history.did_to_a_node("key stolen");
 }
 
 /// A thief writes that it kills what it can't have seen.
@@ -155,5 +208,32 @@ fn kill_unseen(history: &mut History) {
     forgery.after.chain = if history.dice.once_in(4) { Digest::of(b"fork") } else { forgery.after.chain };
     let segment = forgery.says(&change).signed(&history.world.sites[thief], &circle);
     let refused = bring(history, space, segment.bytes());
-    history.faults.count("kill of the unseen refused", u64::from(refused));
+    history.liar_acted("kill of the unseen refused", refused);
+}
+
+/// A thief goes on with the log of whom it robbed, and may: what it writes is as good as any, but for its time.
+fn write_as_thief(history: &mut History) {
+    const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+    let thieves: Vec<usize> = (0..history.world.sites.len()).filter(|site| history.world.sites[*site].stolen).collect();
+    let (Some(thief), Some(space)) = (history.dice.pick(&thieves).copied(), libs(history)) else { return };
+    let circle = history.world.sites[0].mind().circle().expect("the founder has a circle");
+    let Some(forgery) = forge(history, thief, space) else { return };
+    let known = history.world.truth.entries.get(&space).into_iter().flat_map(BTreeMap::keys);
+    if known.into_iter().any(|dot| dot.incarnation == forgery.incarnation && dot.sequence > forgery.after.sequence) {
+        // Somebody has more of this log than the first site: it would be a fork.
+        return;
+    }
+    let (when, timestamp) = match history.dice.below(3) {
+        0 => ("written at the beginning of time", Timestamp(1)),
+        1 => ("written a year ahead", Timestamp(history.world.now + YEAR_MS)),
+        _ => ("written at the end of time", Timestamp(u64::MAX)),
+    };
+    let segment = forgery.says(&put_at(timestamp, Vec::new(), "a/y")).signed(&history.world.sites[thief], &circle);
+    // To the first site, which has all of this log, and which is to pass it on.
+    if history.world.sites[0].is_up() {
+        let bytes = Announcement::Segment(segment.bytes().to_vec()).to_bytes();
+        history.world.handle(0, Input::Gossip(space, bytes), None);
+    }
+    let landed = history.world.truth.has(&segment);
+    history.liar_acted(when, landed);
 }

@@ -2,6 +2,7 @@
 //!
 //! `ARTIMESH_SEED=n` replays one history, `ARTIMESH_SEEDS=count` says how many to run.
 
+mod acts;
 mod checks;
 mod dice;
 mod disk;
@@ -16,4 +17,5 @@ mod scenarios;
 mod seeds;
 mod site;
 mod truth;
+mod weather;
 mod world;

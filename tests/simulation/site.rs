@@ -17,6 +17,8 @@ pub struct Site {
     pub replica: Option<Replica>,
     /// What its wall clock shows beyond the true time, in milliseconds.
     pub skew_ms: i64,
+    /// What its wall clock shows all the time, if it stands still.
+    pub stuck_at: Option<Timestamp>,
     pub accept: AcceptPolicy,
     /// Which kinds of entries its version knows.
     pub features: u64,
@@ -25,6 +27,8 @@ pub struct Site {
     pub lives: u64,
     /// Down for good: its key is in a thief's hands.
     pub stolen: bool,
+    /// Down for good, and nobody has its key.
+    pub lost: bool,
     /// Started from an old copy of its rows at some time.
     pub was_restored: bool,
 }
@@ -45,11 +49,13 @@ impl Site {
             disk: Disk::new(),
             replica: None,
             skew_ms: 0,
+            stuck_at: None,
             accept: AcceptPolicy::Any,
             features: FEATURES,
             notes: Vec::new(),
             lives: 0,
             stolen: false,
+            lost: false,
             was_restored: false,
         }
     }
@@ -63,7 +69,12 @@ impl Site {
     }
 
     pub fn wall(&self, true_ms: u64) -> Timestamp {
-        Timestamp(true_ms.saturating_add_signed(self.skew_ms))
+        self.stuck_at.unwrap_or_else(|| Timestamp(true_ms.saturating_add_signed(self.skew_ms)))
+    }
+
+    /// The clock runs, so far off the true time.
+    pub fn set_clock(&mut self, skew_ms: i64) {
+        (self.skew_ms, self.stuck_at) = (skew_ms, None);
     }
 
     /// Wakes up from the rows at rest.
@@ -83,6 +94,15 @@ impl Site {
 
     pub fn is_up(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// Whether it will never be up again.
+    pub fn is_gone(&self) -> bool {
+        self.stolen || self.lost
+    }
+
+    pub fn mind_or_none(&self) -> Option<&Replica> {
+        self.replica.as_ref()
     }
 
     /// The mind of a site that is up.

@@ -1,17 +1,23 @@
 //! All that was ever written by anybody, never compacted: what the checkers compare with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use artimesh_core::catalog::{Delete, Put};
+use artimesh_core::catalog::{Delete, EditProperties, Put, RepositoryConfig};
 use artimesh_core::changelog::{Change, Sealed, entry_hash};
-use artimesh_core::model::{ArtifactPath, Digest, Dot, Heads, Space};
+use artimesh_core::model::{ArtifactPath, Context, Digest, Dot, Heads, Incarnation, Space};
 use artimesh_core::replica::{Row, Table};
 
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub hash: Digest,
     pub change: Option<Change>,
+    /// All that its author had applied here, its own log apart.
+    context: Arc<Context>,
 }
+
+/// Of one property of one version: when it was changed last, by which entry, and to what.
+pub type Edits = BTreeMap<String, (u64, Dot, Option<Vec<String>>)>;
 
 impl Entry {
     pub fn put(&self) -> Option<&Put> {
@@ -26,6 +32,20 @@ impl Entry {
             _ => None,
         }
     }
+
+    fn edit(&self) -> Option<&EditProperties> {
+        if let Some(Change::EditProperties(edit)) = &self.change { Some(edit) } else { None }
+    }
+
+    fn prefix(&self) -> Option<&str> {
+        if let Some(Change::DeletePrefix(delete)) = &self.change { Some(&delete.prefix) } else { None }
+    }
+
+    /// Whether the author of this entry, which is `mine`, had applied `other` when it wrote.
+    pub fn saw(&self, mine: &Dot, other: &Dot) -> bool {
+        let own_earlier = mine.incarnation == other.incarnation && other.sequence < mine.sequence;
+        own_earlier || self.context.cover(other)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -33,6 +53,8 @@ pub struct Truth {
     pub entries: BTreeMap<Space, BTreeMap<Dot, Entry>>,
     pub segments: Vec<Sealed>,
     seen: BTreeSet<Digest>,
+    /// What each author's last segment said of its knowledge.
+    contexts: BTreeMap<(Space, Incarnation), Arc<Context>>,
     /// Dots that two different entries bear.
     pub forked: BTreeSet<Dot>,
 }
@@ -44,10 +66,14 @@ impl Truth {
             if !self.seen.insert(segment.hash) {
                 continue;
             }
+            let known = self.contexts.entry((segment.header.space, segment.header.incarnation)).or_default();
+            Arc::make_mut(known).merge(&segment.header.context);
+            let context = known.clone();
             let entries = self.entries.entry(segment.header.space).or_default();
             for (index, envelope) in segment.entries.iter().enumerate() {
                 let dot = segment.header.dot(index);
-                let entry = Entry { hash: entry_hash(envelope), change: Change::read(envelope).ok() };
+                let change = Change::read(envelope).ok();
+                let entry = Entry { hash: entry_hash(envelope), change, context: context.clone() };
                 let before = entries.insert(dot, entry);
                 if before.is_some_and(|before| before.hash != entry_hash(envelope)) {
                     self.forked.insert(dot);
@@ -55,6 +81,23 @@ impl Truth {
             }
             self.segments.push(segment);
         }
+    }
+
+    /// Whether anybody ever applied a segment.
+    pub fn has(&self, segment: &Sealed) -> bool {
+        self.seen.contains(&segment.hash)
+    }
+
+    /// How many entries admit, revoke, invite, accept or leave.
+    pub fn memberships(&self) -> usize {
+        let changes = self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref());
+        let is_membership = |change: &&Change| {
+            matches!(
+                change,
+                Change::Grant(_) | Change::Revoke(_) | Change::Invite(_) | Change::Accept(_) | Change::Leave
+            )
+        };
+        changes.filter(is_membership).count()
     }
 
     /// The rules on one page: of the entries that `heads` cover, the puts that none of them kills, by path, the shown
@@ -69,8 +112,12 @@ impl Truth {
             .flat_map(|(path, kills)| kills.iter().map(move |dot| (path, dot)))
             .collect();
         let mut live: BTreeMap<ArtifactPath, Vec<(u64, Dot)>> = BTreeMap::new();
+        let prefixes: Vec<_> = known.iter().filter_map(|(dot, entry)| Some((*dot, *entry, entry.prefix()?))).collect();
         for (dot, put) in known.iter().filter_map(|(dot, entry)| Some((**dot, entry.put()?))) {
-            if !killed.contains(&(&put.path, &dot)) {
+            let swept = |(by, entry, prefix): &(&Dot, &Entry, &str)| {
+                put.path.as_str().starts_with(prefix) && entry.saw(by, &dot)
+            };
+            if !killed.contains(&(&put.path, &dot)) && !prefixes.iter().any(swept) {
                 live.entry(put.path.clone()).or_default().push((put.timestamp.0, dot));
             }
         }
@@ -82,6 +129,68 @@ impl Truth {
             versions.into_iter().map(|(_, dot)| dot).collect()
         };
         live.into_iter().map(|(path, versions)| (path, sorted(versions))).collect()
+    }
+
+    /// Of every version that was edited by then, dead or alive, each property's greatest edit at the version's own path;
+    /// of the names only the least 256.
+    pub fn edits(&self, space: &Space, heads: &Heads) -> BTreeMap<Dot, Edits> {
+        let mut all: BTreeMap<Dot, Edits> = BTreeMap::new();
+        let Some(entries) = self.entries.get(space) else { return all };
+        let known = entries.iter().filter(|(dot, _)| heads.cover(dot));
+        for (dot, edit) in known.filter_map(|(dot, entry)| Some((*dot, entry.edit()?))) {
+            let put = entries.get(&edit.version).and_then(Entry::put);
+            if put.is_none_or(|put| put.path != edit.path) {
+                continue;
+            }
+            let edits = all.entry(edit.version).or_default();
+            for (name, values) in &edit.set {
+                let mine = (edit.timestamp.0, dot, values.clone());
+                let last = edits.entry(name.clone()).or_insert_with(|| mine.clone());
+                *last = (*last).clone().max(mine);
+            }
+        }
+        all.values_mut().for_each(|edits| *edits = std::mem::take(edits).into_iter().take(256).collect());
+        all
+    }
+
+    /// How often each of the rarer changes was written.
+    pub fn written(&self) -> BTreeMap<&'static str, u64> {
+        let mut written = BTreeMap::new();
+        for change in self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref()) {
+            let what = match change {
+                Change::Put(put) if put.moved_from.is_some() => "moved",
+                Change::EditProperties(_) => "properties edited",
+                Change::DeletePrefix(_) => "deleted by prefix",
+                Change::Configure(_) => "settings changed",
+                _ => continue,
+            };
+            *written.entry(what).or_default() += 1;
+        }
+        written
+    }
+
+    /// What a repository is set to: each field's greatest write.
+    pub fn config(&self, space: &Space, heads: &Heads) -> Option<RepositoryConfig> {
+        let known = || self.entries.get(space).into_iter().flatten().filter(|(dot, _)| heads.cover(dot));
+        let founding = known().find_map(|(_, entry)| match &entry.change {
+            Some(Change::Found(founding)) => Some(founding),
+            _ => None,
+        })?;
+        let mut writes: Vec<_> = known()
+            .filter_map(|(dot, entry)| match &entry.change {
+                Some(Change::Configure(configure)) => Some((configure.timestamp, *dot, &configure.set)),
+                _ => None,
+            })
+            .filter(|(timestamp, ..)| *timestamp >= founding.founded)
+            .collect();
+        writes.sort_by_key(|(timestamp, dot, _)| (*timestamp, *dot));
+        let last = |field: &dyn Fn(&artimesh_core::catalog::ConfigChange) -> Option<String>, first: &String| {
+            writes.iter().rev().find_map(|(_, _, set)| field(set)).unwrap_or_else(|| first.clone())
+        };
+        Some(RepositoryConfig {
+            package_type: last(&|set| set.package_type.clone(), &founding.config.package_type),
+            description: last(&|set| set.description.clone(), &founding.config.description),
+        })
     }
 }
 

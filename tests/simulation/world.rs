@@ -12,6 +12,7 @@ use artimesh_core::trust::{
     Capabilities, Capability, Founding, PairingReason, PairingRequest, PairingToken, Role, VerifiedRequest,
 };
 
+use super::liars::Lie;
 use super::network::{Gossip, Network};
 use super::site::Site;
 use super::truth::Truth;
@@ -28,6 +29,8 @@ pub enum Mutation {
     ReplyBeforePersist,
     /// A backup is restored as if nothing had been written since.
     SameIncarnation,
+    /// Disks forget with the power what they said was durable.
+    LyingDisk,
 }
 
 #[derive(Clone)]
@@ -40,7 +43,13 @@ pub struct World {
     pub replies: Vec<(usize, u64, Result<Receipt, CommandError>)>,
     pub verdicts: Vec<Verdict>,
     pub tickets: u64,
+    /// Commands and other inputs handled so far.
+    pub handled: u64,
     pub mutation: Mutation,
+    /// Who lies in what it sends, and how.
+    pub lies: BTreeMap<usize, Lie>,
+    /// How often each lie took effect.
+    pub twisted: BTreeMap<&'static str, u64>,
     /// Connections that one end closes once what it sent is through: (that end, the other).
     closing: BTreeSet<(usize, usize)>,
     numbers: BTreeMap<NodeId, usize>,
@@ -104,7 +113,10 @@ impl World {
             replies: Vec::new(),
             verdicts: Vec::new(),
             tickets: 0,
+            handled: 0,
             mutation: Mutation::Nothing,
+            lies: BTreeMap::new(),
+            twisted: BTreeMap::new(),
             closing: BTreeSet::new(),
             numbers,
         };
@@ -150,6 +162,12 @@ impl World {
 
     pub fn number(&self, node: &NodeId) -> Option<usize> {
         self.numbers.get(node).copied()
+    }
+
+    /// Two sites about to pair have clocks that show the same.
+    pub fn agree_on_time(&mut self, a: usize, b: usize) {
+        let skew_ms = self.sites[a].wall(self.now).0.cast_signed() - self.now.cast_signed();
+        self.sites[b].set_clock(skew_ms);
     }
 
     // Pairing.
@@ -236,6 +254,7 @@ impl World {
 
     /// Handles an input and performs its outputs, up to a crash before output number `crash_at`. Says whether it crashed.
     pub fn handle(&mut self, site: usize, input: Input, crash_at: Option<usize>) -> bool {
+        self.handled += if let Input::Local(commands) = &input { commands.len() as u64 } else { 1 };
         let mut outputs = self.sites[site].handle(self.now, input);
         if self.mutation == Mutation::ReplyBeforePersist {
             outputs.sort_by_key(|output| !matches!(output, Output::Reply(..)));
@@ -261,8 +280,12 @@ impl World {
             Output::Reply(ticket, result) => self.replies.push((site, ticket, result)),
             Output::Send(node, frame) => {
                 assert!(frame.len() <= 1024 * 1024, "a frame of {} bytes", frame.len());
+                let frame = match self.lies.get(&site) {
+                    Some(lie) => lie.twist(frame, &mut self.twisted),
+                    None => frame,
+                };
                 if let Some(to) = self.number(&node) {
-                    self.network.send(site, to, frame);
+                    self.network.send(site, to, frame, self.now);
                 }
             }
             Output::Publish(space, bytes) => self.publish(site, space, &bytes),
@@ -278,10 +301,10 @@ impl World {
             return;
         }
         let holds = |site: &Site| site.replica.as_ref().is_some_and(|mind| mind.federation(&space).is_some());
-        let hears = |to: &usize| *to != from && holds(&self.sites[*to]) && self.network.can_reach(from, *to);
+        let hears = |to: &usize| *to != from && holds(&self.sites[*to]) && self.network.passes(from, *to);
         let hearers: Vec<usize> = (0..self.sites.len()).filter(hears).collect();
         for to in hearers {
-            self.network.gossip.push(Gossip { to, space, bytes: bytes.to_vec() });
+            self.network.gossip(from, to, space, bytes, self.now);
         }
     }
 
@@ -307,6 +330,7 @@ impl World {
         }
         self.closing.remove(&(a, b));
         self.closing.remove(&(b, a));
+        self.notice(a, b);
         self.network.open(a, b);
         for (site, other) in [(a, b), (b, a)] {
             let hello = self.hello(other);
@@ -350,8 +374,27 @@ impl World {
         lost
     }
 
+    /// Breaks a connection of which only `a` notices the end; `b` goes on sending until it connects anew, or much later.
+    pub fn disconnect_unnoticed(&mut self, a: usize, b: usize) -> usize {
+        let lost = self.network.close(a, b);
+        self.network.unnoticed.insert((b, a));
+        self.handle(a, Input::Disconnected(self.node(b)), None);
+        lost
+    }
+
+    /// Both ends know by now that their last connection has ended.
+    pub fn notice(&mut self, a: usize, b: usize) {
+        for (site, other) in [(a, b), (b, a)] {
+            if self.network.unnoticed.remove(&(site, other)) && self.sites[site].is_up() {
+                self.handle(site, Input::Disconnected(self.node(other)), None);
+            }
+        }
+    }
+
     pub fn crash(&mut self, site: usize) {
         self.sites[site].replica = None;
+        self.sites[site].disk.lose_power();
+        self.network.unnoticed.retain(|(end, _)| *end != site);
         for other in 0..self.sites.len() {
             self.disconnect(site, other);
         }

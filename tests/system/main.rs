@@ -1,5 +1,6 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
+mod backup;
 mod harness;
 mod http;
 mod kills;

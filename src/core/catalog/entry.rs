@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::model::{ArtifactPath, Checksums, Digest, Dot, Properties};
+use crate::model::{ArtifactPath, BadProperty, Checksums, Digest, Dot, Properties};
 
 /// The longest user name in an entry, in bytes.
 pub const USER_BYTES_MAX: usize = 255;
@@ -13,6 +13,9 @@ pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 
 /// The most versions one entry may kill; a path with more siblings is replaced in steps.
 pub const KILLS_MAX: usize = 256;
+
+/// The most paths whose versions one prefix delete ends; more are deleted in steps.
+pub const PREFIX_PATHS_MAX: usize = 5_000;
 
 /// What a version is made of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -63,6 +66,19 @@ pub struct Delete {
     pub by: String,
 }
 
+/// The end of every version under a prefix that its author's node had applied.
+///
+/// It names none of them: that its author had them is what its segment's context says. So it is the first of its segment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeletePrefix {
+    /// How the paths begin, byte by byte; empty stands for all.
+    pub prefix: String,
+    /// When, by the author's clock.
+    pub timestamp: Timestamp,
+    /// Who deleted.
+    pub by: String,
+}
+
 /// The entry can't be one that a well-behaved node writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryFault {
@@ -72,6 +88,12 @@ pub enum EntryFault {
     /// It kills a version that its author had not applied.
     #[error("it kills {0:?}, which its author had not applied")]
     KillsUnseen(Dot),
+    /// It edits a version that its author had not applied.
+    #[error("it edits {0:?}, which its author had not applied")]
+    EditsUnseen(Dot),
+    /// A property's name or values are out of bounds.
+    #[error(transparent)]
+    Property(#[from] BadProperty),
 }
 
 fn check_kills(kills: &[Dot], seen: &impl Fn(&Dot) -> bool) -> Result<(), EntryFault> {
@@ -108,5 +130,13 @@ impl Delete {
     pub fn check(&self, seen: impl Fn(&Dot) -> bool) -> Result<(), EntryFault> {
         check_user(&self.by)?;
         check_kills(&self.kills, &seen)
+    }
+}
+
+impl DeletePrefix {
+    /// Checks the bounds.
+    pub fn check(&self) -> Result<(), EntryFault> {
+        check_user(&self.by)?;
+        if self.prefix.len() > 1024 { Err(EntryFault::Bounds("the prefix")) } else { Ok(()) }
     }
 }

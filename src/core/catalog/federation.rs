@@ -4,31 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::EntryFault;
+use super::configuration::{Configuration, RepositoryConfig};
 use crate::clock::Timestamp;
 use crate::model::{Digest, Dot, Envelope, FederationId, NodeId, RepoKey};
-
-/// What a repository is set to; merges per field in a later entry kind.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct RepositoryConfig {
-    /// `generic`, `maven`, …, at most 64 bytes: kept and returned.
-    pub package_type: String,
-    /// For people, at most 1,024 bytes.
-    pub description: String,
-}
-
-impl RepositoryConfig {
-    /// Checks the bounds.
-    pub fn check(&self) -> Result<(), EntryFault> {
-        if self.package_type.len() > 64 {
-            Err(EntryFault::Bounds("the package type"))
-        } else if self.description.len() > 1024 {
-            Err(EntryFault::Bounds("the description"))
-        } else {
-            Ok(())
-        }
-    }
-}
 
 /// The first entry of a federation; its hash is the federation's id.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -106,6 +84,8 @@ pub struct Federation {
     pub founder: NodeId,
     /// Everybody who was ever invited, and the founder.
     pub members: BTreeMap<NodeId, Membership>,
+    /// What it is set to now.
+    pub configuration: Configuration,
 }
 
 impl Federation {
@@ -114,7 +94,8 @@ impl Federation {
         let founder = dot.incarnation.node;
         let acceptances = BTreeMap::from([(dot, founding.repo_key.clone())]);
         let membership = Membership { acceptances, ..Membership::default() };
-        Federation { founding, founder, members: BTreeMap::from([(founder, membership)]) }
+        let configuration = Configuration::founded(founder, &founding);
+        Federation { founding, founder, members: BTreeMap::from([(founder, membership)]), configuration }
     }
 
     /// The id of the federation whose founding entry is `entry`.
@@ -180,5 +161,21 @@ impl Federation {
             membership.left.entry(*open).or_default().insert(dot);
         }
         membership.answer(saw);
+    }
+}
+
+/// A federation as rows of version 1 hold it: its configuration is the founding's.
+#[derive(Deserialize)]
+pub struct FederationV1 {
+    founding: Founding,
+    founder: NodeId,
+    members: BTreeMap<NodeId, Membership>,
+}
+
+impl From<FederationV1> for Federation {
+    fn from(old: FederationV1) -> Federation {
+        let FederationV1 { founding, founder, members } = old;
+        let configuration = Configuration::founded(founder, &founding);
+        Federation { founding, founder, members, configuration }
     }
 }

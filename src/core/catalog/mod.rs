@@ -8,10 +8,17 @@
 //! A delete here leaves nothing behind that would have to be kept for ever or collected at the right moment: that the
 //! deleted version was known is remembered by the heads, and everybody has those anyway.
 
+mod configuration;
+mod edits;
 mod entry;
 mod federation;
 mod versions;
 
-pub use entry::{Content, Delete, EntryFault, KILLS_MAX, MEDIA_TYPE_BYTES_MAX, Put, USER_BYTES_MAX, check_user};
-pub use federation::{Federation, Founding, Invitation, Membership, Removal, RepositoryConfig};
-pub use versions::{Version, Versions};
+pub use configuration::{ConfigChange, Configuration, Configure, Register, RepositoryConfig};
+pub use edits::{EDITED_NAMES_MAX, Edit, EditProperties, Edits};
+pub use entry::{
+    Content, Delete, DeletePrefix, EntryFault, KILLS_MAX, MEDIA_TYPE_BYTES_MAX, PREFIX_PATHS_MAX, Put, USER_BYTES_MAX,
+    check_user,
+};
+pub use federation::{Federation, FederationV1, Founding, Invitation, Membership, Removal};
+pub use versions::{Version, Versions, VersionsV1};

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::edits::{EditProperties, Edits};
 use super::entry::{Content, Put};
 use crate::clock::Timestamp;
-use crate::model::{Digest, Dot};
+use crate::model::{ArtifactPath, Digest, Dot, Properties};
 
 /// One live version: a put that nothing killed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,6 +24,10 @@ pub struct Version {
     pub created_by: String,
     /// Who put this version.
     pub modified_by: String,
+    /// The path it was moved from.
+    pub moved_from: Option<ArtifactPath>,
+    /// Properties changed since.
+    pub edits: Edits,
 }
 
 impl Version {
@@ -36,7 +41,26 @@ impl Version {
             created: put.created,
             created_by: put.created_by.clone(),
             modified_by: put.modified_by.clone(),
+            moved_from: put.moved_from.clone(),
+            edits: Edits::default(),
         }
+    }
+
+    /// The properties as they are now: those of the put, changed by the edits since.
+    pub fn properties(&self) -> Properties {
+        let mut all = self.content.properties.as_map().clone();
+        for (name, edit) in self.edits.iter() {
+            match &edit.values {
+                Some(values) => all.insert(name.clone(), values.clone()),
+                None => all.remove(name),
+            };
+        }
+        Properties::within_bounds(all)
+    }
+
+    /// Its content with the properties as they are now: what a new version of the same begins with.
+    pub fn content_now(&self) -> Content {
+        Content { properties: self.properties(), ..self.content.clone() }
     }
 }
 
@@ -88,10 +112,54 @@ impl Versions {
         self.0.insert(at, version);
     }
 
+    /// Takes over what the entry `dot` says of one of them; false when that one isn't here.
+    pub fn edit(&mut self, dot: Dot, entry: &EditProperties) -> bool {
+        let version = self.0.iter_mut().find(|version| version.dot == entry.version);
+        version.map(|version| version.edits.apply(dot, entry)).is_some()
+    }
+
     /// Removes those that `kills` names; dots that live at other paths, or no more, make no difference.
     pub fn kill(&mut self, kills: &[Dot]) -> Vec<Version> {
-        let (dead, live) = std::mem::take(&mut self.0).into_iter().partition(|version| kills.contains(&version.dot));
+        self.kill_where(|dot| kills.contains(dot))
+    }
+
+    /// Removes those that `dies` says.
+    pub fn kill_where(&mut self, dies: impl Fn(&Dot) -> bool) -> Vec<Version> {
+        let (dead, live) = std::mem::take(&mut self.0).into_iter().partition(|version| dies(&version.dot));
         self.0 = live;
         dead
+    }
+}
+
+/// A version as rows of version 1 hold it.
+#[derive(Deserialize)]
+struct VersionV1 {
+    dot: Dot,
+    entry: Digest,
+    timestamp: Timestamp,
+    content: Content,
+    created: Timestamp,
+    created_by: String,
+    modified_by: String,
+}
+
+/// The versions of a path as rows of version 1 hold them.
+#[derive(Deserialize)]
+pub struct VersionsV1(Vec<VersionV1>);
+
+impl From<VersionsV1> for Versions {
+    fn from(old: VersionsV1) -> Versions {
+        let upgrade = |old: VersionV1| Version {
+            dot: old.dot,
+            entry: old.entry,
+            timestamp: old.timestamp,
+            content: old.content,
+            created: old.created,
+            created_by: old.created_by,
+            modified_by: old.modified_by,
+            moved_from: None,
+            edits: Edits::default(),
+        };
+        Versions(old.0.into_iter().map(upgrade).collect())
     }
 }

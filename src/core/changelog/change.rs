@@ -2,20 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Delete, Founding, Invitation, Put, Removal};
+use crate::catalog::{Configure, Delete, DeletePrefix, EditProperties, Founding, Invitation, Put, Removal};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{Envelope, Incarnation, RepoKey};
 use crate::trust::{Grant, Revocation, Root};
 
-/// The numbers of the kinds on the wire; a number is never reused. 3–15 are kept for artifacts, 20–63 for federations.
+/// The numbers of the kinds on the wire; a number is never reused. 5–15 are kept for artifacts, 21–63 for federations.
 pub mod kind {
     /// [`super::Put`].
     pub const PUT: u16 = 1;
     /// [`super::Delete`].
     pub const DELETE: u16 = 2;
-    /// Properties of a version, changed after its put.
+    /// [`super::EditProperties`].
     pub const PROPERTIES: u16 = 3;
-    /// The end of all that its author had seen under a prefix.
+    /// [`super::DeletePrefix`].
     pub const DELETE_PREFIX: u16 = 4;
     /// [`super::Founding`].
     pub const FOUND: u16 = 16;
@@ -25,7 +25,7 @@ pub mod kind {
     pub const ACCEPT: u16 = 18;
     /// The author leaves.
     pub const LEAVE: u16 = 19;
-    /// Fields of the repository's configuration.
+    /// [`super::Configure`].
     pub const CONFIGURE: u16 = 20;
     /// The author ended an earlier life of its own.
     pub const REBORN: u16 = 21;
@@ -46,6 +46,10 @@ pub enum Change {
     Put(Put),
     /// The end of versions of a path.
     Delete(Delete),
+    /// Other properties of a version.
+    EditProperties(EditProperties),
+    /// The end of all versions under a prefix.
+    DeletePrefix(DeletePrefix),
     /// The beginning of a federation.
     Found(Founding),
     /// A node may become a member.
@@ -56,6 +60,8 @@ pub enum Change {
     Leave,
     /// The author ended this earlier life of its own: it was lived twice, or forgotten.
     Reborn(Incarnation),
+    /// Other settings of the repository.
+    Configure(Configure),
     /// Another is no member any more.
     Remove(Removal),
     /// The circle's root.
@@ -90,11 +96,14 @@ impl Change {
         let (kind, body) = match self {
             Change::Put(put) => (kind::PUT, codec::encode(put)),
             Change::Delete(delete) => (kind::DELETE, codec::encode(delete)),
+            Change::EditProperties(edit) => (kind::PROPERTIES, codec::encode(edit)),
+            Change::DeletePrefix(delete) => (kind::DELETE_PREFIX, codec::encode(delete)),
             Change::Found(founding) => (kind::FOUND, codec::encode(founding)),
             Change::Invite(invitation) => (kind::INVITE, codec::encode(invitation)),
             Change::Accept(accept) => (kind::ACCEPT, codec::encode(accept)),
             Change::Leave => (kind::LEAVE, Vec::new()),
             Change::Reborn(old) => (kind::REBORN, codec::encode(old)),
+            Change::Configure(configure) => (kind::CONFIGURE, codec::encode(configure)),
             Change::Remove(removal) => (kind::REMOVE, codec::encode(removal)),
             Change::Root(root) => (kind::ROOT, codec::encode(root)),
             Change::Grant(grant) => (kind::GRANT, codec::encode(grant)),
@@ -109,6 +118,8 @@ impl Change {
         Ok(match entry.kind {
             kind::PUT => Change::Put(codec::decode(body)?),
             kind::DELETE => Change::Delete(codec::decode(body)?),
+            kind::PROPERTIES => Change::EditProperties(codec::decode(body)?),
+            kind::DELETE_PREFIX => Change::DeletePrefix(codec::decode(body)?),
             kind::FOUND => Change::Found(codec::decode(body)?),
             kind::INVITE => Change::Invite(codec::decode(body)?),
             kind::ACCEPT => Change::Accept(codec::decode(body)?),
@@ -117,6 +128,7 @@ impl Change {
                 return Err(DecodeError::Trailing { what: "leave", count: body.len() }.into());
             }
             kind::REBORN => Change::Reborn(codec::decode(body)?),
+            kind::CONFIGURE => Change::Configure(codec::decode(body)?),
             kind::REMOVE => Change::Remove(codec::decode(body)?),
             kind::ROOT => Change::Root(codec::decode(body)?),
             kind::GRANT => Change::Grant(codec::decode(body)?),

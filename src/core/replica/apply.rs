@@ -1,11 +1,11 @@
 //! Applying one entry: who may write it, and what it does to state and rows. Own entries and others' go through here.
 
 use super::io::{Event, Output, Refusal, Table, View, ViewFault};
-use super::rows::{self, Placement, Repository, Want};
+use super::rows::{self, Placement, Repository};
 use super::state::{Replica, Work};
-use crate::catalog::{Delete, Federation, Put, Version, check_user};
+use super::versions::{apply_delete, apply_delete_prefix, apply_edit};
+use crate::catalog::{EntryFault, Federation, check_user};
 use crate::changelog::Change;
-use crate::clock::AHEAD_MS_MAX;
 use crate::model::{Context, Digest, Dot, Envelope, FederationId, NodeId, RepoKey, Space};
 use crate::trust::{Capability, Role, State as Trust, TrustRefusal};
 
@@ -21,17 +21,21 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn author(&self) -> NodeId {
+    pub(super) fn author(&self) -> NodeId {
         self.dot.incarnation.node
     }
 
-    fn saw(&self, dot: &Dot) -> bool {
+    pub(super) fn saw(&self, dot: &Dot) -> bool {
         let own_earlier = dot.incarnation == self.dot.incarnation && dot.sequence < self.dot.sequence;
         own_earlier || self.context.cover(dot)
     }
 
-    fn misplaced(&self, why: &str) -> Stop {
+    pub(super) fn misplaced(&self, why: &str) -> Stop {
         Stop::Refused(Refusal::Misplaced(self.dot, why.to_owned()))
+    }
+
+    pub(super) fn at_fault(&self, fault: EntryFault) -> Stop {
+        Stop::Refused(Refusal::Entry(self.dot, fault))
     }
 }
 
@@ -96,7 +100,7 @@ impl Replica {
         let trust = self.trust.as_ref().ok_or(Stop::Refused(Refusal::NotShared(space)))?;
         if let Change::Found(founding) = change {
             check_right(trust, entry, &Capability::Found)?;
-            founding.config.check().map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
+            founding.config.check().map_err(|fault| entry.at_fault(fault))?;
             let state = self.spaces.entry(space).or_default();
             if state.federation.is_some() || Federation::id_of(entry.envelope) != id || entry.dot.sequence != 1 {
                 return Err(entry.misplaced("not the founding of this federation"));
@@ -116,6 +120,12 @@ impl Replica {
         match change {
             Change::Put(put) => return self.apply_put(work, space, entry, put),
             Change::Delete(delete) => return apply_delete(work, space, entry, delete),
+            Change::EditProperties(edit) => return apply_edit(work, space, entry, edit),
+            Change::DeletePrefix(delete) => return apply_delete_prefix(work, space, entry, delete),
+            Change::Configure(configure) => {
+                configure.check().map_err(|fault| entry.at_fault(fault))?;
+                federation.configuration.apply(entry.dot, configure);
+            }
             Change::Invite(invitation) => federation.invite(entry.dot, invitation),
             Change::Accept(accept) => {
                 if !federation.accept(entry.dot, &accept.repo_key, saw) {
@@ -167,45 +177,10 @@ impl Replica {
         work.membership_changed.insert(space);
     }
 
-    fn apply_put<V: View>(
-        &mut self,
-        work: &mut Work<'_, V>,
-        space: Space,
-        entry: &Entry<'_>,
-        put: &Put,
-    ) -> Result<(), Stop> {
-        put.check(|dot| entry.saw(dot)).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
-        let mut versions = work.draft.versions(&space, &put.path)?;
-        forget_wants(work, &space, &versions.kill(&put.kills));
-        versions.put(Version::of(entry.dot, entry.hash, put));
-        work.draft.set_versions(&space, &put.path, &versions)?;
-        if entry.dot.incarnation == self.incarnation {
-            return Ok(());
-        }
-        let ahead_ms = put.timestamp.ms_since(work.now);
-        if ahead_ms > AHEAD_MS_MAX {
-            work.note(Event::FarAhead { author: entry.author(), path: put.path.clone(), ahead_ms });
-        }
-        if self.mirrors(&space) && !work.draft.has_blob(&put.content.digest)? {
-            let want = Want {
-                space,
-                dot: entry.dot,
-                path: put.path.clone(),
-                digest: put.content.digest,
-                size: put.content.size,
-                checksums: put.content.checksums,
-            };
-            work.draft.set(Table::Meta, rows::want_key(&space, &entry.dot), &want);
-            let Want { space, dot, path, digest, size, checksums } = want;
-            work.out.push(Output::Wanted { space, dot, path, digest, size, checksums });
-        }
-        Ok(())
-    }
-
     /// Whether this node keeps all bytes of a space: as its repository says, or as the next one will. Versions applied
     /// while no repository shows the space (not yet, or not until a new invitation) are wanted as well; they are fetched
     /// once one does.
-    fn mirrors(&self, space: &Space) -> bool {
+    pub(super) fn mirrors(&self, space: &Space) -> bool {
         let shown = self.repository_of(space).map(|repository| repository.placement);
         shown.unwrap_or_else(|| self.default_placement()) == Placement::Mirror
     }
@@ -250,20 +225,5 @@ fn check_right(trust: &Trust, entry: &Entry<'_>, capability: &Capability) -> Res
         Ok(())
     } else {
         Err(TrustRefusal::NotAllowed(entry.author(), capability.name()))
-    }
-}
-
-fn apply_delete<V: View>(work: &mut Work<'_, V>, space: Space, entry: &Entry<'_>, delete: &Delete) -> Result<(), Stop> {
-    delete.check(|dot| entry.saw(dot)).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
-    let mut versions = work.draft.versions(&space, &delete.path)?;
-    forget_wants(work, &space, &versions.kill(&delete.kills));
-    work.draft.set_versions(&space, &delete.path, &versions)?;
-    Ok(())
-}
-
-/// What is dead here need not be fetched any more.
-fn forget_wants<V: View>(work: &mut Work<'_, V>, space: &Space, killed: &[Version]) {
-    for version in killed {
-        work.draft.remove(Table::Meta, rows::want_key(space, &version.dot));
     }
 }

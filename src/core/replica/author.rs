@@ -5,19 +5,17 @@ use super::io::{Command, CommandError, Output, Receipt, Refusal, Table, View, Vi
 use super::message::Announcement;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
-use crate::catalog::{
-    Content, Delete, Federation, Founding, Invitation, KILLS_MAX, Put, Removal, RepositoryConfig, check_user,
-};
+use crate::catalog::{ConfigChange, Configure, Federation, Founding, Invitation, Removal, RepositoryConfig};
 use crate::changelog::{Accept, Change, ENTRIES_MAX, Header, Sealed, entry_hash};
 use crate::clock::{AHEAD_MS_MAX, Timestamp};
-use crate::model::{ArtifactPath, Context, Digest, Dot, Head, NodeId, RepoKey, Space};
+use crate::model::{Context, Digest, Dot, Head, NodeId, RepoKey, Space};
 use crate::trust::{
     Capability, Founding as CircleFounding, Grant, GrantBody, PairingReason, PairingToken, Revocation, Role, Standing,
     State as Trust, TrustRefusal, VerifiedRequest,
 };
 
 /// Own entries of one segment stay below this many bytes, so that a segment fits its bound with its largest entry.
-const OPEN_BYTES_MAX: usize = 256 * 1024;
+pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
 
 /// Segments up to this size are gossiped whole.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
@@ -65,8 +63,14 @@ impl Replica {
             Command::Invite(key, node) => self.invite(work, &key, node),
             Command::Remove { key, node, by } => self.remove_member(work, &key, node, by),
             Command::DeleteRepository(key) => self.delete_repository(work, &key),
+            Command::Configure { key, set, by } => self.configure(work, &key, set, by),
             Command::Put { key, path, content, by } => self.put(work, &key, path, content, by),
             Command::Delete { key, path, by } => self.delete(work, &key, path, by),
+            Command::SetProperties { key, path, set, by } => self.set_properties(work, &key, path, set, by),
+            Command::DeleteUnder { key, prefix, most, by } => self.delete_under(work, &key, &prefix, most, &by),
+            Command::Move { key, from, to, by } => self.move_version(work, &key, from, to, by),
+            Command::Restore { key, path, version, by } => self.restore(work, &key, path, version, by),
+            Command::Dismiss { key, path, versions, by } => self.dismiss(work, &key, path, &versions, by),
         }
     }
 
@@ -81,7 +85,7 @@ impl Replica {
         }
     }
 
-    fn writable(&self, key: &RepoKey) -> Result<Space, CommandError> {
+    pub(super) fn writable(&self, key: &RepoKey) -> Result<Space, CommandError> {
         self.writer()?;
         let repository = self.repositories.get(&key.folded());
         repository.map(|repository| repository.space).ok_or_else(|| CommandError::NoRepository(key.clone()))
@@ -293,68 +297,30 @@ impl Replica {
         work.repositories_changed = true;
     }
 
-    fn put<V: View>(
+    fn configure<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         key: &RepoKey,
-        path: ArtifactPath,
-        content: Content,
+        set: ConfigChange,
         by: String,
     ) -> Result<Receipt, Failure> {
         let space = self.writable(key)?;
-        check_user(&by)?;
-        content.check()?;
-        let before = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
-        let timestamp = Timestamp::of_write(work.now, before.iter().map(|version| version.timestamp));
-        let mut kills = before.dots();
-        while kills.len() > KILLS_MAX {
-            // More siblings than one entry names: deletes take the lesser ones first.
-            let kills = kills.split_off(kills.len() - KILLS_MAX);
-            let delete = Delete { path: path.clone(), kills, timestamp, by: by.clone() };
-            self.write(work, space, &Change::Delete(delete))?;
-        }
-        let (created, created_by) =
-            before.shown().map_or((timestamp, by.clone()), |shown| (shown.created, shown.created_by.clone()));
-        let put = Put {
-            path,
-            content,
-            timestamp,
-            kills,
-            created,
-            created_by: created_by.clone(),
-            modified_by: by,
-            moved_from: None,
-        };
-        let dot = self.write(work, space, &Change::Put(put))?;
-        Ok(Receipt { dot, timestamp, space, replaced: !before.is_empty(), created, created_by })
-    }
-
-    fn delete<V: View>(
-        &mut self,
-        work: &mut Work<'_, V>,
-        key: &RepoKey,
-        path: ArtifactPath,
-        by: String,
-    ) -> Result<Receipt, Failure> {
-        let space = self.writable(key)?;
-        check_user(&by)?;
-        let before = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
-        if before.is_empty() {
-            return Err(CommandError::NoArtifact(path).into());
-        }
-        let timestamp = Timestamp::of_write(work.now, before.iter().map(|version| version.timestamp));
-        let mut dot = None;
-        for kills in before.dots().chunks(KILLS_MAX) {
-            let delete = Delete { path: path.clone(), kills: kills.to_vec(), timestamp, by: by.clone() };
-            let written = self.write(work, space, &Change::Delete(delete))?;
-            dot = dot.or(Some(written));
-        }
-        let dot = dot.ok_or(CommandError::NoArtifact(path))?;
+        let federation = self.spaces.get(&space).and_then(|state| state.federation.as_ref());
+        let configuration = &federation.ok_or(CommandError::NotAMember(space))?.configuration;
+        let timestamp = Timestamp::of_write(work.now, configuration.written(&set));
+        let configure = Configure { set, timestamp, by };
+        configure.check()?;
+        let dot = self.write(work, space, &Change::Configure(configure))?;
         Ok(Receipt { timestamp, ..receipt(work.now, dot, space) })
     }
 
     /// Gives `change` its dot, applies it here, and puts it into the space's open segment.
-    pub(super) fn write<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, change: &Change) -> Result<Dot, Failure> {
+    pub(super) fn write<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        change: &Change,
+    ) -> Result<Dot, Failure> {
         if space != Space::Trust {
             // What it needs of Trust must have its place in the log before it.
             self.seal_space(work, Space::Trust);
@@ -451,6 +417,6 @@ impl Replica {
     }
 }
 
-fn receipt(now: Timestamp, dot: Dot, space: Space) -> Receipt {
-    Receipt { dot, timestamp: now, space, replaced: false, created: now, created_by: String::new() }
+pub(super) fn receipt(now: Timestamp, dot: Dot, space: Space) -> Receipt {
+    Receipt { dot, timestamp: now, space, replaced: false, created: now, created_by: String::new(), more: false }
 }

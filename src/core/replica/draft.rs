@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::io::{Page, Row, Table, View, ViewFault};
 use super::{rows, trie};
 use crate::catalog::Versions;
@@ -81,7 +78,7 @@ impl<'a, V: View> Draft<'a, V> {
         self.view.has_blob(digest)
     }
 
-    pub(super) fn set<T: Serialize>(&mut self, table: Table, key: Vec<u8>, value: &T) {
+    pub(super) fn set<T: rows::Stored>(&mut self, table: Table, key: Vec<u8>, value: &T) {
         self.set_bytes(table, key, rows::write(value));
     }
 
@@ -98,22 +95,19 @@ impl<'a, V: View> Draft<'a, V> {
         self.get(Table::Catalog, &key)?.map_or(Ok(Versions::default()), |value| stored(&value))
     }
 
-    pub(super) fn set_versions(
-        &mut self,
-        space: &Space,
-        path: &ArtifactPath,
-        versions: &Versions,
-    ) -> Result<(), ViewFault> {
-        let before = self.versions(space, path)?;
-        trie::changed(self, space, path, &before, versions);
+    /// Makes `after` the versions of a path that has had `before`.
+    pub(super) fn set_versions(&mut self, space: &Space, path: &ArtifactPath, before: &Versions, after: &Versions) {
+        if before == after {
+            return;
+        }
+        trie::changed(self, space, path, before, after);
         self.touched.insert(*space);
         let key = rows::catalog_key(space, path);
-        if versions.is_empty() {
+        if after.is_empty() {
             self.remove(Table::Catalog, key);
         } else {
-            self.set(Table::Catalog, key, versions);
+            self.set(Table::Catalog, key, after);
         }
-        Ok(())
     }
 
     /// Spaces whose tries aren't settled any more.
@@ -131,6 +125,6 @@ impl<'a, V: View> Draft<'a, V> {
 }
 
 /// A row of our own that doesn't decode is a fault of the store.
-pub(super) fn stored<T: DeserializeOwned>(value: &[u8]) -> Result<T, ViewFault> {
+pub(super) fn stored<T: rows::Stored>(value: &[u8]) -> Result<T, ViewFault> {
     rows::read(value).map_err(|error| ViewFault(error.to_string()))
 }

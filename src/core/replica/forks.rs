@@ -96,11 +96,7 @@ impl Replica {
     pub(super) fn admitted(&self, space: Space, incarnation: &Incarnation) -> u64 {
         let Some(trust) = &self.trust else { return u64::MAX };
         let by_trust = trust.admitted(space, incarnation);
-        if self.is_forked(&space, incarnation) {
-            by_trust.min(trust.sealed_at(space, incarnation))
-        } else {
-            by_trust
-        }
+        if self.is_forked(&space, incarnation) { by_trust.min(trust.sealed_at(space, incarnation)) } else { by_trust }
     }
 
     pub(super) fn is_forked(&self, space: &Space, incarnation: &Incarnation) -> bool {
@@ -257,7 +253,10 @@ impl Replica {
         let Some(state) = self.spaces.get(&space) else { return Ok(()) };
         let differs = |(life, head): &(&Incarnation, &Head)| {
             let mine = state.heads.of(life);
-            mine.sequence == head.sequence && mine.chain != head.chain && head.chain != Digest::ZERO && head.sequence > 0
+            mine.sequence == head.sequence
+                && mine.chain != head.chain
+                && head.chain != Digest::ZERO
+                && head.sequence > 0
         };
         let parted: Vec<Incarnation> = theirs.0.iter().filter(differs).map(|(life, _)| *life).collect();
         // One at a time: a peer that claims many such is at fault itself, and whoever is right is asked again next time.

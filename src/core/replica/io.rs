@@ -1,6 +1,8 @@
 //! What goes into the replica and what comes out.
 
-use crate::catalog::{Content, EntryFault, RepositoryConfig};
+use std::collections::BTreeMap;
+
+use crate::catalog::{ConfigChange, Content, EntryFault, RepositoryConfig};
 use crate::changelog::SegmentError;
 use crate::clock::Timestamp;
 use crate::model::{ArtifactPath, Checksums, Digest, Dot, FederationId, Incarnation, NodeId, RepoKey, Space};
@@ -134,6 +136,70 @@ pub enum Command {
         /// Who.
         by: String,
     },
+    /// Change properties of the version that is shown.
+    SetProperties {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// Name → values, or `None` to remove.
+        set: BTreeMap<String, Option<Vec<String>>>,
+        /// Who.
+        by: String,
+    },
+    /// Delete the versions of many paths. [`Receipt::more`] says whether some are left; then ask again.
+    DeleteUnder {
+        /// The repository.
+        key: RepoKey,
+        /// How the paths begin, byte by byte; empty stands for all.
+        prefix: String,
+        /// At most so many paths, and at most [`crate::catalog::PREFIX_PATHS_MAX`].
+        most: usize,
+        /// Who.
+        by: String,
+    },
+    /// Move the version that is shown, with its properties; nothing stays at its old path.
+    Move {
+        /// The repository.
+        key: RepoKey,
+        /// From where.
+        from: ArtifactPath,
+        /// To where; it replaces what is there.
+        to: ArtifactPath,
+        /// Who.
+        by: String,
+    },
+    /// Put a version again that lives as a sibling; it replaces all that are live.
+    Restore {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// Which.
+        version: Dot,
+        /// Who.
+        by: String,
+    },
+    /// End siblings, so that the rest of the path's versions stays.
+    Dismiss {
+        /// The repository.
+        key: RepoKey,
+        /// Where in it.
+        path: ArtifactPath,
+        /// Which; none stands for all but the one that is shown.
+        versions: Vec<Dot>,
+        /// Who.
+        by: String,
+    },
+    /// Change what the repository is set to, at all members.
+    Configure {
+        /// The repository.
+        key: RepoKey,
+        /// Which fields, and to what.
+        set: ConfigChange,
+        /// Who.
+        by: String,
+    },
 }
 
 /// What a command did. It is durable when the reply is given.
@@ -151,6 +217,8 @@ pub struct Receipt {
     pub created: Timestamp,
     /// By whom then.
     pub created_by: String,
+    /// Whether there is more of the same to do (deletes under a prefix): the command should be given again.
+    pub more: bool,
 }
 
 /// Why a command is refused. Nothing was changed.
@@ -182,6 +250,21 @@ pub enum CommandError {
     /// Nothing live at the path.
     #[error("'{0}' does not exist")]
     NoArtifact(ArtifactPath),
+    /// Nothing live under the prefix.
+    #[error("there is nothing under '{0}'")]
+    NothingUnder(String),
+    /// No such version of the path, live or in the history that is kept here.
+    #[error("'{0}' has no version {1}, and had none within the history that is kept here")]
+    NoVersion(ArtifactPath, Dot),
+    /// The path has no versions beside the one that is shown.
+    #[error("'{0}' has no conflict")]
+    NoConflict(ArtifactPath),
+    /// Dismissing all versions of a path would delete it.
+    #[error("one version of '{0}' must stay: delete it instead")]
+    OneMustStay(ArtifactPath),
+    /// A move to where it is.
+    #[error("'{0}' cannot be moved onto itself")]
+    OntoItself(ArtifactPath),
     /// No such node in good standing.
     #[error("node {0} is not a member of the circle in good standing")]
     NoSuchNode(NodeId),

@@ -11,6 +11,7 @@
 //! are rows, read through the view.
 
 mod apply;
+mod artifacts;
 mod author;
 mod draft;
 mod following;
@@ -28,6 +29,7 @@ mod take_back;
 mod trie;
 mod trust_duties;
 mod upgrade;
+mod versions;
 
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};

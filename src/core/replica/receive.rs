@@ -316,6 +316,9 @@ impl Replica {
                     ChangeError::Decode(error) => Refusal::Misplaced(dot, error.to_string()),
                 })
             })?;
+            if index > 0 && envelope.kind == kind::DELETE_PREFIX {
+                return Err(Stop::Refused(Refusal::Misplaced(dot, "a prefix delete begins its segment".into())));
+            }
             let entry = Entry { dot, hash: entry_hash(envelope), envelope, context, needs };
             self.apply(work, segment.header.space, &entry, &change)?;
         }

@@ -1,13 +1,16 @@
 //! The rows at rest: their keys and values. One path parser for keys, one list of prefixes.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::forks::Fork;
+use crate::catalog::{Federation, FederationV1, Versions, VersionsV1};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
 use crate::model::{
     ArtifactPath, Checksums, CircleId, Context, Digest, Dot, Head, Incarnation, NodeId, PublicKey, RepoKey, Space,
 };
-use crate::trust::{Addresses, NodeKeys, StatementKind};
+use crate::trust::{Addresses, NodeKeys, Statement, StatementKind};
 
 /// How a node keeps a repository's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -250,20 +253,58 @@ pub fn taken_back_key(space: &Space, incarnation: &Incarnation, first_sequence: 
     [TAKEN_BACK, &segment_key(space, incarnation, first_sequence), &hash.0].concat()
 }
 
-/// The version of the values; the first byte of each.
-const VALUE_VERSION: u8 = 1;
+/// What is stored as a row's value: a version byte, then the codec's bytes.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The version that is written.
+    const VERSION: u8 = 1;
 
-/// A value as it is stored: a version byte, then the codec's bytes.
-pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![VALUE_VERSION];
+    /// Reads the bytes of an earlier version.
+    fn upgrade(version: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let _ = bytes;
+        Err(DecodeError::Malformed { what: "row", reason: format!("version {version} is of no known Artimesh") })
+    }
+}
+
+impl Stored for u32 {}
+impl Stored for u64 {}
+impl Stored for Context {}
+impl Stored for Repository {}
+impl Stored for Want {}
+impl Stored for LogRow {}
+impl Stored for CircleRow {}
+impl Stored for Statement {}
+impl Stored for Addresses {}
+impl Stored for Dot {}
+impl Stored for Fork {}
+
+impl Stored for Versions {
+    const VERSION: u8 = 2;
+
+    fn upgrade(_: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode::<VersionsV1>(bytes).map(Versions::from)
+    }
+}
+
+impl Stored for Federation {
+    const VERSION: u8 = 2;
+
+    fn upgrade(_: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode::<FederationV1>(bytes).map(Federation::from)
+    }
+}
+
+/// A value as it is stored.
+pub fn write<T: Stored>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![T::VERSION];
     bytes.extend(codec::encode(value));
     bytes
 }
 
 /// A value that was stored by this version or an earlier one.
-pub fn read<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, DecodeError> {
+pub fn read<T: Stored>(value: &[u8]) -> Result<T, DecodeError> {
     match value.split_first() {
-        Some((&VALUE_VERSION, bytes)) => codec::decode(bytes),
+        Some((&version, bytes)) if version == T::VERSION => codec::decode(bytes),
+        Some((&version, bytes)) if (1..T::VERSION).contains(&version) => T::upgrade(version, bytes),
         Some((version, _)) => {
             Err(DecodeError::Malformed { what: "row", reason: format!("version {version} is of a later Artimesh") })
         }

@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use super::apply::fold_trust;
 use super::draft::{Draft, stored};
-use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::forks::{Fork, load_forks};
+use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
 use super::message::Hello;
 use super::parking::Parking;

@@ -488,8 +488,9 @@ pub(super) fn in_causal_order_but(
     while let Some(segment) = waiting.pop_front() {
         let header = &segment.header;
         let next = has.0.get(&header.incarnation).copied().unwrap_or(0) + 1;
-        let covered =
-            |(log, sequence): (&Incarnation, &u64)| *sequence == 0 || has.0.get(log) >= Some(sequence) || but.contains(log);
+        let covered = |(log, sequence): (&Incarnation, &u64)| {
+            *sequence == 0 || has.0.get(log) >= Some(sequence) || but.contains(log)
+        };
         if header.first_sequence > next || !header.context.0.iter().all(covered) {
             skipped += 1;
             waiting.push_back(segment);

@@ -27,21 +27,31 @@ struct Again {
 #[derive(Default)]
 struct Touched {
     paths: BTreeSet<ArtifactPath>,
+    prefixes: Vec<String>,
 }
 
 impl Touched {
-    fn add(&mut self, change: &Change) {
-        if let Change::Put(Put { path, .. }) = change {
-            self.paths.insert(path.clone());
-        } else if let Change::Delete(delete) = change {
-            self.paths.insert(delete.path.clone());
+    fn add(&mut self, change: Change) {
+        match change {
+            Change::Put(put) => drop(self.paths.insert(put.path)),
+            Change::Delete(delete) => drop(self.paths.insert(delete.path)),
+            Change::EditProperties(edit) => drop(self.paths.insert(edit.path)),
+            Change::DeletePrefix(delete) => self.prefixes.push(delete.prefix),
+            _ => {}
         }
     }
 
+    fn path(&self, path: &ArtifactPath) -> bool {
+        self.paths.contains(path) || self.prefixes.iter().any(|prefix| path.as_str().starts_with(prefix))
+    }
+
+    /// Whether an entry has to do with what is touched. Prefix deletes all do: elsewhere they end nothing a second time.
     fn holds(&self, change: &Change) -> bool {
         match change {
-            Change::Put(put) => self.paths.contains(&put.path),
-            Change::Delete(delete) => self.paths.contains(&delete.path),
+            Change::Put(put) => self.path(&put.path),
+            Change::Delete(delete) => self.path(&delete.path),
+            Change::EditProperties(edit) => self.path(&edit.path),
+            Change::DeletePrefix(_) => true,
             _ => false,
         }
     }
@@ -73,7 +83,11 @@ impl Replica {
         let mine = if incarnation.node == self.me.node { self.live_of(work, space, &gone)? } else { Vec::new() };
         self.shorten(work, space, incarnation, from)?;
         self.replay(work, space, &gone)?;
-        if gone.iter().flat_map(|segment| &segment.entries).any(|entry| (kind::FOUND..=kind::REMOVE).contains(&entry.kind)) {
+        if gone
+            .iter()
+            .flat_map(|segment| &segment.entries)
+            .any(|entry| (kind::FOUND..=kind::REMOVE).contains(&entry.kind))
+        {
             self.refold_members(work, space)?;
         }
         self.dirty.insert(space);
@@ -141,8 +155,7 @@ impl Replica {
         from: u64,
     ) -> Result<(), ViewFault> {
         let (mut head, mut context, mut needs) = (None, Context::default(), Context::default());
-        let (low, high) =
-            (rows::segment_key(&space, &incarnation, 0), rows::segment_key(&space, &incarnation, from));
+        let (low, high) = (rows::segment_key(&space, &incarnation, 0), rows::segment_key(&space, &incarnation, from));
         each_segment(work, &space, low, &high, |segment| {
             context.merge(&segment.header.context);
             needs.merge(&segment.header.needs);
@@ -175,16 +188,11 @@ impl Replica {
         self.seal_space(work, space);
         let mut touched = Touched::default();
         let entries = segments.iter().flat_map(|segment| &segment.entries);
-        entries.filter_map(|entry| Change::read(entry).ok()).for_each(|change| touched.add(&change));
-        if touched.paths.is_empty() {
+        entries.filter_map(|entry| Change::read(entry).ok()).for_each(|change| touched.add(change));
+        if touched.paths.is_empty() && touched.prefixes.is_empty() {
             return Ok(());
         }
-        for path in &touched.paths {
-            for version in work.draft.versions(&space, path)?.iter() {
-                work.draft.remove(Table::Meta, rows::want_key(&space, &version.dot));
-            }
-            work.draft.set_versions(&space, path, &Versions::default())?;
-        }
+        self.clear(work, space, &mut touched)?;
         let again = self.collect(work, space, |change| touched.holds(change))?;
         for entry in &again {
             let Again { dot, envelope, change, context, needs, .. } = entry;
@@ -195,6 +203,23 @@ impl Replica {
                 Ok(()) | Err(Stop::Refused(_)) => {}
                 Err(Stop::Fault(fault)) => return Err(fault),
             }
+        }
+        Ok(())
+    }
+
+    /// Empties every path that is touched.
+    fn clear<V: View>(&self, work: &mut Work<'_, V>, space: Space, touched: &mut Touched) -> Result<(), ViewFault> {
+        for prefix in &touched.prefixes {
+            let from = rows::catalog_prefix(&space, prefix);
+            let live = work.draft.range(Table::Catalog, &from, &rows::end_of(&from), usize::MAX)?;
+            touched.paths.extend(live.iter().filter_map(|(key, _)| rows::catalog_path(key)));
+        }
+        for path in &touched.paths {
+            let before = work.draft.versions(&space, path)?;
+            for version in before.iter() {
+                work.draft.remove(Table::Meta, rows::want_key(&space, &version.dot));
+            }
+            work.draft.set_versions(&space, path, &before, &Versions::default());
         }
         Ok(())
     }
@@ -231,21 +256,25 @@ impl Replica {
 
     /// Who the members are, by what is left of the log.
     fn refold_members<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
-        let Some(before) = self.spaces.get(&space).and_then(|state| state.federation.clone()) else { return Ok(()) };
+        // What this input wrote itself must be in the log to be found there.
+        self.seal_space(work, space);
         let is_membership = |change: &Change| {
-            matches!(change, Change::Found(_) | Change::Invite(_) | Change::Accept(_) | Change::Leave | Change::Remove(_))
+            let kind = change.to_envelope().kind;
+            (kind::FOUND..=kind::REMOVE).contains(&kind)
         };
         let again = self.collect(work, space, is_membership)?;
-        let mut federation = before;
-        federation.members.clear();
+        let Some((founded, founding)) = again.iter().find_map(|entry| match &entry.change {
+            Change::Found(founding) => Some((entry.dot, founding.clone())),
+            _ => None,
+        }) else {
+            return Ok(());
+        };
+        let mut federation = Federation::found(founded, founding);
         for Again { dot, change, context, .. } in &again {
             let saw = |other: &crate::model::Dot| {
                 context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence
             };
             match change {
-                Change::Found(founding) => {
-                    federation.members.extend(Federation::found(*dot, founding.clone()).members);
-                }
                 Change::Invite(invitation) => federation.invite(*dot, invitation),
                 Change::Accept(accept) => {
                     // One that answers an invitation which was taken back ends with it.
@@ -253,6 +282,7 @@ impl Replica {
                 }
                 Change::Leave => federation.leave(*dot, saw),
                 Change::Remove(removal) => federation.remove(*dot, &removal.node, saw),
+                Change::Configure(configure) => federation.configuration.apply(*dot, configure),
                 _ => {}
             }
         }
@@ -268,8 +298,9 @@ impl Replica {
             let mine = state.forks.keys().filter(|life| life.node == self.me.node);
             mine.map(|life| (*space, *life, state.heads.of(life).sequence))
         });
-        let surplus: Vec<_> =
-            own.filter(|(space, life, head)| *life != self.incarnation && *head > self.admitted(*space, life)).collect();
+        let surplus: Vec<_> = own
+            .filter(|(space, life, head)| *life != self.incarnation && *head > self.admitted(*space, life))
+            .collect();
         if surplus.is_empty() || !self.is_sealed_by_all(&self.me.node) || self.role() != Some(Role::Full) {
             return Ok(());
         }

@@ -52,6 +52,9 @@ pub(super) struct Item {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Node(pub(super) [Sum; 16]);
 
+impl rows::Stored for Item {}
+impl rows::Stored for Node {}
+
 impl Node {
     pub(super) fn sum(&self) -> Sum {
         let count = self.0.iter().map(|child| child.count).sum();

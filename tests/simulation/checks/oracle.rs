@@ -8,7 +8,7 @@ use artimesh_core::replica::{Table, rows};
 
 use super::Fault;
 use crate::disk::Disk;
-use crate::truth::Ties;
+use crate::truth::{Edits, Ties};
 use crate::world::{Mutation, World};
 
 /// The live versions of a space as they are at rest.
@@ -21,7 +21,9 @@ pub fn catalog(disk: &Disk, space: &Space) -> BTreeMap<ArtifactPath, Vec<artimes
     .collect()
 }
 
-pub fn check(world: &World) -> Result<(), Fault> {
+/// Says too how many paths are in true conflict somewhere: siblings with other content than what is shown.
+pub fn check(world: &World) -> Result<u64, Fault> {
+    let mut conflicts = 0;
     let ties = if world.mutation == Mutation::TieBreak { Ties::Swapped } else { Ties::Right };
     for site in world.sites.iter().filter(|site| site.is_up()) {
         for (space, heads, federation) in site.mind().spaces() {
@@ -29,13 +31,28 @@ pub fn check(world: &World) -> Result<(), Fault> {
                 continue;
             }
             let expected = world.truth.live(space, heads, ties);
+            if federation.map(|federation| federation.configuration.config()) != world.truth.config(space, heads) {
+                return Err(format!("{} is set to {federation:?}", site.identity.name));
+            }
+            let edits = world.truth.edits(space, heads);
             let found = catalog(&site.disk, space);
             for (path, versions) in &found {
+                conflicts += u64::from(versions.iter().any(|v| v.content.digest != versions[0].content.digest));
                 for version in versions {
                     let truth = world.truth.entries[space].get(&version.dot).map(|entry| entry.hash);
                     if truth != Some(version.entry) {
                         return Err(format!(
                             "{} shows {path} {:?}, which nobody wrote",
+                            site.identity.name, version.dot
+                        ));
+                    }
+                    let found = version.edits.iter();
+                    let found: Edits =
+                        found.map(|(n, e)| (n.clone(), (e.timestamp.0, e.dot, e.values.clone()))).collect();
+                    let expected = edits.get(&version.dot).cloned().unwrap_or_default();
+                    if found != expected {
+                        return Err(format!(
+                            "{} has {path} {:?} with {found:?}, the rules say {expected:?}",
                             site.identity.name, version.dot
                         ));
                     }
@@ -48,5 +65,5 @@ pub fn check(world: &World) -> Result<(), Fault> {
             }
         }
     }
-    Ok(())
+    Ok(conflicts)
 }

@@ -39,7 +39,7 @@ fn forked(first: impl Fn(&mut World), second: impl Fn(&mut World)) -> (World, In
     world.crash(1);
     world.sites[1].disk = copy;
     world.restart(1);
-    world.network.cut.clear();
+    world.network.mend();
     for (one, other) in [(0, 1), (0, 2), (0, 3)] {
         cut(&mut world, one, other);
     }
@@ -47,7 +47,7 @@ fn forked(first: impl Fn(&mut World), second: impl Fn(&mut World)) -> (World, In
     second(&mut world);
     world.settle();
     world.round(2);
-    world.network.cut.clear();
+    world.network.mend();
     (world, life)
 }
 
@@ -66,7 +66,9 @@ fn is_forked(world: &World, life: Incarnation) {
         let [(_, whose, _, repaired)] = forks[..] else { panic!("{} knows {forks:?}", site.identity.name) };
         assert_eq!(*whose, life);
         assert!(repaired, "the author said so in its new life");
-        assert!(site.notes.iter().any(|note| matches!(note, Event::Forked { incarnation, .. } if *incarnation == life)));
+        assert!(
+            site.notes.iter().any(|note| matches!(note, Event::Forked { incarnation, .. } if *incarnation == life))
+        );
     }
     assert_ne!(world.sites[1].mind().incarnation(), life);
 }
@@ -196,14 +198,18 @@ fn what_proves_nothing_changes_nothing() {
     let space = world.space(0, "libs");
     let one = forgery(&world, 1, space).says(&lie("x", Vec::new()));
     let two = forgery(&world, 1, space).says(&lie("y", Vec::new()));
-    let signed = |world: &World, by: usize| forgery(world, 1, space).says(&Change::Leave).signed(&world.sites[by], &circle(world));
+    let signed = |world: &World, by: usize| {
+        forgery(world, 1, space).says(&Change::Leave).signed(&world.sites[by], &circle(world))
+    };
     let (one, two) = (one.signed(&world.sites[1], &circle(&world)), two.signed(&world.sites[1], &circle(&world)));
     let foreign = signed(&world, 2);
     let claims: [(Claim, Claim); 3] =
         [(one.claim(), one.claim()), (one.claim(), foreign.claim()), (foreign.claim(), two.claim())];
     for (winner, loser) in claims {
         let rows = world.sites[0].disk.clone();
-        for proof in [ForkProof { winner: winner.clone(), loser: loser.clone() }, ForkProof { winner: loser, loser: winner }] {
+        for proof in
+            [ForkProof { winner: winner.clone(), loser: loser.clone() }, ForkProof { winner: loser, loser: winner }]
+        {
             world.handle(0, Input::Frame(world.node(2), Message::Fork(proof).to_bytes()), None);
             assert!(rows == world.sites[0].disk, "rows were written");
         }

@@ -48,7 +48,7 @@ fn a_member_removed_while_it_was_away_hears_of_it_and_what_it_wrote_meanwhile_co
     world.ask(0, remove(bob)).expect("the founder may");
     world.settle();
     world.ask(1, put("libs", "x", "meanwhile")).expect("it doesn't know");
-    world.network.cut.clear();
+    world.network.mend();
     rounds(&mut world);
     assert!(world.repository(1, "libs").is_none());
     let space = world.space(0, "libs");
