@@ -381,6 +381,8 @@ impl History {
                     }
                     Event::RolledBack { .. } => {}
                     Event::Removed { .. } => self.faults.count("removal heard", 1),
+                    Event::Forked { .. } => self.faults.count("fork proved", 1),
+                    Event::TakenBack { .. } => self.faults.count("branch taken back", 1),
                     Event::Kept { .. } => self.faults.count("kept for an upgrade", 1),
                     Event::Addresses(..) => {}
                 }
