@@ -47,6 +47,7 @@ const FOREIGN: &[Arrows] = &[
     ("futures_rustls", &["swarm"]),
     ("sled", &["store"]),
     ("crc32fast", &["store"]),
+    ("tar", &["store"]),
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
     ("http_body_util", &["http", "cli"]),

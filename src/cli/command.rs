@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{artifact, config, doctor, init, pair, repo, serve, trust};
+use super::{artifact, backup, config, doctor, init, pair, repo, restore, serve, trust};
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
 #[derive(Debug, Parser)]
@@ -61,6 +61,10 @@ pub enum Command {
     /// Upload, download, list and delete artifacts
     #[command(subcommand)]
     Artifact(artifact::Artifact),
+    /// Copy all of a node, running or not, into one archive
+    Backup(backup::Backup),
+    /// Make a data folder out of a backup
+    Restore(restore::Restore),
     /// Show the version
     Version,
 }

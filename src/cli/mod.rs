@@ -1,6 +1,6 @@
 //! The words an operator types: one file per command, [`run`] for all of them.
 //!
-//! `init`, `serve`, `config`, `doctor` and `version` work on this machine; the others talk HTTP to a node that runs,
+//! `init`, `serve`, `config`, `doctor`, `restore` and `version` work on this machine, `backup` does when no node runs; the others talk HTTP to a node that runs,
 //! found by its data folder or by an address. Exit codes: 0 done, 1 refused or failed, 2 misuse.
 //!
 //! # Why
@@ -11,6 +11,7 @@
 //!   tested without a node.
 
 mod artifact;
+mod backup;
 mod client;
 mod command;
 mod config;
@@ -22,10 +23,12 @@ mod misuse;
 mod output;
 mod pair;
 mod repo;
+mod restore;
 mod run;
 mod serve;
 mod status;
 mod target;
+mod temporary;
 mod trust;
 mod version;
 

@@ -12,7 +12,7 @@ use clap::Parser as _;
 use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
-use super::{artifact, config, doctor, init, output, pair, repo, serve, status, trust, version};
+use super::{artifact, backup, config, doctor, init, output, pair, repo, restore, serve, status, trust, version};
 use crate::config::{Keys, Settings};
 
 /// Writes `circle.founding` into a data folder: the first grant of a new circle, signed by its root key.
@@ -60,12 +60,14 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Init(command) => init::run(&global, &command, seams.write_founding),
         Command::Serve(command) => serve::run(&global, &command, seams.serve),
         Command::Config(command) => config::run(&global, &command),
+        Command::Restore(command) => restore::run(&global, &command),
         Command::Version => version::run(&global),
         Command::Doctor(command) => wait(doctor::run(&global, &command)),
         Command::Status => wait(status::run(&global)),
         Command::Pair(command) => wait(pair::run(&global, &command)),
         Command::Trust(command) => wait(trust::run(&global, &command)),
         Command::Repo(command) => wait(repo::run(&global, &command)),
+        Command::Backup(command) => wait(backup::run(&global, &command)),
         Command::Artifact(command) => wait(artifact::run(&global, &command)),
     }
 }

@@ -58,6 +58,10 @@ fn every_command_of_the_contract_parses() {
         "artifact ls libs/a/",
         "artifact rm libs/a",
         "artifact stat libs/a",
+        "backup --to f",
+        "backup --to - --url http://a:1",
+        "restore --from f --data d",
+        "restore --from - --dry-run",
         "version",
     ] {
         assert!(parse(words).is_ok(), "{words}");

@@ -52,8 +52,8 @@ impl Engine {
         let (inbox, messages) = mpsc::channel(INBOX);
         let view = StoreView(store.clone());
         let failed = |reason: String| EngineFailed { reason };
-        if options.rolled_back {
-            tracing::warn!("the store was rolled back: this node goes on under a new incarnation");
+        if let Some(reason) = &options.reborn {
+            tracing::warn!(reason, "{reason}: this node goes on under a new incarnation");
             let row = RowWrite::put(Tree::Meta, rows::INCARNATION, rows::write(&fresh_incarnation));
             let batch = Batch { rows: vec![row], blobs: Vec::new(), priority: Priority::Vital };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
@@ -85,6 +85,7 @@ impl Engine {
             addresses: Notify::new(),
             pairings: Mutex::default(),
             errors: Mutex::default(),
+            foreign: Mutex::default(),
             failed: watch::channel(None).0,
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -174,6 +175,11 @@ impl Engine {
     /// Why something that this node sent was last refused here, per node.
     pub fn last_refusal(&self, node: &NodeId) -> Option<String> {
         self.shared.errors.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+    }
+
+    /// What to do about a node that speaks another protocol; `None` when it speaks ours, or hasn't spoken.
+    pub fn foreign_protocol(&self, node: &NodeId) -> Option<String> {
+        self.shared.foreign(node)
     }
 
     /// Ends when the engine has failed: the node must stop then.

@@ -22,7 +22,7 @@ use super::links::{Links, authority};
 use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
-use super::{artifact, mesh, repositories, storage, system, ui};
+use super::{artifact, backup, mesh, repositories, storage, system, ui};
 use crate::service::{Caller, RequestId, ServiceError};
 
 /// The longest request target, in bytes.
@@ -157,6 +157,7 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::Version => system::version(),
         Endpoint::Metrics => system::metrics(&ask),
         Endpoint::Status => mesh::status(ask).await,
+        Endpoint::Backup => backup::get(ask).await,
         Endpoint::PairingCreate => mesh::create_pairing(ask).await,
         Endpoint::PairingAccept => mesh::accept_pairing(ask).await,
         Endpoint::Trust => mesh::trust(ask).await,

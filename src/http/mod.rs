@@ -15,6 +15,7 @@ mod answer;
 mod artifact;
 mod ask;
 mod auth;
+mod backup;
 mod body;
 mod connection;
 mod dates;

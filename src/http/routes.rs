@@ -31,6 +31,7 @@ pub enum Endpoint {
     Version,
     Metrics,
     Status,
+    Backup,
     PairingCreate,
     PairingAccept,
     Trust,
@@ -92,6 +93,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
     route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
     route(GET, "/artifactory/api/mesh/status", "status", Needs::Administer, Endpoint::Status, "The node, its members, repositories and lags"),
+    route(GET, "/artifactory/api/mesh/backup", "backup", Needs::Administer, Endpoint::Backup, "All of this node as a tar archive, as of one commit, keys included"),
     route(POST, "/artifactory/api/mesh/pairing", "pairing_create", Needs::Administer, Endpoint::PairingCreate, "Makes a pairing token: {role, for, ttl_s, can}"),
     route(POST, "/artifactory/api/mesh/pairing/accept", "pairing_accept", Needs::Administer, Endpoint::PairingAccept, "Joins the circle of a token: {pairing_token}"),
     route(GET, "/artifactory/api/mesh/trust", "trust", Needs::Administer, Endpoint::Trust, "The circle of trust and every node ever granted"),
@@ -193,6 +195,7 @@ GET /artifactory/api/system/version Open
 GET /artifactory/api/v1/system/liveness Open
 GET /artifactory/api/v1/system/readiness Open
 GET /artifactory/api/mesh/status Administer
+GET /artifactory/api/mesh/backup Administer
 POST /artifactory/api/mesh/pairing Administer
 POST /artifactory/api/mesh/pairing/accept Administer
 GET /artifactory/api/mesh/trust Administer

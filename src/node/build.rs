@@ -8,7 +8,9 @@ use artimesh_core::model::NodeId;
 use artimesh_core::replica::{AcceptPolicy, Identity, Placement};
 use artimesh_core::trust::Addresses;
 
+use super::backup::OWN_FILES;
 use super::founding::public_keys;
+use super::imprint;
 use crate::config::{self, Keys, Settings};
 use crate::engine::{self, Engine, SystemClock};
 use crate::store::files::RealFiles;
@@ -37,6 +39,17 @@ pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Re
     getrandom::fill(&mut fresh_id)?;
     let open = move || Store::open(&folder, options, Arc::new(RealFiles), fresh_id);
     tokio::task::spawn_blocking(open).await?.context("the store cannot be opened")
+}
+
+/// Why this node can't go on in the incarnation that the store names: it may have written on elsewhere.
+pub(super) fn reborn(folder: &Path, recovery: &Recovery) -> anyhow::Result<Option<String>> {
+    if recovery.is_created {
+        return Ok(None);
+    }
+    if let IndexRecovery::Rebuilt { fault: IndexFault::Ahead } = recovery.index {
+        return Ok(Some("the packs were set back: the index knew more commits".into()));
+    }
+    imprint::changed(folder, recovery.last_commit)
 }
 
 pub(super) async fn start_swarm(
@@ -69,21 +82,20 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
         fetches: replication.fetches,
         advertise: Addresses { control: settings.swarm.advertise.clone(), bulk: settings.swarm.advertise_bulk.clone() },
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        rolled_back: false,
+        reborn: None,
     }
 }
 
 pub(super) async fn start_engine(
     settings: &Settings,
     keys: &Keys,
-    recovery: &Recovery,
+    reborn: Option<String>,
     store: Store,
     swarm: Swarm,
     events: tokio::sync::mpsc::Receiver<swarm::Event>,
 ) -> anyhow::Result<Engine> {
     let identity = identity(settings, keys);
-    let rolled_back = matches!(recovery.index, IndexRecovery::Rebuilt { fault: IndexFault::Ahead });
-    let options = engine::Options { rolled_back, ..engine_options(settings) };
+    let options = engine::Options { reborn, ..engine_options(settings) };
     let fresh = getrandom::u64()?;
     let clock = Arc::new(SystemClock);
     Ok(Engine::start(identity, keys.pairing.clone(), store, swarm, events, clock, options, fresh).await?)
@@ -103,5 +115,10 @@ pub(super) fn http_options(settings: &Settings) -> http::Options {
 }
 
 pub(super) fn service_options(settings: &Settings, folder: &Path, admin_token: String) -> service::Options {
-    service::Options { anonymous_read: settings.http.anonymous_read, admin_token, folder: folder.to_owned() }
+    service::Options {
+        anonymous_read: settings.http.anonymous_read,
+        admin_token,
+        folder: folder.to_owned(),
+        own_files: OWN_FILES,
+    }
 }

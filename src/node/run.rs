@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::build;
 use super::founding;
+use super::imprint;
 use super::lock::FolderLock;
 use crate::config::{Keys, Settings, read_secret};
 use crate::engine::{Engine, Life};
@@ -48,8 +49,11 @@ async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
 
     let (store, recovery) = build::open_store(settings, folder).await?;
     tell(&recovery);
+    let reborn = build::reborn(folder, &recovery)?;
     let (swarm, events) = build::start_swarm(settings, &keys).await?;
-    let engine = build::start_engine(settings, &keys, &recovery, store.clone(), swarm.clone(), events).await?;
+    let engine = build::start_engine(settings, &keys, reborn, store.clone(), swarm.clone(), events).await?;
+    // Not before the new incarnation is durable: a start that is cut short here is followed by one that sees the same.
+    imprint::note(folder, store.usage().last_commit)?;
     found_circle(&engine, folder).await?;
 
     let options = build::service_options(settings, folder, admin_token);
@@ -86,6 +90,9 @@ async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
     swarm.close().await;
     if timeout(CLOSE_WAIT, store.close()).await.is_err() {
         tracing::warn!("the index is not up to date yet; the next start catches up");
+    }
+    if let Err(error) = imprint::note(folder, store.usage().last_commit) {
+        tracing::warn!(%error, "what the store has reached was not noted");
     }
     tracing::info!("stopped");
     outcome.map_err(Into::into)

@@ -9,6 +9,7 @@ use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{Digest, NodeId, NodeName, RepoKey};
 use artimesh_core::replica::{Command, CommandError, Receipt, Repository};
 use artimesh_core::trust::Role;
+use tokio::sync::Semaphore;
 
 use super::audit::Audit;
 use super::caller::{Caller, Credential};
@@ -25,8 +26,10 @@ pub struct Options {
     pub anonymous_read: bool,
     /// The first administrator's token, as in `DIR/admin.token`.
     pub admin_token: String,
-    /// The node's folder, for people.
+    /// The node's folder.
     pub folder: PathBuf,
+    /// The files of that folder which belong to a backup, the store apart.
+    pub own_files: &'static [&'static str],
 }
 
 /// Whether the node can do its work.
@@ -44,6 +47,8 @@ struct Inner {
     /// Only a hash is kept, and compared in constant time.
     admin_token: Digest,
     folder: PathBuf,
+    own_files: &'static [&'static str],
+    backups: Arc<Semaphore>,
     http_address: OnceLock<SocketAddr>,
     metrics: Metrics,
     audit: Audit,
@@ -75,6 +80,8 @@ impl Service {
             anonymous_read: options.anonymous_read,
             admin_token: token_hash(&options.admin_token),
             folder: options.folder,
+            own_files: options.own_files,
+            backups: Arc::new(Semaphore::new(1)),
             http_address: OnceLock::new(),
             metrics,
             audit: Audit,
@@ -146,6 +153,15 @@ impl Service {
 
     pub(super) fn folder(&self) -> &PathBuf {
         &self.0.folder
+    }
+
+    pub(super) fn own_files(&self) -> &'static [&'static str] {
+        self.0.own_files
+    }
+
+    /// Who holds its one permit makes a backup.
+    pub(super) fn backups(&self) -> &Arc<Semaphore> {
+        &self.0.backups
     }
 
     pub(super) fn http_address(&self) -> Option<SocketAddr> {

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod audit;
+mod backup;
 mod caller;
 mod error;
 mod handle;
@@ -12,6 +13,7 @@ mod status;
 
 pub use artifacts::{Download, Entry, Expected, Folder, Found, Item, Upload};
 pub use audit::Audit;
+pub use backup::Backup;
 pub use caller::{Caller, Credential, RequestId};
 pub use error::ServiceError;
 pub use handle::{Health, Options, Service};

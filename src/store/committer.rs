@@ -174,6 +174,7 @@ impl Committer {
             first_open_file,
             blobs: counts.blobs.load(Ordering::Relaxed),
         };
+        self.shared.set_mark(&checkpoint);
         self.shared.overlay.publish(overlay::Group { rows: effects.rows, checkpoint: Some(checkpoint) });
     }
 

@@ -88,6 +88,10 @@ impl Store {
         Ok((Store(Arc::new(inner)), recovery))
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
     /// The 128-bit id that was made with the store.
     pub fn store_id(&self) -> [u8; 16] {
         self.0.shared.store_id

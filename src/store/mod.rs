@@ -17,6 +17,8 @@
 //! **A blob from peers.** [`Fill`] takes 1 MiB groups in any order, verifies each against the chaining values
 //! ([`groups`]), lets others read what is there, and seals. It goes on after a restart.
 //!
+//! **A backup** ([`backup`]) streams packs and large files as of one commit while writing goes on.
+//!
 //! **An open.** Pack headers are read, the newest pack is cut behind its last whole commit and synced, the index's
 //! checkpoint is compared with the packs, and what it lacks is replayed; an index that is missing, broken or contradicts
 //! the packs is set aside and built anew. [`Recovery`] says what was done.
@@ -41,6 +43,7 @@
 //! - **Every file call goes through [`files::FileSystem`],** and every sync names its reason ([`files::SyncPoint`]): the tests
 //!   turn the power off before each operation, and prove each kind of sync needed by leaving it out.
 
+pub mod backup;
 mod batch;
 mod committer;
 mod confirm;

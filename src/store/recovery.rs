@@ -152,6 +152,7 @@ fn bring_up(
     tidy::large_files(shared, checkpoint.first_open_file, recovery)?;
     let (next_file, first_open_file) = shared.large_numbers();
     let reached = Checkpoint { next_file, first_open_file, ..end };
+    shared.set_mark(&reached);
     shared.overlay.publish(overlay::Group { rows: Vec::new(), checkpoint: Some(reached) });
     let path = found.path(newest);
     let reader = found.reader(newest, &tail.file, PACK_HEADER_BYTES as u64)?;

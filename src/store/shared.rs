@@ -9,11 +9,12 @@ use artimesh_core::model::Digest;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use super::backup::Mark;
 use super::batch::Priority;
 use super::error::{CommitError, IndexError, ReadError};
 use super::files::{File, FileSystem};
 use super::fill::FillState;
-use super::index::{Index, Row};
+use super::index::{Checkpoint, Index, Row};
 use super::index_recovery;
 use super::ingest::GROUPS_AT_WORK_MAX;
 use super::options::Options;
@@ -48,6 +49,7 @@ pub struct Shared {
     large: Mutex<LargeNumbers>,
     fills: Mutex<Fills>,
     abandoned: Mutex<Vec<Abandoned>>,
+    mark: Mutex<Mark>,
 }
 
 /// Sizes and counts, for status.
@@ -111,6 +113,7 @@ impl Shared {
             large: Mutex::default(),
             fills: Mutex::default(),
             abandoned: Mutex::default(),
+            mark: Mutex::default(),
         }
     }
 
@@ -315,6 +318,18 @@ impl Shared {
     pub fn large_numbers(&self) -> (u64, u64) {
         let large = lock(&self.large);
         (large.next, large.open.first().copied().unwrap_or(large.next))
+    }
+
+    /// What the last commit reached: what a backup covers.
+    pub fn mark(&self) -> Mark {
+        lock(&self.mark).clone()
+    }
+
+    /// Notes what a durable commit has reached. Call it after its files were closed and before the next commit.
+    pub fn set_mark(&self, reached: &Checkpoint) {
+        let open_files = lock(&self.large).open.clone();
+        let Checkpoint { commit, pack, offset, next_file, .. } = *reached;
+        *lock(&self.mark) = Mark { commit, pack, offset, next_file, open_files };
     }
 
     /// Has a file removed soon, by a thread that may block; at once when that thread has ended.

@@ -1,5 +1,7 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
+mod apart;
+mod backup;
 mod harness;
 mod http;
 mod kills;
@@ -10,3 +12,4 @@ mod replicate;
 mod strangers;
 mod tokens;
 mod trust;
+mod upgrade;

@@ -1,6 +1,5 @@
 //! `artimesh artifact get`
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -12,12 +11,13 @@ use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Request, Response};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::fs::{File, OpenOptions};
+use tokio::fs::OpenOptions;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use crate::cli::client::{ANSWER_TIMEOUT, Client, full};
 use crate::cli::location::Location;
 use crate::cli::output;
+use crate::cli::temporary::Temporary;
 
 /// What to download, and where to.
 #[derive(Debug, Args)]
@@ -55,35 +55,13 @@ pub(super) struct Received {
 }
 
 pub(super) async fn get_file(client: &Client, location: &Location, path: &Path) -> anyhow::Result<Received> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = Temporary(folder.join(temporary_name(path)?));
-    let shown = || temporary.0.display().to_string();
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary.0).await.with_context(shown)?;
+    let temporary = Temporary::beside(path)?;
+    let shown = || temporary.path().display().to_string();
+    let mut file = OpenOptions::new().write(true).create_new(true).open(temporary.path()).await.with_context(shown)?;
     let received = get(client, location, &mut file).await?;
     file.sync_all().await.with_context(shown)?;
-    tokio::fs::rename(&temporary.0, path).await.with_context(|| path.display().to_string())?;
-    File::open(folder).await?.sync_all().await?;
+    temporary.settle(path)?;
     Ok(received)
-}
-
-fn temporary_name(path: &Path) -> anyhow::Result<OsString> {
-    let name = path.file_name().with_context(|| format!("{} is not a file's name", path.display()))?;
-    let mut random = [0; 6];
-    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
-    let mut temporary = OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.part", data_encoding::HEXLOWER.encode(&random)));
-    Ok(temporary)
-}
-
-/// A file that goes when it is dropped, unless it got its real name before.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // Dropping can't fail; a file that stays behind is visibly partial.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 /// Streams an artifact into `sink` and verifies it on the way.

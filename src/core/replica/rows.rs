@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::forks::Fork;
 use super::io::{Table, View, ViewFault};
 use crate::catalog::{Dispute, Federation, FederationV1, Historic, Versions, VersionsV1};
 use crate::clock::Timestamp;
@@ -105,6 +106,10 @@ pub const WANTS: &[u8] = b"want/";
 /// Prefix of the addresses that peers told.
 pub const ADDRESSES: &[u8] = b"addr/";
 
+/// Prefix of the proofs that lives were lived twice.
+pub const FORKS: &[u8] = b"fork/";
+/// Prefix of the lives that their nodes have ended by an entry.
+pub const ENDED: &[u8] = b"ended/";
 /// Prefix of what removed members may still know.
 pub const REMOVED: &[u8] = b"removed/";
 
@@ -153,6 +158,17 @@ pub(super) fn head_key_parts(key: &[u8]) -> Option<(Space, Incarnation)> {
 
 pub(super) fn federation_key(space: &Space) -> Vec<u8> {
     [FEDERATIONS, &space.key()].concat()
+}
+
+/// `prefix`, then a space, then a life.
+pub(super) fn life_key(prefix: &[u8], space: &Space, incarnation: &Incarnation) -> Vec<u8> {
+    [prefix, &space.key(), &incarnation_bytes(incarnation)].concat()
+}
+
+/// Space and life of such a key.
+pub(super) fn life_from(key: &[u8], prefix: &[u8]) -> Option<(Space, Incarnation)> {
+    let rest = key.strip_prefix(prefix)?;
+    Some((space_from(rest)?, incarnation_from(rest.get(33..)?)?))
 }
 
 pub(super) fn removed_key(space: &Space, node: &NodeId) -> Vec<u8> {
@@ -224,7 +240,8 @@ pub fn segment_key(space: &Space, incarnation: &Incarnation, first_sequence: u64
     [&space.key(), &incarnation_bytes(incarnation)[..], &first_sequence.to_be_bytes()].concat()
 }
 
-const ENDED: u8 = 1;
+/// What a row of the history is, behind its space.
+const PAST: u8 = 1;
 const DELETE: u8 = 2;
 const DELETE_PREFIX: u8 = 3;
 const DISPUTE: u8 = 4;
@@ -245,12 +262,12 @@ pub(super) fn dot_at_end(key: &[u8]) -> Option<Dot> {
 
 /// History key under which a path's ended versions begin, newest first. No path has a byte below 32.
 pub(super) fn ended_start(space: &Space, path: &ArtifactPath) -> Vec<u8> {
-    [&space.key()[..], &[ENDED], path.as_str().as_bytes(), &[0]].concat()
+    [&space.key()[..], &[PAST], path.as_str().as_bytes(), &[0]].concat()
 }
 
 /// History key of the first version that ended at a path from `path` on.
 pub(super) fn ended_from(space: &Space, path: &str) -> Vec<u8> {
-    [&space.key()[..], &[ENDED], path.as_bytes()].concat()
+    [&space.key()[..], &[PAST], path.as_bytes()].concat()
 }
 
 /// History key of the version `dot` of a path, whose end this node learnt `at`. The value is a [`Historic`]: its blob is
@@ -261,7 +278,7 @@ pub(super) fn ended_key(space: &Space, path: &ArtifactPath, at: Timestamp, dot: 
 
 /// The space and path of a version that ended.
 pub(super) fn ended_key_parts(key: &[u8]) -> Option<(Space, ArtifactPath)> {
-    let (space, rest) = (space_from(key)?, key.get(33..)?.strip_prefix(&[ENDED])?);
+    let (space, rest) = (space_from(key)?, key.get(33..)?.strip_prefix(&[PAST])?);
     let path = rest.split(|byte| *byte == 0).next()?;
     Some((space, std::str::from_utf8(path).ok()?.parse().ok()?))
 }
@@ -269,7 +286,7 @@ pub(super) fn ended_key_parts(key: &[u8]) -> Option<(Space, ArtifactPath)> {
 /// The [`Historic`] version in a row of the history; `None` for rows of another purpose. A garbage collector must go
 /// through them all: what they name is in use.
 pub fn historic(key: &[u8], value: &[u8]) -> Result<Option<Historic>, DecodeError> {
-    if key.first() == Some(&EXPIRY) || key.get(33) != Some(&ENDED) { Ok(None) } else { read(value).map(Some) }
+    if key.first() == Some(&EXPIRY) || key.get(33) != Some(&PAST) { Ok(None) } else { read(value).map(Some) }
 }
 
 /// History key under which the deletes of one path begin.
@@ -335,6 +352,14 @@ pub fn kept_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -
     [KEPT, &segment_key(space, incarnation, first_sequence)].concat()
 }
 
+/// First byte of the log keys of segments that were taken back.
+pub const TAKEN_BACK: &[u8] = &[10];
+
+/// Log key of a segment that was applied once and lost to another with the same place.
+pub fn taken_back_key(space: &Space, incarnation: &Incarnation, first_sequence: u64, hash: &Digest) -> Vec<u8> {
+    [TAKEN_BACK, &segment_key(space, incarnation, first_sequence), &hash.0].concat()
+}
+
 /// What is stored as a row's value: a version byte, then the codec's bytes.
 pub trait Stored: Serialize + DeserializeOwned {
     /// The version that is written.
@@ -358,6 +383,8 @@ impl Stored for LogRow {}
 impl Stored for CircleRow {}
 impl Stored for Statement {}
 impl Stored for Addresses {}
+impl Stored for Dot {}
+impl Stored for Fork {}
 
 impl Stored for Versions {
     const VERSION: u8 = 2;

@@ -1,5 +1,6 @@
 //! The store as a whole: behaviour on real files, against a model, and over every crash.
 
+mod backup;
 mod blobs;
 mod crash;
 mod faults;

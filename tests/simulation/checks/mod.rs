@@ -7,7 +7,9 @@ pub mod followers;
 pub mod ledger;
 pub mod no_return;
 pub mod oracle;
+pub mod rights;
 pub mod seals;
+pub mod timestamps;
 pub mod wants;
 
 /// What is wrong.

@@ -3,6 +3,7 @@
 mod curating;
 mod enduring;
 mod federating;
+mod forking;
 mod pairing;
 mod refusing;
 mod remembering;

@@ -1,0 +1,198 @@
+//! `DIR/imprint.json`: by what a data folder is told from a copy of it, or from itself as it was earlier.
+//!
+//! Two nodes that go on from one folder would give different entries one number, which everybody else takes for a fault of
+//! their author; and so would one node that goes on from an older copy. So each start compares the folder with what the
+//! last one noted, and goes on under a new incarnation when it isn't surely the same.
+//!
+//! # Why
+//! - *When a file was born* is kept by the file system alone: no copy has it, whatever tool made it, while moving the folder
+//!   keeps it. Where a file system doesn't tell, the inode stands in.
+//! - *No device numbers:* they change from boot to boot, and a new incarnation for nothing makes the node wait for a peer.
+//! - *What this can't see* (an image of the whole machine) peers can: they tell a node how much of it they have.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::config::write_new;
+
+const FILE_NAME: &str = "imprint.json";
+/// Files that live as long as their folder: the keys, and the first pack, which a store that is set back brings along.
+const LASTING: [&str; 3] = [".", "keys/log.key", "store/packs/0000000000000001.pack"];
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Imprint {
+    /// A hash of the machine's id; `None` where there is none.
+    machine: Option<String>,
+    /// When lasting files were born, or which inodes they have.
+    files: BTreeMap<String, Mark>,
+    /// The store's last commit then.
+    commit: u64,
+    /// Set by a restore: the folder never ran.
+    #[serde(default)]
+    restored: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mark {
+    BornNs(u64),
+    Inode(u64),
+}
+
+/// Why the folder can't be taken for the one that the node last ran on; `None` when it can. `commit` is the last commit of
+/// the store as it was just opened.
+///
+/// # Errors
+/// The note can't be read. One that can't be understood counts as absent.
+pub(super) fn changed(folder: &Path, commit: u64) -> anyhow::Result<Option<String>> {
+    let path = folder.join(FILE_NAME);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Some("nothing says that this folder is where the node last ran".into()));
+        }
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    };
+    let Ok(noted) = serde_json::from_slice::<Imprint>(&text) else {
+        return Ok(Some(format!("{} can't be understood", path.display())));
+    };
+    Ok(noted.differs(&Imprint::of(folder, commit)))
+}
+
+/// Notes that the node runs on this folder, on this machine.
+pub(super) fn note(folder: &Path, commit: u64) -> anyhow::Result<()> {
+    write(folder, &Imprint::of(folder, commit))
+}
+
+/// Notes that the folder was restored and never ran.
+pub(super) fn mark_restored(folder: &Path, commit: u64) -> anyhow::Result<()> {
+    write(folder, &Imprint { machine: None, files: BTreeMap::new(), commit, restored: true })
+}
+
+fn write(folder: &Path, imprint: &Imprint) -> anyhow::Result<()> {
+    let path = folder.join(FILE_NAME);
+    let beside = folder.join("imprint.json.next");
+    let text = serde_json::to_vec_pretty(imprint)?;
+    let written = match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => write_new(&beside, &text, 0o644).and_then(|()| fs::rename(&beside, &path)),
+    };
+    written.and_then(|()| fs::File::open(folder)?.sync_all()).with_context(|| path.display().to_string())
+}
+
+impl Imprint {
+    fn of(folder: &Path, commit: u64) -> Imprint {
+        let mark = |name: &&str| Some(((*name).to_owned(), Mark::of(&folder.join(name)).ok()?));
+        Imprint { machine: machine(), files: LASTING.iter().filter_map(mark).collect(), commit, restored: false }
+    }
+
+    /// Why `now` isn't what was noted.
+    fn differs(&self, now: &Imprint) -> Option<String> {
+        if self.restored {
+            return Some(format!("it was restored from a backup as of commit {}", self.commit));
+        }
+        if self.machine != now.machine {
+            return Some("it was last used on another machine".into());
+        }
+        let other = self.files.iter().find(|(name, mark)| now.files.get(*name) != Some(mark));
+        if let Some((name, _)) = other {
+            let what = if name == "." { "this folder" } else { name };
+            return Some(format!("{what} is a copy, and not what the node last ran on"));
+        }
+        (now.commit < self.commit)
+            .then(|| format!("its store was set back: it ends at commit {}, and was at {}", now.commit, self.commit))
+    }
+}
+
+impl Mark {
+    fn of(path: &Path) -> io::Result<Mark> {
+        let metadata = path.metadata()?;
+        let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        Ok(born.map_or(Mark::Inode(metadata.ino()), |born| Mark::BornNs(born.as_nanos() as u64)))
+    }
+}
+
+/// A hash of the machine's id, for systemd asks that the id itself stays on the machine.
+fn machine() -> Option<String> {
+    let text = fs::read_to_string("/etc/machine-id").ok()?;
+    let id = text.trim();
+    (!id.is_empty())
+        .then(|| blake3::derive_key("artimesh/machine/v1", id.as_bytes()))
+        .map(|hash| data_encoding::HEXLOWER.encode(&hash[..16]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A folder with what lasts in it, on which a node ran up to commit 7.
+    fn used() -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("node");
+        for name in ["keys", "store/packs"] {
+            fs::create_dir_all(folder.join(name)).expect("made");
+        }
+        for name in &LASTING[1..] {
+            fs::write(folder.join(name), name).expect("written");
+        }
+        note(&folder, 7).expect("noted");
+        root
+    }
+
+    fn copy(root: &Path, from: &str, to: &str) {
+        let status = Command::new("cp").arg("-a").arg(root.join(from)).arg(root.join(to)).status().expect("cp runs");
+        assert!(status.success());
+    }
+
+    fn reason(folder: &Path, commit: u64) -> String {
+        changed(folder, commit).expect("readable").unwrap_or_default()
+    }
+
+    #[test]
+    fn the_same_folder_is_itself_also_after_it_was_moved() {
+        let root = used();
+        assert_eq!(reason(&root.path().join("node"), 7), "");
+        fs::rename(root.path().join("node"), root.path().join("moved")).expect("renamed");
+        assert_eq!(reason(&root.path().join("moved"), 9), "");
+    }
+
+    #[test]
+    fn a_copy_is_not_the_folder() {
+        let root = used();
+        copy(root.path(), "node", "copy");
+        assert!(reason(&root.path().join("copy"), 7).contains("is a copy"));
+        assert_eq!(reason(&root.path().join("node"), 7), "");
+    }
+
+    #[test]
+    fn a_store_that_was_put_back_or_that_ends_earlier_is_noticed() {
+        let root = used();
+        let folder = root.path().join("node");
+        assert!(reason(&folder, 6).contains("ends at commit 6, and was at 7"));
+        copy(root.path(), "node/store", "old");
+        fs::remove_dir_all(folder.join("store")).expect("removed");
+        copy(root.path(), "old", "node/store");
+        assert!(reason(&folder, 7).contains("0000000000000001.pack is a copy"));
+    }
+
+    #[test]
+    fn a_folder_that_nobody_noted_or_that_was_restored_is_another() {
+        let root = used();
+        let folder = root.path().join("node");
+        mark_restored(&folder, 7).expect("noted");
+        assert!(reason(&folder, 7).contains("restored from a backup as of commit 7"));
+        fs::write(folder.join(FILE_NAME), "{").expect("written");
+        assert!(reason(&folder, 7).contains("can't be understood"));
+        fs::remove_file(folder.join(FILE_NAME)).expect("removed");
+        assert!(reason(&folder, 7).contains("nothing says"));
+    }
+}
