@@ -1,6 +1,7 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
 mod backup;
+mod changes;
 mod harness;
 mod http;
 mod kills;
