@@ -121,7 +121,7 @@ fn frame(kind: u16, body: &[u8]) -> Bytes {
 pub(super) async fn serve(shared: Arc<Shared>, peer: PublicKey, mut stream: BulkStream) {
     let stop = shared.stop.clone();
     let served = async {
-        let Some(node) = shared.node_of(&peer) else { return Ok(()) };
+        let Some(node) = shared.understood(&peer) else { return Ok(()) };
         while let Some(frame) = stream.recv().await? {
             match Request::read(&frame) {
                 Some(request) => answer(&shared, &node, request, &mut stream).await?,

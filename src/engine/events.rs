@@ -57,13 +57,15 @@ fn message_of(shared: &Shared, event: Event) -> Option<Message> {
             shared.wanted.notify_one();
             match Hello::read(&hello) {
                 Ok(hello) if hello.protocol == PROTOCOL && hello.incarnation.node == node => {
+                    shared.set_protocol(&node, None);
                     Some(Message::Input(Input::Connected(node, hello)))
                 }
                 Ok(hello) if hello.protocol != PROTOCOL => {
-                    let (theirs, version) = (hello.protocol, hello.version);
+                    let foreign = shared.set_protocol(&node, Some(hello.protocol));
+                    let version = hello.version;
                     tracing::error!(
-                        node = %node.short(), theirs, ours = PROTOCOL, version,
-                        "a peer speaks another version of the protocol: upgrade the older of the two"
+                        node = %node.short(), version,
+                        "a peer speaks another version of the protocol: it {foreign}, and nothing is exchanged until then"
                     );
                     None
                 }
@@ -83,7 +85,7 @@ fn message_of(shared: &Shared, event: Event) -> Option<Message> {
             shared.pool.forget(&peer);
             Some(Message::Input(Input::Disconnected(node)))
         }
-        Event::Frame { peer, bytes } => Some(Message::Input(Input::Frame(shared.node_of(&peer)?, bytes.to_vec()))),
+        Event::Frame { peer, bytes } => Some(Message::Input(Input::Frame(shared.understood(&peer)?, bytes.to_vec()))),
         Event::Gossip { topic, data, verdict, .. } => gossip(shared, &topic, &data, verdict),
         Event::Pairing { .. } | Event::Bulk { .. } => None,
     }

@@ -85,6 +85,7 @@ impl Engine {
             addresses: Notify::new(),
             pairings: Mutex::default(),
             errors: Mutex::default(),
+            foreign: Mutex::default(),
             failed: watch::channel(None).0,
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -174,6 +175,11 @@ impl Engine {
     /// Why something that this node sent was last refused here, per node.
     pub fn last_refusal(&self, node: &NodeId) -> Option<String> {
         self.shared.errors.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+    }
+
+    /// What to do about a node that speaks another protocol; `None` when it speaks ours, or hasn't spoken.
+    pub fn foreign_protocol(&self, node: &NodeId) -> Option<String> {
+        self.shared.foreign(node)
     }
 
     /// Ends when the engine has failed: the node must stop then.

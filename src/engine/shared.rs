@@ -111,6 +111,8 @@ pub(super) struct Shared {
     pub(super) addresses: Notify,
     pub(super) pairings: Mutex<Vec<u64>>,
     pub(super) errors: Mutex<BTreeMap<NodeId, String>>,
+    /// The protocols of nodes that speak another than this one.
+    pub(super) foreign: Mutex<BTreeMap<NodeId, u32>>,
     pub(super) failed: watch::Sender<Option<EngineFailed>>,
     pub(super) stop: CancellationToken,
     /// Flights in the air.
@@ -133,6 +135,28 @@ impl Shared {
 
     pub(super) fn node_of(&self, key: &PublicKey) -> Option<NodeId> {
         self.keys.load().get(key).copied()
+    }
+
+    /// The node of a peer that isn't known to speak another protocol.
+    pub(super) fn understood(&self, key: &PublicKey) -> Option<NodeId> {
+        let node = self.node_of(key)?;
+        let foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        (!foreign.contains_key(&node)).then_some(node)
+    }
+
+    /// Remembers that a node speaks another protocol, for as long as it does; says what to do about it.
+    pub(super) fn set_protocol(&self, node: &NodeId, other: Option<u32>) -> String {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        match other {
+            Some(theirs) => foreign.insert(*node, theirs),
+            None => foreign.remove(node),
+        };
+        other.map(speaks).unwrap_or_default()
+    }
+
+    pub(super) fn foreign(&self, node: &NodeId) -> Option<String> {
+        let foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        foreign.get(node).copied().map(speaks)
     }
 
     pub(super) fn addresses_changed(&self) {
@@ -176,6 +200,12 @@ impl Shared {
             tracing::error!(%error, "this node's own hello is too long: advertise fewer addresses");
         }
     }
+}
+
+/// What another protocol means, and whose turn it is.
+fn speaks(theirs: u32) -> String {
+    let turn = if theirs < PROTOCOL { "upgrade it" } else { "upgrade this node" };
+    format!("speaks protocol {theirs}, this node speaks {PROTOCOL}: {turn}")
 }
 
 /// Without loopback addresses, when there are others: peers elsewhere would only reach themselves by those.

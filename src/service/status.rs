@@ -185,6 +185,10 @@ fn members(replica: &Replica, engine: &Engine) -> Vec<Value> {
 }
 
 fn last_error(engine: &Engine, node: &NodeId, state: &str, key: &artimesh_core::model::PublicKey) -> Option<Value> {
+    if let Some(message) = engine.foreign_protocol(node) {
+        let remedy = "nothing is exchanged with it until both run the same release";
+        return Some(json!({ "code": "protocol", "message": message, "remedy": remedy }));
+    }
     if let Some(message) = engine.last_refusal(node) {
         let remedy = "what it sent was refused: see the log; if it is of another version, upgrade the older of the two";
         return Some(json!({ "code": "refused", "message": message, "remedy": remedy }));

@@ -5,6 +5,7 @@
 mod acts;
 mod checks;
 mod dice;
+mod digests;
 mod disk;
 mod faults;
 mod forge;
@@ -13,6 +14,7 @@ mod history;
 mod laws;
 mod liars;
 mod network;
+mod runs;
 mod scenarios;
 mod seeds;
 mod site;

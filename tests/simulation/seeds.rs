@@ -1,13 +1,13 @@
-//! Many seeds on a few threads; and that the checkers bite when something is broken.
+//! Many seeds; and that the checkers bite when something is broken.
+//!
+//! `scripts/simulate.sh` runs any number of them, through the first test here.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 
-use super::faults::Faults;
+use super::digests::Ledger;
 use super::history;
+use super::runs::{self, Findings, Run};
 use super::world::Mutation;
-
-const THREADS: usize = 2;
 
 /// How many histories an ordinary run has.
 const SEEDS: u64 = 5_000;
@@ -19,64 +19,58 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number: '{text}'")))
 }
 
-/// Runs the seeds from `first`; returns what happened, and the failures with their seeds, least first.
-fn run(first: u64, count: u64, mutation: Mutation, failures_max: usize) -> (Faults, Vec<(u64, String)>) {
-    let (next, faults, failures) = (AtomicU64::new(first), Mutex::new(Faults::default()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                let mut mine = Faults::default();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || failures.lock().expect("no panic holds it").len() >= failures_max {
-                        break;
-                    }
-                    // A panic in the replica is a failure of the seed like any other.
-                    let outcome = std::panic::catch_unwind(|| history::run(seed, mutation));
-                    match outcome {
-                        Ok(outcome) => {
-                            mine.add(&outcome.faults);
-                            if let Err(fault) = outcome.result {
-                                failures.lock().expect("no panic holds it").push((seed, fault));
-                            }
-                        }
-                        Err(_) => failures.lock().expect("no panic holds it").push((seed, "panicked".to_owned())),
-                    }
-                }
-                faults.lock().expect("no panic holds it").add(&mine);
-            });
-        }
-    });
-    let mut failures = failures.into_inner().expect("all threads are done");
-    failures.sort();
-    (faults.into_inner().expect("all threads are done"), failures)
-}
-
 #[test]
 fn every_history_converges_and_keeps_every_promise() {
     if let Some(seed) = number("ARTIMESH_SEED") {
-        let outcome = history::run(seed, Mutation::Nothing);
-        println!("{}", outcome.faults.table());
-        for (name, notes) in &outcome.notes {
-            let last = notes.iter().rev().take(12).rev();
-            println!("{name}:\n{}", last.map(|note| format!("  {note:?}\n")).collect::<String>());
-        }
-        assert_eq!(outcome.result, Ok(()), "seed {seed}");
-        return;
+        return replay(seed);
     }
-    let count = number("ARTIMESH_SEEDS").unwrap_or(SEEDS);
-    let first = number("ARTIMESH_FIRST").unwrap_or(0);
-    let (faults, failures) = run(first, count, Mutation::Nothing, 10);
-    println!("{count} histories from seed {first}:\n{}", faults.table());
-    for (seed, fault) in &failures {
+    let ledger = std::env::var_os("ARTIMESH_DIGESTS").map(PathBuf::from);
+    let (count, first) = (number("ARTIMESH_SEEDS").unwrap_or(SEEDS), number("ARTIMESH_FIRST").unwrap_or(0));
+    let failures_max = if ledger.is_some() { 100 } else { 10 };
+    let shows_progress = ledger.is_some();
+    let findings = runs::run(Run { first, count, mutation: Mutation::Nothing, failures_max, shows_progress });
+    println!("{count} histories from seed {first}, {:.0} a second:\n{}", findings.per_second, findings.faults.table());
+    for (seed, fault) in &findings.failures {
         println!(
             "seed {seed}: {fault}\n  replay: ARTIMESH_SEED={seed} cargo test -p artimesh-core --test simulation every_history -- --nocapture"
         );
     }
-    assert!(failures.is_empty(), "{} histories failed, the first with seed {}", failures.len(), failures[0].0);
+    let failed = &findings.failures;
+    assert!(failed.is_empty(), "{} histories failed, the first with seed {}", failed.len(), failed[0].0);
     if count >= SEEDS_TO_COUNT {
-        let lacking = faults.lacking(count);
+        let lacking = findings.faults.lacking(count);
         assert!(lacking.is_empty(), "too little happened:\n{lacking}");
+    }
+    if let Some(file) = ledger {
+        keep(&findings, file);
+    }
+}
+
+fn replay(seed: u64) {
+    let outcome = history::run(seed, Mutation::Nothing);
+    println!("{}", outcome.faults.table());
+    for (name, notes) in &outcome.notes {
+        let last = notes.iter().rev().take(12).rev();
+        println!("{name}:\n{}", last.map(|note| format!("  {note:?}\n")).collect::<String>());
+    }
+    assert_eq!(outcome.result, Ok(()), "seed {seed}");
+}
+
+/// Compares final states with those in the ledger, or writes them there.
+fn keep(findings: &Findings, file: PathBuf) {
+    let rules = std::env::var("ARTIMESH_RULES").expect("whoever names the ledger names the rules");
+    let mut ledger = Ledger::read(&file);
+    if std::env::var_os("ARTIMESH_DIGESTS_WRITE").is_some() {
+        ledger.take(&rules, &findings.slices);
+        ledger.write(&file);
+        println!("{} slices written to {}", findings.slices.len(), file.display());
+        return;
+    }
+    match ledger.compare(&rules, &findings.slices) {
+        Ok(same) => {
+            println!("{same} of {} slices are in {}, and end as they did", findings.slices.len(), file.display());
+        }
+        Err(differing) => panic!("{differing}"),
     }
 }
 
@@ -92,9 +86,9 @@ fn a_seed_is_a_history() {
 
 /// Some seed among the first few notices the mutation.
 fn is_noticed(mutation: Mutation) {
-    let (_, failures) = run(0, 400, mutation, 1);
-    assert!(!failures.is_empty(), "{mutation:?} went unnoticed");
-    println!("{mutation:?}: seed {}: {}", failures[0].0, failures[0].1);
+    let findings = runs::run(Run { first: 0, count: 400, mutation, failures_max: 1, shows_progress: false });
+    let Some((seed, fault)) = findings.failures.first() else { panic!("{mutation:?} went unnoticed") };
+    println!("{mutation:?}: seed {seed}: {fault}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
+mod apart;
 mod backup;
 mod changes;
 mod harness;
@@ -12,3 +13,4 @@ mod replicate;
 mod strangers;
 mod tokens;
 mod trust;
+mod upgrade;

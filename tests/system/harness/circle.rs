@@ -26,9 +26,15 @@ impl Circle {
             let name = if index < fulls { format!("site-{index}") } else { format!("edge-{}", index - fulls) };
             let user = setup.user.map(|first| first + index as u32);
             let setup = Setup { new_circle: index == 0, user, ..setup.clone() };
-            let mut node = Node::init(root.path(), &name, setup);
+            nodes.push(Node::init(root.path(), &name, setup));
+        }
+        Circle::of(nodes, fulls, root).await
+    }
+
+    /// The same of nodes that were only initialised, the first with a new circle.
+    pub async fn of(mut nodes: Vec<Node>, fulls: usize, root: TempDir) -> Circle {
+        for node in &mut nodes {
             node.start();
-            nodes.push(node);
         }
         let circle = Circle { nodes, fulls, root };
         for (index, node) in circle.nodes.iter().enumerate().skip(1) {

@@ -13,12 +13,15 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
 use super::content::Content;
+use super::namespace::Place;
 
 /// Where to ask, and as whom.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub address: SocketAddr,
     pub token: Option<String>,
+    /// The network namespace that the address is of.
+    pub place: Option<Place>,
 }
 
 /// A whole answer.
@@ -84,7 +87,11 @@ impl Client {
         B: Body<Data: Buf + Send, Error = Infallible> + Send + 'static,
         F: Future<Output = Result<T, String>>,
     {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| text(&error))?;
+        let stream = match &self.place {
+            None => TcpStream::connect(self.address).await,
+            Some(place) => place.connect(self.address).await,
+        };
+        let stream = stream.map_err(|error| text(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
         let connection = tokio::spawn(connection);

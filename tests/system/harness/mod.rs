@@ -2,19 +2,23 @@
 
 mod circle;
 mod client;
+mod clock;
 mod content;
 mod curl;
 mod mount;
+mod namespace;
 mod node;
 mod raw;
 pub mod stranger;
 mod wait;
 
-pub use circle::{Circle, REPO, repository};
+pub use circle::{Circle, REPO, listing, repository};
 pub use client::Client;
+pub use clock::Clock;
 pub use content::Content;
 pub use curl::{Got, curl};
 pub use mount::{Address, Disk};
+pub use namespace::Hub;
 pub use node::{Node, Setup};
 pub use raw::{Raw, exchange, status_of};
 pub use wait::{DEADLINE, until};

@@ -13,6 +13,8 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::client::Client;
+use super::clock::Clock;
+use super::namespace::Place;
 use super::wait::DEADLINE;
 
 /// How a node is set up.
@@ -23,9 +25,19 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
     /// The user that the first node runs as, the next ones counting up: so that a firewall can tell them apart. Needs root.
     pub user: Option<u32>,
+    /// Another binary than the one under test.
+    pub binary: Option<PathBuf>,
+    /// A network namespace that it runs in, and its address there.
+    pub place: Option<Place>,
+    /// A clock of its own.
+    pub clock: Option<Clock>,
 }
 
 impl Setup {
+    fn binary(&self) -> PathBuf {
+        self.binary.clone().unwrap_or_else(binary)
+    }
+
     pub fn with(mut self, name: &str, value: &str) -> Setup {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
@@ -54,9 +66,9 @@ pub fn binary() -> PathBuf {
     std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_artimesh").into()).into()
 }
 
-/// A command without the settings of whoever runs the tests.
-fn program(binary: &Path) -> Command {
-    let mut command = Command::new(binary);
+/// A command without the settings of whoever runs the tests, at its place.
+fn program(binary: &Path, place: Option<&Place>) -> Command {
+    let mut command = place.map_or_else(|| Command::new(binary), |place| place.command(binary));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ARTIMESH_")) {
         command.env_remove(name);
     }
@@ -67,14 +79,20 @@ impl Node {
     /// Initialises a node in `root/NAME`.
     pub fn init(root: &Path, name: &str, setup: Setup) -> Node {
         let folder = root.join(name);
-        let mut command = program(&binary());
+        let mut command = program(&setup.binary(), None);
         command.arg("init").arg("--data").arg(&folder).args(["--name", name]);
         if setup.new_circle {
             command.arg("--new-circle");
         }
         let output = command.output().expect("the binary runs");
         assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
-        Node { name: name.to_owned(), address: own_address(), folder, setup, child: None }
+        Node::existing(folder, name, own_address(), setup)
+    }
+
+    /// A node whose folder is there already.
+    pub fn existing(folder: PathBuf, name: &str, loopback: Ipv4Addr, setup: Setup) -> Node {
+        let address = setup.place.as_ref().map_or(loopback, |place| place.address);
+        Node { name: name.to_owned(), address, folder, setup, child: None }
     }
 
     /// Starts the process and waits until it serves HTTP.
@@ -93,11 +111,14 @@ impl Node {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let _ = fs::remove_file(self.folder.join("http.addr"));
-        let binary = self.setup.user.map_or_else(binary, |user| self.hand_over(user));
+        let binary = self.setup.user.map_or_else(|| self.setup.binary(), |user| self.hand_over(user));
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
-        let mut command = program(&binary);
+        let mut command = program(&binary, self.setup.place.as_ref());
         if let Some(user) = self.setup.user {
             command.uid(user).gid(user);
+        }
+        if let Some(clock) = &self.setup.clock {
+            command.envs(clock.variables());
         }
         command
             .arg("serve")
@@ -122,7 +143,7 @@ impl Node {
         fs::set_permissions(root, fs::Permissions::from_mode(0o755)).expect("ours");
         let copy = root.join("artimesh");
         if !copy.exists() {
-            fs::copy(binary(), &copy).expect("copied");
+            fs::copy(self.setup.binary(), &copy).expect("copied");
         }
         let owner = format!("{user}:{user}");
         let status = Command::new("chown").args(["-R", &owner]).arg(&self.folder).status().expect("chown runs");
@@ -137,6 +158,11 @@ impl Node {
     pub fn set(&mut self, name: &str, value: &str) {
         self.setup.settings.retain(|(known, _)| known != name);
         self.setup.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The binary under test from the next start on.
+    pub fn upgrade(&mut self) {
+        self.setup.binary = None;
     }
 
     pub fn is_running(&self) -> bool {
@@ -215,12 +241,13 @@ impl Node {
     /// As the administrator.
     pub fn client(&self) -> Client {
         let address = fs::read_to_string(self.folder.join("http.addr")).expect("it serves");
-        Client { address: address.trim().parse().expect("an address"), token: Some(self.token()) }
+        let address = address.trim().parse().expect("an address");
+        Client { address, token: Some(self.token()), place: self.setup.place.clone() }
     }
 
     /// Runs `artimesh ARGS --data FOLDER` with `input` on standard input.
     pub fn try_cli(&self, args: &[&str], input: &str) -> Output {
-        let mut command = program(&binary());
+        let mut command = program(&self.setup.binary(), self.setup.place.as_ref());
         command.args(args).arg("--data").arg(&self.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");

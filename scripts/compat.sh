@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The previous release beside this one: builds its binary from git, lets it write data folders that this one upgrades in
+# place, and runs the two in one circle, where they refuse each other and say why.
+#
+#   scripts/compat.sh                build it, try
+#   scripts/compat.sh --fixture      also write tests/golden/folders/protocol-1.tar.gz anew, if it was removed
+#
+# ARTIMESH_PREVIOUS_BINARY=FILE uses that binary instead. Needs what cargo needs, git and tar.
+set -euo pipefail
+export LC_ALL=C
+# The last commit that speaks protocol 1.
+PREVIOUS=017e5e22
+case "${1:-}" in
+    "") ;;
+    --fixture) export ARTIMESH_GOLDEN=write ;;
+    -h | --help) sed -n '2,8{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
+    *) echo "unknown option $1: see $0 --help" >&2; exit 2 ;;
+esac
+cd "$(dirname "$0")/.."
+
+SOURCES=
+finish() { [ -z "$SOURCES" ] || { git worktree remove --force "$SOURCES"; }; }
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if [ -z "${ARTIMESH_PREVIOUS_BINARY:-}" ]; then
+    TARGET=${CARGO_TARGET_DIR:-target}
+    mkdir -p "$TARGET/previous"
+    TARGET=$(cd "$TARGET/previous" && pwd)
+    SOURCES=$TARGET/sources
+    git worktree add --force --detach "$SOURCES" "$PREVIOUS" >/dev/null
+    (cd "$SOURCES" && CARGO_TARGET_DIR=$TARGET cargo build --locked --bin artimesh)
+    export ARTIMESH_PREVIOUS_BINARY=$TARGET/debug/artimesh
+fi
+cargo test --locked --no-fail-fast --test system -- upgrade:: --nocapture
