@@ -157,6 +157,8 @@ async fn ask(words: &str, status: u16, body: &'static str) -> (anyhow::Result<()
         Command::Trust(command) => trust::run(&cli.global, &command).await,
         Command::Repo(command) => repo::run(&cli.global, &command).await,
         Command::Artifact(command) => artifact::run(&cli.global, &command).await,
+        Command::Federation(command) => federation::run(&cli.global, &command).await,
+        Command::Conflict(command) => conflict::run(&cli.global, &command).await,
         other => panic!("{other:?} doesn't talk to a node"),
     };
     let asked = node.asked();
@@ -199,7 +201,21 @@ async fn each_command_asks_what_the_contract_says() {
         ("repo list", "GET /artifactory/api/repositories".into(), Value::Null),
         ("repo show libs", "GET /artifactory/api/repositories/libs".into(), Value::Null),
         ("repo delete libs", "DELETE /artifactory/api/repositories/libs".into(), Value::Null),
-        ("artifact rm libs/a/b", "DELETE /artifactory/libs/a/b".into(), Value::Null),
+        (
+            "repo configure libs --description new",
+            "POST /artifactory/api/repositories/libs".into(),
+            json!({"description": "new"}),
+        ),
+        ("federation invite libs oslo", format!("POST {mesh}/federation/libs/invite"), json!({"node": "oslo"})),
+        ("federation remove libs oslo", format!("POST {mesh}/federation/libs/remove"), json!({"node": "oslo"})),
+        ("conflict restore libs/a v", format!("POST {mesh}/restore/libs/a"), json!({"version": "v"})),
+        ("conflict dismiss libs/a v w", format!("POST {mesh}/dismiss/libs/a"), json!({"versions": ["v", "w"]})),
+        (
+            "artifact move libs/a libs/b --dry-run",
+            "POST /artifactory/api/move/libs/a?to=/libs/b&dry=1".into(),
+            Value::Null,
+        ),
+        ("artifact rm --recursive libs/a/b", "DELETE /artifactory/libs/a/b".into(), Value::Null),
         ("artifact stat libs/a/b", "GET /artifactory/api/storage/libs/a/b".into(), Value::Null),
         ("artifact ls libs/a", "GET /artifactory/api/storage/libs/a?list&deep=1".into(), Value::Null),
     ];
