@@ -14,6 +14,8 @@
 //! deletes that are remembered. Age isn't read off the wall clock but passes with it, a day at a time at most: a clock
 //! that was a year behind and is set right must not take the history with it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::draft::{Draft, stored};
@@ -248,6 +250,43 @@ pub(super) fn find<V: View>(
             _ => return Ok(None),
         }
     }
+}
+
+/// Forgets the deletes of one path: those that count are remembered again.
+pub(super) fn forget_deletes<V: View>(
+    draft: &mut Draft<'_, V>,
+    space: &Space,
+    path: &ArtifactPath,
+) -> Result<(), ViewFault> {
+    forget(draft, &rows::delete_key_start(space, path))
+}
+
+/// Forgets the deletes of one prefix.
+pub(super) fn forget_prefix_deletes<V: View>(
+    draft: &mut Draft<'_, V>,
+    space: &Space,
+    prefix: &str,
+) -> Result<(), ViewFault> {
+    forget(draft, &rows::delete_prefix_start(space, prefix))
+}
+
+fn forget<V: View>(draft: &mut Draft<'_, V>, first: &[u8]) -> Result<(), ViewFault> {
+    for (key, _) in draft.range(Table::History, first, &rows::end_of(first), usize::MAX)? {
+        draft.remove(Table::History, key);
+    }
+    Ok(())
+}
+
+/// Takes out of a path's history what lives after all, and all but the last end of what ended.
+pub(super) fn tidy<V: View>(draft: &mut Draft<'_, V>, space: &Space, path: &ArtifactPath) -> Result<(), ViewFault> {
+    let first = rows::ended_start(space, path);
+    let mut seen: BTreeSet<Dot> = draft.versions(space, path)?.dots().into_iter().collect();
+    for (key, _) in draft.range(Table::History, &first, &rows::end_of(&first), usize::MAX)? {
+        if rows::dot_at_end(&key).is_some_and(|dot| !seen.insert(dot)) {
+            draft.remove(Table::History, key);
+        }
+    }
+    Ok(())
 }
 
 impl Replica {
