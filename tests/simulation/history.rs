@@ -9,7 +9,7 @@ use artimesh_core::trust::{Capabilities, VerifiedRequest};
 use super::acts;
 use super::checks::acknowledged::Ack;
 use super::checks::no_return::Graves;
-use super::checks::{Fault, acknowledged, agreement, bounded, followers, oracle, seals, wants};
+use super::checks::{Fault, acknowledged, agreement, bounded, followers, oracle, rights, seals, timestamps, wants};
 use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
@@ -336,6 +336,10 @@ impl History {
         agreement::check_heads(&self.world)?;
         self.check_always()?;
         acknowledged::check_everywhere(&self.world, &self.acks)?;
+        self.faults.count("acknowledged, and dead by right", acknowledged::check_fate(&self.world, &self.acks)?);
+        acknowledged::check_kills(&self.world)?;
+        timestamps::check(&self.world)?;
+        self.faults.count("entries whose rights were looked at", rights::check(&self.world)?);
         let sealed = seals::check(&self.world)?;
         self.faults.count("sealed logs", sealed);
         self.faults.count("blobs wanted", wants::check(&self.world)?);
@@ -377,6 +381,8 @@ impl History {
                     }
                     Event::RolledBack { .. } => {}
                     Event::Removed { .. } => self.faults.count("removal heard", 1),
+                    Event::Forked { .. } => self.faults.count("fork proved", 1),
+                    Event::TakenBack { .. } => self.faults.count("branch taken back", 1),
                     Event::Kept { .. } => self.faults.count("kept for an upgrade", 1),
                     Event::Addresses(..) => {}
                 }

@@ -75,7 +75,7 @@ impl Replica {
     }
 
     /// This node's circle, if it may author in it.
-    fn writer(&self) -> Result<&Trust, CommandError> {
+    pub(super) fn writer(&self) -> Result<&Trust, CommandError> {
         let trust = self.trust.as_ref().ok_or(CommandError::NoCircle)?;
         let member = trust.member(&self.me.node).ok_or(CommandError::NotGranted)?;
         match (member.standing(), member.role()) {
@@ -355,6 +355,10 @@ impl Replica {
     /// All that this node has applied in a space, its own present log apart.
     fn context_here(&self, space: &Space) -> Context {
         let mut context = self.spaces.get(space).map(|state| state.heads.to_context()).unwrap_or_default();
+        // What was taken back since stays in it: readers add up what they were told.
+        if let Some((told, _)) = self.spaces.get(space).and_then(|state| state.known.get(&self.incarnation)) {
+            context.merge(told);
+        }
         context.0.remove(&self.incarnation);
         context
     }

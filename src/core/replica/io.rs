@@ -441,6 +441,27 @@ pub enum Event {
     SelfRevoked,
     /// A node was revoked.
     Revoked(NodeId),
+    /// One life of a node was lived twice: two logs were written under its numbers. Proof is kept and passed on; the branch
+    /// with the lesser hash is everybody's, up to what members have of it.
+    Forked {
+        /// Where.
+        space: Space,
+        /// Whose life.
+        incarnation: Incarnation,
+        /// The first sequence that two entries bear.
+        sequence: u64,
+    },
+    /// What was applied of the losing branch was taken back; its segments are kept aside.
+    TakenBack {
+        /// Where.
+        space: Space,
+        /// Whose life.
+        incarnation: Incarnation,
+        /// From this sequence on.
+        from: u64,
+        /// So many entries.
+        entries: u64,
+    },
     /// An entry is of a kind that this version doesn't know: its log is kept and passed on, and waits for an upgrade.
     Kept {
         /// Where.

@@ -11,6 +11,7 @@ use crate::trust::{Addresses, Statement};
 pub const PROTOCOL: u32 = 2;
 
 pub use crate::changelog::FEATURES;
+use crate::changelog::ForkProof;
 
 /// The first frame on every control stream.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -96,6 +97,17 @@ pub struct SegmentsMessage {
     pub more: bool,
 }
 
+/// A question about one log, of which the asker and the asked hold different segments.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Probe {
+    /// Where.
+    pub space: Space,
+    /// Whose.
+    pub incarnation: Incarnation,
+    /// Where segments end at the asker's, latest first: not all of them.
+    pub ends: Vec<Head>,
+}
+
 /// A message on a control stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
@@ -107,6 +119,10 @@ pub enum Message {
     Segments(SegmentsMessage),
     /// All statements that I know.
     Statements(Vec<Statement>),
+    /// Proof that a life was lived twice.
+    Fork(ForkProof),
+    /// Your log of this life isn't mine: send yours from where they part.
+    Probe(Probe),
     /// What I keep beyond my heads, because my version can't apply it.
     Kept(Vec<SpaceHeads>),
     /// Of a later version; passed over.
@@ -122,6 +138,8 @@ impl Message {
             Message::Segments(segments) => (3, codec::encode(segments)),
             Message::Statements(statements) => (4, codec::encode(statements)),
             Message::Kept(spaces) => (16, codec::encode(spaces)),
+            Message::Fork(proof) => (17, codec::encode(proof)),
+            Message::Probe(probe) => (18, codec::encode(probe)),
             Message::Unknown(kind) => (*kind, Vec::new()),
         };
         Envelope { kind, body }.to_bytes()
@@ -137,6 +155,8 @@ impl Message {
             3 => Message::Segments(codec::decode(&envelope.body).map_err(text)?),
             4 => Message::Statements(codec::decode(&envelope.body).map_err(text)?),
             16 => Message::Kept(codec::decode(&envelope.body).map_err(text)?),
+            17 => Message::Fork(codec::decode(&envelope.body).map_err(text)?),
+            18 => Message::Probe(codec::decode(&envelope.body).map_err(text)?),
             kind => Message::Unknown(kind),
         })
     }

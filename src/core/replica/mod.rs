@@ -15,6 +15,7 @@ mod artifacts;
 mod author;
 mod draft;
 mod following;
+mod forks;
 mod inspect;
 mod io;
 mod kept;
@@ -24,11 +25,13 @@ mod receive;
 pub mod rows;
 mod state;
 mod sync;
+mod take_back;
 mod trie;
 mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,

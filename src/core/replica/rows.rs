@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::forks::Fork;
 use crate::catalog::{Federation, FederationV1, Versions, VersionsV1};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
@@ -102,6 +103,10 @@ pub const WANTS: &[u8] = b"want/";
 /// Prefix of the addresses that peers told.
 pub const ADDRESSES: &[u8] = b"addr/";
 
+/// Prefix of the proofs that lives were lived twice.
+pub const FORKS: &[u8] = b"fork/";
+/// Prefix of the lives that their nodes have ended by an entry.
+pub const ENDED: &[u8] = b"ended/";
 /// Prefix of what removed members may still know.
 pub const REMOVED: &[u8] = b"removed/";
 
@@ -150,6 +155,17 @@ pub(super) fn head_key_parts(key: &[u8]) -> Option<(Space, Incarnation)> {
 
 pub(super) fn federation_key(space: &Space) -> Vec<u8> {
     [FEDERATIONS, &space.key()].concat()
+}
+
+/// `prefix`, then a space, then a life.
+pub(super) fn life_key(prefix: &[u8], space: &Space, incarnation: &Incarnation) -> Vec<u8> {
+    [prefix, &space.key(), &incarnation_bytes(incarnation)].concat()
+}
+
+/// Space and life of such a key.
+pub(super) fn life_from(key: &[u8], prefix: &[u8]) -> Option<(Space, Incarnation)> {
+    let rest = key.strip_prefix(prefix)?;
+    Some((space_from(rest)?, incarnation_from(rest.get(33..)?)?))
 }
 
 pub(super) fn removed_key(space: &Space, node: &NodeId) -> Vec<u8> {
@@ -229,6 +245,14 @@ pub fn kept_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -
     [KEPT, &segment_key(space, incarnation, first_sequence)].concat()
 }
 
+/// First byte of the log keys of segments that were taken back.
+pub const TAKEN_BACK: &[u8] = &[10];
+
+/// Log key of a segment that was applied once and lost to another with the same place.
+pub fn taken_back_key(space: &Space, incarnation: &Incarnation, first_sequence: u64, hash: &Digest) -> Vec<u8> {
+    [TAKEN_BACK, &segment_key(space, incarnation, first_sequence), &hash.0].concat()
+}
+
 /// What is stored as a row's value: a version byte, then the codec's bytes.
 pub trait Stored: Serialize + DeserializeOwned {
     /// The version that is written.
@@ -250,6 +274,8 @@ impl Stored for LogRow {}
 impl Stored for CircleRow {}
 impl Stored for Statement {}
 impl Stored for Addresses {}
+impl Stored for Dot {}
+impl Stored for Fork {}
 
 impl Stored for Versions {
     const VERSION: u8 = 2;

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use super::apply::fold_trust;
 use super::draft::{Draft, stored};
+use super::forks::{Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
 use super::message::Hello;
@@ -45,6 +46,8 @@ pub struct Peer {
     pub heads_at: Option<Timestamp>,
     /// What it last said it keeps beyond that, unapplied, per shared space.
     pub(super) kept: BTreeMap<Space, Heads>,
+    /// Logs about which it was probed since the last round.
+    pub(super) probed: BTreeSet<(Space, Incarnation)>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
     pub(super) spent: BTreeSet<Space>,
 }
@@ -60,6 +63,10 @@ pub(super) struct SpaceState {
     pub(super) known: BTreeMap<Incarnation, (Context, Context)>,
     /// `None` for Trust.
     pub(super) federation: Option<Federation>,
+    /// Lives that were lived twice here.
+    pub(super) forks: BTreeMap<Incarnation, Fork>,
+    /// Lives that their nodes have ended by an entry here.
+    pub(super) ended: BTreeSet<Incarnation>,
     /// What each member that was removed may still ask for: what was known when it was.
     pub(super) removed: BTreeMap<NodeId, Context>,
     /// What can't be applied by this version.
@@ -117,6 +124,8 @@ pub struct Replica {
     pub(super) declined: BTreeSet<Space>,
     /// Which kinds of entries this version knows.
     pub(super) features: u64,
+    /// Random bits of this start.
+    pub(super) fresh: u64,
     /// Something that is kept may be known to this version.
     pub(super) kept_untried: bool,
 }
@@ -159,6 +168,7 @@ impl Replica {
         let trust = circle.as_ref().map(|row| load_trust(view, row.circle)).transpose()?;
         let mut spaces = load_spaces(view)?;
         load_kept(view, &mut spaces)?;
+        load_forks(view, &mut spaces)?;
         let replica = Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
@@ -168,6 +178,7 @@ impl Replica {
             trust,
             kept_untried: spaces.values().any(|state| !state.kept.heads.0.is_empty()),
             features,
+            fresh,
             spaces,
             repositories: load_repositories(view)?,
             addresses: load_addresses(view)?,

@@ -6,7 +6,9 @@ pub mod bounded;
 pub mod followers;
 pub mod no_return;
 pub mod oracle;
+pub mod rights;
 pub mod seals;
+pub mod timestamps;
 pub mod wants;
 
 /// What is wrong.

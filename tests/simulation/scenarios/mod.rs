@@ -2,6 +2,7 @@
 
 mod enduring;
 mod federating;
+mod forking;
 mod pairing;
 mod refusing;
 mod removing;
