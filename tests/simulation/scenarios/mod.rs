@@ -1,6 +1,7 @@
 //! Short stories, each with one moral: its name.
 
 mod curating;
+mod doubting;
 mod enduring;
 mod federating;
 mod forking;
@@ -10,5 +11,9 @@ mod remembering;
 mod removing;
 mod restarting;
 mod revoking;
+mod talking;
 mod upgrading;
 mod writing;
+
+pub use refusing::{circle, forgery, lie};
+pub use writing::federated;
