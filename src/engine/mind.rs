@@ -293,6 +293,20 @@ impl Mind {
             }
             Event::SelfRevoked => tracing::error!("this node was revoked from its circle: it takes no more writes"),
             Event::Revoked(node) => tracing::warn!(node = %node.short(), "a node was revoked"),
+            Event::Forked { space, incarnation, sequence } => tracing::error!(
+                %space,
+                author = %incarnation.node.short(),
+                ?incarnation,
+                sequence,
+                "one life of a node was lived twice: its store was copied or set back, or its key is stolen; it is fenced"
+            ),
+            Event::TakenBack { space, incarnation, from, entries } => tracing::error!(
+                %space,
+                author = %incarnation.node.short(),
+                from,
+                entries,
+                "what was applied of a losing branch was taken back; its segments are kept aside"
+            ),
             Event::Kept { space, dot, kind } => tracing::warn!(
                 %space,
                 author = %dot.incarnation.node.short(),

@@ -7,19 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use artimesh_core::catalog::{
-    ConfigChange, Configure, Delete, DeletePrefix, EditProperties, Federation, Founding as FederationFounding,
-    Invitation, Membership, Put, Removal, RepositoryConfig, Version, Versions,
+    ConfigChange, Configure, Delete, DeletePrefix, Dispute, EditProperties, End, Ended, Federation,
+    Founding as FederationFounding, Historic, Invitation, Membership, Put, Removal, RepositoryConfig, Version,
+    Versions,
 };
-use artimesh_core::changelog::{Accept, Change, Header, Sealed};
+use artimesh_core::changelog::{Accept, Change, ForkProof, Header, Sealed};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{
     CircleId, Context, Digest, Dot, Envelope, FederationId, Head, Heads, Incarnation, KeyPair, Properties, Space,
     TokenId, codec,
 };
 use artimesh_core::replica::message::{
-    Announcement, HeadsMessage, Hello, Message, SegmentsMessage, SpaceHeads, WantMessage,
+    Announcement, HeadsMessage, Hello, Message, Probe, SegmentsMessage, SpaceHeads, WantMessage,
 };
-use artimesh_core::replica::{Placement, Repository, Table, Want, rows, state_digest};
+use artimesh_core::replica::{Fork, Placement, Repository, Table, Want, rows, state_digest};
 use artimesh_core::trust::{
     Capabilities, Capability, Founding, Grant, GrantBody, PairingAnswer, PairingReason, PairingRequest, PairingToken,
     Revocation, Role, Root, Seal, Statement,
@@ -135,6 +136,7 @@ fn entries() -> Vec<(&'static str, Change)> {
         ("invite", Change::Invite(Invitation { node: alice().node(), repo_key: repo("libs") })),
         ("accept", Change::Accept(Accept { repo_key: repo("libs") })),
         ("leave", Change::Leave),
+        ("reborn", Change::Reborn(life())),
         ("properties", Change::EditProperties(an_edit())),
         ("delete-prefix", Change::DeletePrefix(delete_prefix)),
         ("configure", Change::Configure(configure)),
@@ -160,10 +162,17 @@ fn segment() -> Sealed {
         written_at: Timestamp(1_700_000_000_000),
     };
     // The entries that there were when it was written.
-    let later = ["properties", "delete-prefix", "configure", "remove"];
+    let later = ["properties", "delete-prefix", "configure", "reborn", "remove"];
     let all =
         entries().iter().filter(|(name, _)| !later.contains(name)).map(|(_, change)| change.to_envelope()).collect();
     Sealed::sign(header, all, &alice().identity.log_key, &circle())
+}
+
+fn proof() -> ForkProof {
+    let (one, mut header) = (segment(), segment().header);
+    header.written_at = Timestamp(1);
+    let other = Sealed::sign(header, one.entries.clone(), &alice().identity.log_key, &circle());
+    ForkProof::of(one.claim(), other.claim()).expect("two successors of one segment")
 }
 
 fn statement() -> Statement {
@@ -200,6 +209,8 @@ fn messages_are_what_they_were() {
     let segments = vec![segment().bytes().to_vec()];
     let messages = [
         ("kept", Message::Kept(spaces.clone())),
+        ("fork", Message::Fork(proof())),
+        ("probe", Message::Probe(Probe { space: space(), incarnation: life(), ends: vec![heads.of(&life())] })),
         ("heads", Message::Heads(HeadsMessage { spaces, statements: Digest::of(b"all"), reply: true })),
         ("want", Message::Want(WantMessage { space: space(), since: heads.to_context() })),
         ("segments", Message::Segments(SegmentsMessage { space: space(), segments, more: true })),
@@ -332,8 +343,25 @@ fn rows_are_what_they_were() {
         assert_eq!(read, federation);
     });
     check("row-federation-2", &rows::write(&federation), row_again::<Federation>);
+    let ended = Ended {
+        how: End::Moved(path("b")),
+        dot: Some(dot(9)),
+        by: "admin".into(),
+        timestamp: Timestamp(1_700_000_000_009),
+        at: Timestamp(1_700_000_000_010),
+    };
+    let version = versions.shown().expect("there are two").clone();
+    check("row-historic", &rows::write(&Historic { version, ended, lost: true }), row_again::<Historic>);
+    let mut dispute = Dispute { siblings: true, ..Dispute::default() };
+    dispute.survived(dot(4), dot(5));
+    dispute.lost.insert(dot(6), Digest::of(b"lost"));
+    check("row-dispute", &rows::write(&dispute), row_again::<Dispute>);
     check("row-statement", &rows::write(&statement()), row_again::<Statement>);
     check("row-addresses", &rows::write(&alice().addresses()), row_again::<artimesh_core::trust::Addresses>);
+    // As the row of a fork is: its proofs by where the branches part, and when it was learnt.
+    let parted = BTreeMap::from([((4_u64, Digest::of(b"previous")), proof())]);
+    let row = [vec![1], codec::encode(&(parted, Timestamp(5)))].concat();
+    check("row-fork", &row, row_again::<Fork>);
     check("row-incarnation", &rows::write(&life().number), row_again::<u64>);
 }
 

@@ -9,7 +9,9 @@ use artimesh_core::trust::{Capabilities, VerifiedRequest};
 use super::acts;
 use super::checks::acknowledged::Ack;
 use super::checks::no_return::Graves;
-use super::checks::{Fault, acknowledged, agreement, bounded, followers, oracle, seals, wants};
+use super::checks::{
+    Fault, acknowledged, agreement, bounded, followers, ledger, oracle, rights, seals, timestamps, wants,
+};
 use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
@@ -230,6 +232,8 @@ impl History {
         acknowledged::check_here(&self.world, &self.acks)?;
         followers::check(&self.world, &self.edges)?;
         wants::check(&self.world)?;
+        let survivors = ledger::check(&self.world)?;
+        self.faults.count("put that outlived a delete seen", survivors);
         bounded::check(&self.world)
     }
 
@@ -323,6 +327,9 @@ impl History {
         for (a, b) in self.world.network.unnoticed.clone() {
             self.world.notice(a, b);
         }
+        // A liar's claim to know more of the founder than it does itself stops it for a while; a start ends that.
+        self.world.crash(0);
+        acts::wake(self, 0);
         acts::pair_who_forgot(self);
         let mut last = Ok(());
         for round in 0..ROUNDS_MAX {
@@ -345,6 +352,10 @@ impl History {
         agreement::check_heads(&self.world)?;
         self.check_always()?;
         acknowledged::check_everywhere(&self.world, &self.acks)?;
+        self.faults.count("acknowledged, and dead by right", acknowledged::check_fate(&self.world, &self.acks)?);
+        acknowledged::check_kills(&self.world)?;
+        timestamps::check(&self.world)?;
+        self.faults.count("entries whose rights were looked at", rights::check(&self.world)?);
         let sealed = seals::check(&self.world)?;
         self.faults.count("sealed logs", sealed);
         self.faults.count("blobs wanted", wants::check(&self.world)?);
@@ -393,6 +404,8 @@ impl History {
                         return Err(format!("{} differs from {} in {space}", site.identity.name, peer.short()));
                     }
                     Event::Removed { .. } => self.faults.count("removal heard", 1),
+                    Event::Forked { .. } => self.faults.count("fork proved", 1),
+                    Event::TakenBack { .. } => self.faults.count("branch taken back", 1),
                     Event::Kept { .. } => self.faults.count("kept for an upgrade", 1),
                     Event::Addresses(..) => {}
                 }

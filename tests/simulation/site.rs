@@ -23,6 +23,8 @@ pub struct Site {
     /// Which kinds of entries its version knows.
     pub features: u64,
     pub retention: Retention,
+    /// Whether it asks others before it writes.
+    pub asks_first: bool,
     pub notes: Vec<Event>,
     /// Numbers its incarnations.
     pub lives: u64,
@@ -54,6 +56,7 @@ impl Site {
             accept: AcceptPolicy::Any,
             features: FEATURES,
             retention: Retention::default(),
+            asks_first: false,
             notes: Vec::new(),
             lives: 0,
             stolen: false,
@@ -88,6 +91,7 @@ impl Site {
             fresh: self.lives,
             features: self.features,
             retention: self.retention,
+            asks_first: self.asks_first,
         };
         let (replica, outputs) =
             Replica::load(&self.disk, self.identity.clone(), waking).expect("our own rows are readable");

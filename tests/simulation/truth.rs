@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use artimesh_core::catalog::{Delete, EditProperties, Put, RepositoryConfig};
 use artimesh_core::changelog::{Change, Sealed, Stored, entry_hash};
-use artimesh_core::model::{ArtifactPath, Context, Digest, Dot, Heads, Incarnation, Space};
+use artimesh_core::model::{ArtifactPath, Context, Digest, Dot, Heads, Incarnation, NodeId, Space};
 use artimesh_core::replica::{Row, Table};
 
 #[derive(Clone, Debug)]
@@ -14,6 +14,12 @@ pub struct Entry {
     pub change: Option<Change>,
     /// All that its author had applied here, its own log apart.
     context: Arc<Context>,
+    /// All that its author had applied of Trust; in Trust the same as its context.
+    pub needs: Arc<Context>,
+    /// Its author itself was seen to write it; else somebody else brought it, and only a signature says whose it is.
+    pub is_witnessed: bool,
+    /// The segment that holds it, by its place in [`Truth::segments`].
+    pub segment: usize,
 }
 
 /// Of one property of one version: when it was changed last, by which entry, and to what.
@@ -41,6 +47,12 @@ impl Entry {
         if let Some(Change::DeletePrefix(delete)) = &self.change { Some(&delete.prefix) } else { None }
     }
 
+    /// Whether it says that the version `dot` of `path` is dead; of a prefix, whatever the author had seen there.
+    pub fn ends(&self, path: &ArtifactPath, dot: &Dot) -> bool {
+        let named = self.kills().is_some_and(|(at, kills)| at == path && kills.contains(dot));
+        named || self.prefix().is_some_and(|prefix| path.as_str().starts_with(prefix))
+    }
+
     /// Whether the author of this entry, which is `mine`, had applied `other` when it wrote.
     pub fn saw(&self, mine: &Dot, other: &Dot) -> bool {
         let own_earlier = mine.incarnation == other.incarnation && other.sequence < mine.sequence;
@@ -52,44 +64,58 @@ impl Entry {
 pub struct Truth {
     pub entries: BTreeMap<Space, BTreeMap<Dot, Entry>>,
     pub segments: Vec<Sealed>,
+    /// Hashes of the bytes of segments.
     seen: BTreeSet<Digest>,
-    /// What each author's last segment said of its knowledge.
-    contexts: BTreeMap<(Space, Incarnation), Arc<Context>>,
+    /// What each author's last segment said of its knowledge: of its space, and of Trust.
+    contexts: BTreeMap<(Space, Incarnation), (Arc<Context>, Arc<Context>)>,
     /// Dots that two different entries bear.
     pub forked: BTreeSet<Dot>,
 }
 
 impl Truth {
-    pub fn record(&mut self, rows: &[Row]) {
+    /// Takes in the segments among the rows that `site` makes durable.
+    pub fn record(&mut self, site: NodeId, rows: &[Row]) {
         for bytes in rows.iter().filter(|row| row.table == Table::Log).filter_map(|row| row.value.as_ref()) {
-            let segment = match Stored::read(bytes).expect("what is persisted is well formed") {
-                Stored::Whole(segment) => segment,
-                // Parts of what was recorded when it was written.
-                Stored::Pruned(_) => continue,
-            };
-            if !self.seen.insert(segment.hash) {
-                continue;
-            }
-            let known = self.contexts.entry((segment.header.space, segment.header.incarnation)).or_default();
-            Arc::make_mut(known).merge(&segment.header.context);
-            let context = known.clone();
-            let entries = self.entries.entry(segment.header.space).or_default();
-            for (index, envelope) in segment.entries.iter().enumerate() {
-                let dot = segment.header.dot(index);
-                let change = Change::read(envelope).ok();
-                let entry = Entry { hash: entry_hash(envelope), change, context: context.clone() };
-                let before = entries.insert(dot, entry);
-                if before.is_some_and(|before| before.hash != entry_hash(envelope)) {
-                    self.forked.insert(dot);
+            // Reading and hashing it once is enough, however many sites apply it.
+            if self.seen.insert(Digest::of(bytes)) {
+                // What is left of a pruned segment was recorded when it was written.
+                if let Stored::Whole(segment) = Stored::read(bytes).expect("what is persisted is well formed") {
+                    self.take(site, segment);
                 }
             }
-            self.segments.push(segment);
         }
+    }
+
+    fn take(&mut self, site: NodeId, segment: Sealed) {
+        let header = &segment.header;
+        let (context, needs) = self.contexts.entry((header.space, header.incarnation)).or_default();
+        Arc::make_mut(context).merge(&header.context);
+        Arc::make_mut(needs).merge(&header.needs);
+        let needs = if header.space == Space::Trust { context.clone() } else { needs.clone() };
+        let context = context.clone();
+        let entries = self.entries.entry(header.space).or_default();
+        for (index, envelope) in segment.entries.iter().enumerate() {
+            let dot = header.dot(index);
+            let entry = Entry {
+                hash: entry_hash(envelope),
+                change: Change::read(envelope).ok(),
+                context: context.clone(),
+                needs: needs.clone(),
+                is_witnessed: site == header.incarnation.node,
+                segment: self.segments.len(),
+            };
+            let hash = entry.hash;
+            let before = entries.insert(dot, entry);
+            if before.is_some_and(|before| before.hash != hash) {
+                self.forked.insert(dot);
+            }
+        }
+        self.segments.push(segment);
     }
 
     /// Whether anybody ever applied a segment.
     pub fn has(&self, segment: &Sealed) -> bool {
-        self.seen.contains(&segment.hash)
+        self.seen.contains(&Digest::of(segment.bytes()))
     }
 
     /// How many entries admit, revoke, invite, accept or leave.
@@ -155,6 +181,29 @@ impl Truth {
         }
         all.values_mut().for_each(|edits| *edits = std::mem::take(edits).into_iter().take(256).collect());
         all
+    }
+
+    /// The live puts that a delete of their path, or of a folder above, would have ended had its author seen them, where
+    /// neither author had seen the other's: put → the greatest such delete.
+    pub fn survivors(&self, space: &Space, heads: &Heads) -> BTreeMap<Dot, Dot> {
+        let (live, entries) = (self.live(space, heads, Ties::Right), &self.entries[space]);
+        let deletes = || {
+            entries.iter().filter(|(dot, _)| heads.cover(dot)).filter_map(|(dot, entry)| match &entry.change {
+                Some(Change::Delete(delete)) => Some((dot, entry, delete.path.as_str(), true)),
+                Some(Change::DeletePrefix(delete)) => Some((dot, entry, delete.prefix.as_str(), false)),
+                _ => None,
+            })
+        };
+        let outlived = |path: &ArtifactPath, put: &Dot| {
+            deletes()
+                .filter(|(_, _, text, is_path)| path.as_str() == *text || !is_path && path.as_str().starts_with(text))
+                .filter(|(dot, entry, ..)| !entry.saw(dot, put) && !entries[put].saw(put, dot))
+                .map(|(dot, ..)| *dot)
+                .max()
+        };
+        live.iter()
+            .flat_map(|(path, dots)| dots.iter().filter_map(move |dot| Some((*dot, outlived(path, dot)?))))
+            .collect()
     }
 
     /// How often each of the rarer changes was written.

@@ -277,7 +277,7 @@ impl World {
     fn perform(&mut self, site: usize, output: Output) {
         match output {
             Output::Persist(rows) => {
-                self.truth.record(&rows);
+                self.truth.record(self.sites[site].node(), &rows);
                 self.sites[site].disk.apply(&rows);
             }
             Output::Reply(ticket, result) => self.replies.push((site, ticket, result)),

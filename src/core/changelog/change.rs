@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Configure, Delete, DeletePrefix, EditProperties, Founding, Invitation, Put, Removal};
 use crate::model::codec::{self, DecodeError};
-use crate::model::{Envelope, RepoKey};
+use crate::model::{Envelope, Incarnation, RepoKey};
 use crate::trust::{Grant, Revocation, Root};
 
 /// The numbers of the kinds on the wire; a number is never reused. 5–15 are kept for artifacts, 21–63 for federations.
@@ -58,6 +58,8 @@ pub enum Change {
     Accept(Accept),
     /// The author is no member any more.
     Leave,
+    /// The author ended this earlier life of its own: it was lived twice, or forgotten.
+    Reborn(Incarnation),
     /// Other settings of the repository.
     Configure(Configure),
     /// Another is no member any more.
@@ -100,6 +102,7 @@ impl Change {
             Change::Invite(invitation) => (kind::INVITE, codec::encode(invitation)),
             Change::Accept(accept) => (kind::ACCEPT, codec::encode(accept)),
             Change::Leave => (kind::LEAVE, Vec::new()),
+            Change::Reborn(old) => (kind::REBORN, codec::encode(old)),
             Change::Configure(configure) => (kind::CONFIGURE, codec::encode(configure)),
             Change::Remove(removal) => (kind::REMOVE, codec::encode(removal)),
             Change::Root(root) => (kind::ROOT, codec::encode(root)),
@@ -124,6 +127,7 @@ impl Change {
             kind::LEAVE => {
                 return Err(DecodeError::Trailing { what: "leave", count: body.len() }.into());
             }
+            kind::REBORN => Change::Reborn(codec::decode(body)?),
             kind::CONFIGURE => Change::Configure(codec::decode(body)?),
             kind::REMOVE => Change::Remove(codec::decode(body)?),
             kind::ROOT => Change::Root(codec::decode(body)?),

@@ -8,12 +8,14 @@
 //! Merkle root over a batch lets single entries be proved later, when the others have been compacted away.
 
 mod change;
+mod claim;
 mod feature;
 mod merkle;
 mod pruned;
 mod segment;
 
 pub use change::{Accept, Change, ChangeError, kind};
+pub use claim::{Claim, ForkProof};
 pub use feature::{FEATURES, Feature, feature_of};
 pub use merkle::root as merkle_root;
 pub use pruned::{PRUNED, Pruned, Stored};

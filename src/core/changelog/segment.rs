@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::claim::Claim;
 use super::merkle;
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
@@ -98,6 +99,9 @@ pub enum SegmentError {
     /// The entries aren't those the header's root commits to.
     #[error("the entries do not match the header's Merkle root")]
     Root,
+    /// Two claims that don't contradict each other.
+    #[error("the two headers are not different successors of one segment")]
+    NoFork,
     /// The header isn't signed by the key it names.
     #[error("the segment's signature does not verify")]
     Signature,
@@ -186,6 +190,11 @@ impl Sealed {
     /// Whether the key that the header names signed it for this circle. Whose key it is, is the caller's question.
     pub fn verify(&self, circle: &CircleId) -> Result<(), SegmentError> {
         Ok(self.header.key.verify(Use::Log, circle, &self.header_bytes, &self.signature)?)
+    }
+
+    /// Its header and signature alone.
+    pub fn claim(&self) -> Claim {
+        Claim::new(self.header_bytes.clone(), self.signature)
     }
 
     /// The bytes that travel and are stored.

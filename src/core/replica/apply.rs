@@ -135,6 +135,14 @@ impl Replica {
             Change::Leave => {
                 federation.leave(entry.dot, saw);
             }
+            Change::Reborn(old) => {
+                if old.node != entry.author() || *old == entry.dot.incarnation {
+                    return Err(entry.misplaced("not an earlier life of its author"));
+                }
+                self.spaces.entry(space).or_default().ended.insert(*old);
+                work.draft.set(Table::Meta, rows::life_key(rows::ENDED, &space, old), &entry.dot);
+                return Ok(());
+            }
             Change::Remove(removal) => {
                 check_user(&removal.by).map_err(|fault| Stop::Refused(Refusal::Entry(entry.dot, fault)))?;
                 let founder = federation.founder;

@@ -53,6 +53,7 @@ impl Replica {
     }
 
     fn perform<V: View>(&mut self, work: &mut Work<'_, V>, command: Command) -> Result<Receipt, Failure> {
+        self.check_doubt(work.now)?;
         match command {
             Command::FoundCircle(founding) => self.found_circle(work, &founding),
             Command::Join(token) => self.join(work, token),
@@ -77,7 +78,7 @@ impl Replica {
     }
 
     /// This node's circle, if it may author in it.
-    fn writer(&self) -> Result<&Trust, CommandError> {
+    pub(super) fn writer(&self) -> Result<&Trust, CommandError> {
         let trust = self.trust.as_ref().ok_or(CommandError::NoCircle)?;
         let member = trust.member(&self.me.node).ok_or(CommandError::NotGranted)?;
         match (member.standing(), member.role()) {
@@ -359,6 +360,7 @@ impl Replica {
         }
         let envelope = change.to_envelope();
         self.check_feature(&space, envelope.kind)?;
+        self.check_heard(&space)?;
         let state = self.spaces.entry(space).or_default();
         let open = work.open.entry(space).or_default();
         let sequence = state.heads.of(&self.incarnation).sequence + 1 + open.len() as u64;
@@ -387,6 +389,10 @@ impl Replica {
     /// All that this node has applied in a space, its own present log apart.
     fn context_here(&self, space: &Space) -> Context {
         let mut context = self.spaces.get(space).map(|state| state.heads.to_context()).unwrap_or_default();
+        // What was taken back since stays in it: readers add up what they were told.
+        if let Some((told, _)) = self.spaces.get(space).and_then(|state| state.known.get(&self.incarnation)) {
+            context.merge(told);
+        }
         context.0.remove(&self.incarnation);
         context
     }

@@ -26,9 +26,9 @@ impl Replica {
         let (Some(trust), Some(state)) = (&self.trust, self.spaces.get(&Space::Trust)) else { return Ok(()) };
         let beyond = |segment: &Sealed| {
             let header = &segment.header;
-            header.last_sequence() > trust.admitted(Space::Trust, &header.incarnation)
+            header.last_sequence() > self.admitted(Space::Trust, &header.incarnation)
         };
-        let surplus = state.heads.0.iter().filter(|(i, head)| head.sequence > trust.admitted(Space::Trust, i));
+        let surplus = state.heads.0.iter().filter(|(i, head)| head.sequence > self.admitted(Space::Trust, i));
         let authors: BTreeSet<NodeId> = surplus.map(|(incarnation, _)| incarnation.node).collect();
         if authors.is_empty() || !authors.iter().all(|author| self.is_sealed_by_all(author)) {
             return Ok(());
@@ -47,7 +47,7 @@ impl Replica {
     }
 
     /// Whether all members that are connected, and there are some, have stated what they applied of a revoked node.
-    fn is_sealed_by_all(&self, target: &NodeId) -> bool {
+    pub(super) fn is_sealed_by_all(&self, target: &NodeId) -> bool {
         let Some(trust) = &self.trust else { return false };
         let counts = |node: &&NodeId| trust.good(node).is_some_and(|member| member.role() == Role::Full);
         let connected = self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| node);

@@ -82,6 +82,11 @@ impl Replica {
         kept.filter(|(_, heads)| !heads.0.is_empty())
     }
 
+    /// In how many spaces a peer was asked for what is missing, and hasn't answered yet.
+    pub fn wishes(&self) -> usize {
+        self.wishes.len()
+    }
+
     /// How many segments wait for what they depend on.
     pub fn parked(&self) -> usize {
         self.parked.len()

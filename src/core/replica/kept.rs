@@ -72,12 +72,12 @@ impl Replica {
         if header.last_sequence() <= tail.sequence {
             let key = rows::kept_key(&space, &incarnation, header.first_sequence);
             let same = work.draft.get(Table::Log, &key)?.is_some_and(|kept| kept == segment.bytes());
-            return Ok(Some(if same { Taken::Duplicate } else { self.refuse_fork(work, from, segment) }));
+            return Ok(Some(if same { Taken::Duplicate } else { self.refuse_fork(work, from, segment)? }));
         }
         let follows = header.first_sequence == tail.sequence + 1 && header.previous == tail.chain;
-        let built_on_kept = tail.sequence > head.sequence || !state.heads.cover_context(&header.context);
+        let built_on_kept = tail.sequence > head.sequence || !state.covers(&header.context);
         let trust = self.heads(&Space::Trust);
-        let depends = reach.cover_context(&header.context) && trust.cover_context(&header.needs);
+        let depends = state.covered_by(&reach, &header.context) && trust.cover_context(&header.needs);
         if !follows || !depends || unknown.is_none() && !built_on_kept {
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl Replica {
             let segment = stored_segment(&space, &bytes)?;
             let trust = self.heads(&Space::Trust);
             let header = &segment.header;
-            let depends = self.heads(&space).cover_context(&header.context) && trust.cover_context(&header.needs);
+            let depends = self.spaces[&space].covers(&header.context) && trust.cover_context(&header.needs);
             if self.unknown_kind(&segment).is_some() || !depends {
                 continue;
             }

@@ -12,6 +12,7 @@ use crate::trust::{Addresses, Statement};
 pub const PROTOCOL: u32 = 2;
 
 pub use crate::changelog::FEATURES;
+use crate::changelog::ForkProof;
 
 /// The first frame on every control stream.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -97,6 +98,17 @@ pub struct SegmentsMessage {
     pub more: bool,
 }
 
+/// A question about one log, of which the asker and the asked hold different segments.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Probe {
+    /// Where.
+    pub space: Space,
+    /// Whose.
+    pub incarnation: Incarnation,
+    /// Where segments end at the asker's, latest first: not all of them.
+    pub ends: Vec<Head>,
+}
+
 /// A message on a control stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
@@ -108,6 +120,10 @@ pub enum Message {
     Segments(SegmentsMessage),
     /// All statements that I know.
     Statements(Vec<Statement>),
+    /// Proof that a life was lived twice.
+    Fork(ForkProof),
+    /// Your log of this life isn't mine: send yours from where they part.
+    Probe(Probe),
     /// What I keep beyond my heads, because my version can't apply it.
     Kept(Vec<SpaceHeads>),
     /// The log that you want is no longer whole, or not worth replaying: compare states.
@@ -147,6 +163,8 @@ impl Message {
             Message::Compared(answer) => (37, codec::encode(answer)),
             Message::Fetch(ask) => (38, codec::encode(ask)),
             Message::Items(answer) => (39, codec::encode(answer)),
+            Message::Fork(proof) => (17, codec::encode(proof)),
+            Message::Probe(probe) => (18, codec::encode(probe)),
             Message::Unknown(kind) => (*kind, Vec::new()),
         };
         Envelope { kind, body }.to_bytes()
@@ -170,6 +188,8 @@ impl Message {
             37 => Message::Compared(codec::decode(&envelope.body).map_err(text)?),
             38 => Message::Fetch(codec::decode(&envelope.body).map_err(text)?),
             39 => Message::Items(codec::decode(&envelope.body).map_err(text)?),
+            17 => Message::Fork(codec::decode(&envelope.body).map_err(text)?),
+            18 => Message::Probe(codec::decode(&envelope.body).map_err(text)?),
             kind => Message::Unknown(kind),
         })
     }

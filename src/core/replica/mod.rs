@@ -14,30 +14,41 @@ mod apply;
 mod artifacts;
 mod author;
 mod compact;
+mod doubt;
 mod draft;
 mod following;
+mod forks;
 mod inspect;
 mod io;
 mod kept;
+mod ledger;
+mod limits;
 pub mod message;
 mod parking;
+mod past;
 mod receive;
 mod reconcile;
+mod rollback;
 pub mod rows;
 mod state;
 mod sync;
+mod take_back;
 mod trie;
 mod trust_duties;
 mod upgrade;
 mod versions;
 
 pub use compact::Retention;
+pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
     View, ViewFault,
 };
+pub use limits::Limits;
 pub use message::{Hello, Message};
+pub use past::{conflicts, history, versions};
 pub use reconcile::{Difference, DifferenceKind, MergeProgress, SignedState, StateBody, StateError, Why};
+pub use rollback::{RollbackAction, RollbackFilter, rollback_step};
 pub use rows::{Placement, Repository, Want};
 pub use state::{Identity, LoadError, Peer, Replica, Waking};

@@ -6,7 +6,7 @@ use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
 use super::reconcile::Merge;
 use super::rows;
-use super::state::{Replica, Work};
+use super::state::{Replica, SpaceState, Work};
 use crate::catalog::Membership;
 use crate::changelog::{Change, ChangeError, Sealed, Stored, entry_hash, kind};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
@@ -58,13 +58,14 @@ impl Replica {
         if self.parked.len() == 0 {
             return None;
         }
-        let reach: BTreeMap<&Space, Heads> = self.spaces.iter().map(|(space, state)| (space, state.reach())).collect();
+        let reach: BTreeMap<&Space, (Heads, &SpaceState)> =
+            self.spaces.iter().map(|(space, state)| (space, (state.reach(), state))).collect();
         let trust = self.spaces.get(&Space::Trust).map(|state| &state.heads);
         self.parked.take_ready(|segment| {
             let header = &segment.header;
-            reach.get(&header.space).is_some_and(|heads| {
+            reach.get(&header.space).is_some_and(|(heads, state)| {
                 header.first_sequence <= heads.of(&header.incarnation).sequence + 1
-                    && heads.cover_context(&header.context)
+                    && state.covered_by(heads, &header.context)
                     && trust.is_some_and(|trust| trust.cover_context(&header.needs))
             })
         })
@@ -94,14 +95,15 @@ impl Replica {
         if incarnation == self.incarnation {
             // Our own words, beyond what we remember: we were set back to an old copy. From here on that life is another's.
             if !self.begin_new_life(work, &segment) {
-                return Ok(self.refuse_fork(work, from, &segment));
+                return self.refuse_fork(work, from, &segment);
             }
         }
         if let Some(taken) = self.keep(work, from, &segment)? {
             return Ok(taken);
         }
         let trust_heads = self.spaces.get(&Space::Trust).cloned_heads();
-        let depends = state.cover_context(&header.context) && trust_heads.cover_context(&header.needs);
+        let covers = self.spaces.get(&space).is_none_or(|state| state.covers(&header.context));
+        let depends = covers && trust_heads.cover_context(&header.needs);
         if header.first_sequence > head.sequence + 1 || !depends {
             if let Err(refusal) = self.check_before_parking(&segment) {
                 return Ok(self.refuse(work, from, refusal));
@@ -113,7 +115,11 @@ impl Replica {
             return Ok(Taken::Parked);
         }
         if header.first_sequence != head.sequence + 1 || header.previous != head.chain {
-            return Ok(self.refuse_fork(work, from, &segment));
+            return self.refuse_fork(work, from, &segment);
+        }
+        if self.is_lost_branch(&segment) {
+            let refusal = Refusal::Fork(incarnation, header.first_sequence);
+            return Ok(self.refuse(work, from, refusal));
         }
         match self.verify_and_apply(work, &segment) {
             Ok(()) => {
@@ -140,11 +146,12 @@ impl Replica {
     /// From here on this node's words are of another life: it won't stand by those from `last` on, or has forgotten them.
     pub(super) fn live_anew<V: View>(&mut self, work: &mut Work<'_, V>, last: &Digest) {
         let old = self.incarnation;
-        // No dice are at hand; nobody else makes a number from this old one and this hash.
-        let seed = [&old.number.to_le_bytes()[..], &last.0].concat();
+        // Nobody else makes a number from this old one, this hash and this start's own random bits: not a copy either.
+        let seed = [&old.number.to_le_bytes()[..], &self.fresh.to_le_bytes(), &last.0].concat();
         let digest = Digest::derived("artimesh/next-incarnation/v1", &seed);
         let number = u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes"));
         self.incarnation = Incarnation { number, ..old };
+        self.doubt = None;
         work.draft.set(Table::Meta, rows::INCARNATION.into(), &number);
         work.note(Event::RolledBack { old, new: self.incarnation });
     }
@@ -167,7 +174,9 @@ impl Replica {
         let founds = segment.header.first_sequence == 1 && segment.entries[0].kind == kind::FOUND;
         let founder = segment.header.incarnation.node;
         if founds && !self.accepts(&founder) {
-            return Err(Refusal::NotAccepted(founder));
+            let is_known = self.trust.as_ref().is_some_and(|trust| trust.member(&founder).is_some());
+            // Who isn't known yet may be accepted once it is.
+            return Err(if is_known { Refusal::NotAccepted(founder) } else { Refusal::NotShared(space) });
         }
         Ok(())
     }
@@ -213,28 +222,22 @@ impl Replica {
         if same {
             return Ok(Taken::Duplicate);
         }
-        Ok(self.refuse_fork(work, from, segment))
-    }
-
-    /// A segment that contradicts what was applied: its author's fault if one of its author's keys signed it, else its
-    /// sender's.
-    pub(super) fn refuse_fork<V: View>(
-        &mut self,
-        work: &mut Work<'_, V>,
-        from: Option<NodeId>,
-        segment: &Sealed,
-    ) -> Taken {
-        let header = &segment.header;
-        let refusal = match self.check_before_parking(segment) {
-            Ok(()) => Refusal::Fork(header.incarnation, header.first_sequence),
-            Err(refusal) => refusal,
-        };
-        self.refuse(work, from, refusal)
+        self.refuse_fork(work, from, segment)
     }
 
     /// What can be checked of a segment before all that it depends on is here: that it is signed, by a key of its author
     /// if the author is known, and that it could be admitted. So nobody fills the parking with another's name.
     pub(super) fn check_before_parking(&self, segment: &Sealed) -> Result<(), Refusal> {
+        self.check_signed(segment)?;
+        let header = &segment.header;
+        if header.last_sequence() > self.admitted(header.space, &header.incarnation) {
+            return Err(TrustRefusal::Sealed(header.incarnation.node).into());
+        }
+        Ok(())
+    }
+
+    /// That it is signed, and by a key of its author if the author is known.
+    pub(super) fn check_signed(&self, segment: &Sealed) -> Result<(), Refusal> {
         let header = &segment.header;
         let circle = self.circle.as_ref().map(|row| row.circle).ok_or(Refusal::NotShared(header.space))?;
         segment.verify(&circle)?;
@@ -242,9 +245,6 @@ impl Replica {
         let author = header.incarnation.node;
         if !trust.may_be_key(&author, &header.key) {
             return Err(TrustRefusal::WrongKey(author).into());
-        }
-        if header.last_sequence() > trust.admitted(header.space, &header.incarnation) {
-            return Err(TrustRefusal::Sealed(author).into());
         }
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Replica {
         needs.merge(&header.needs);
 
         let trust = self.trust.as_ref().ok_or_else(not_shared)?;
-        if header.last_sequence() > trust.admitted(space, &incarnation) {
+        if header.last_sequence() > self.admitted(space, &incarnation) {
             return Err(TrustRefusal::Sealed(incarnation.node).into());
         }
         let founds_circle =
@@ -297,6 +297,10 @@ impl Replica {
             return result;
         }
         self.advance(work, segment, context, needs);
+        if self.is_forked(&space, &incarnation) {
+            // Others may have built on these numbers before: what they killed must be dead whatever came first.
+            self.replay(work, space, std::slice::from_ref(segment))?;
+        }
         self.welcome(work, space)?;
         Ok(())
     }

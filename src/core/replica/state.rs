@@ -6,8 +6,11 @@ use std::fmt::Display;
 use super::apply::fold_trust;
 use super::compact::{Compaction, Retention};
 use super::draft::{Draft, stored};
+use super::forks::{Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
+use super::ledger::Age;
+use super::limits::Limits;
 use super::message::Hello;
 use super::parking::Parking;
 use super::reconcile::{Merge, MergeProgress, SignedState, StateBody};
@@ -18,7 +21,9 @@ use super::upgrade;
 use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
-use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
+use crate::model::{
+    ArtifactPath, CircleId, Context, Digest, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
+};
 use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
 /// Who this node is.
@@ -51,6 +56,10 @@ pub struct Peer {
     pub(super) states: BTreeMap<Space, StateBody>,
     /// The heads and the state of ours that it was told last.
     pub(super) told: BTreeMap<Space, (Digest, Digest)>,
+    /// When it last claimed more of this node's present life than there is.
+    pub(super) doubted: Option<Timestamp>,
+    /// Logs about which it was probed since the last round.
+    pub(super) probed: BTreeSet<(Space, Incarnation)>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
     pub(super) spent: BTreeSet<Space>,
 }
@@ -66,6 +75,10 @@ pub(super) struct SpaceState {
     pub(super) known: BTreeMap<Incarnation, (Context, Context)>,
     /// `None` for Trust.
     pub(super) federation: Option<Federation>,
+    /// Lives that were lived twice here.
+    pub(super) forks: BTreeMap<Incarnation, Fork>,
+    /// Lives that their nodes have ended by an entry here.
+    pub(super) ended: BTreeSet<Incarnation>,
     /// What each member that was removed may still ask for: what was known when it was.
     pub(super) removed: BTreeMap<NodeId, Context>,
     /// What can't be applied by this version.
@@ -96,6 +109,9 @@ pub struct Waking {
     pub features: u64,
     /// How long logs stay whole.
     pub retention: Retention,
+    /// Whether the rows may be older than what this node has told others (restored, rebuilt, copied): then nothing is
+    /// written where others are members before one of them said what it has.
+    pub asks_first: bool,
 }
 
 /// The rows as they were could not be understood at start.
@@ -112,6 +128,9 @@ pub struct Replica {
     pub(super) me: Identity,
     pub(super) incarnation: Incarnation,
     pub(super) accept: AcceptPolicy,
+    pub(super) limits: Limits,
+    /// Of the history.
+    pub(super) age: Age,
     pub(super) placement: Option<Placement>,
     pub(super) circle: Option<CircleRow>,
     pub(super) trust: Option<Trust>,
@@ -127,6 +146,14 @@ pub struct Replica {
     pub(super) declined: BTreeSet<Space>,
     /// Which kinds of entries this version knows.
     pub(super) features: u64,
+    /// Whether peers must be heard before anything is written where they are members.
+    pub(super) asks_first: bool,
+    /// Spaces of which a full member said what it has since this start.
+    pub(super) heard: BTreeSet<Space>,
+    /// Since when a peer claims more of this very life than this node has, and for how many more ticks that counts.
+    pub(super) doubt: Option<(Timestamp, u32)>,
+    /// Random bits of this start.
+    pub(super) fresh: u64,
     /// Something that is kept may be known to this version.
     pub(super) kept_untried: bool,
     /// State syncs under way.
@@ -156,6 +183,10 @@ pub(super) struct Work<'a, V> {
     pub(super) trust_changed: bool,
     pub(super) repositories_changed: bool,
     pub(super) membership_changed: BTreeSet<Space>,
+    /// Of the history.
+    pub(super) age: Age,
+    /// The move whose first half was just applied: the dot of its put, from where, and to where.
+    pub(super) moving: Option<(Dot, ArtifactPath, ArtifactPath)>,
 }
 
 impl<V> Work<'_, V> {
@@ -167,7 +198,7 @@ impl<V> Work<'_, V> {
 impl Replica {
     /// Wakes up from the rows at rest.
     pub fn load(view: &impl View, me: Identity, waking: Waking) -> Result<(Replica, Vec<Output>), LoadError> {
-        let Waking { accept, placement, fresh, features, retention } = waking;
+        let Waking { accept, placement, fresh, features, retention, asks_first } = waking;
         let mut outputs = Vec::new();
         let number = match view.get(Table::Meta, rows::INCARNATION)? {
             Some(value) => stored(&value)?,
@@ -183,15 +214,22 @@ impl Replica {
         let mut spaces = load_spaces(view)?;
         load_kept(view, &mut spaces)?;
         load_floors(view, &mut spaces)?;
+        load_forks(view, &mut spaces)?;
         let mut replica = Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
             accept,
+            limits: Limits::default(),
+            age: view.get(Table::Meta, rows::AGE)?.map_or(Ok(Age::default()), |value| stored(&value))?,
             placement,
             circle,
             trust,
             kept_untried: spaces.values().any(|state| !state.kept.heads.0.is_empty()),
             features,
+            fresh,
+            asks_first,
+            heard: BTreeSet::new(),
+            doubt: None,
             spaces,
             repositories: load_repositories(view)?,
             addresses: load_addresses(view)?,
@@ -212,6 +250,12 @@ impl Replica {
         Ok((replica, outputs))
     }
 
+    /// The same with other bounds than the usual ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Replica {
+        Replica { limits, ..self }
+    }
+
     /// Handles one input at wall-clock time `now`. At most one [`Output::Persist`], and it comes first.
     pub fn handle<V: View>(&mut self, now: Timestamp, view: &V, input: Input) -> Result<Vec<Output>, ViewFault> {
         let mut work = Work {
@@ -223,6 +267,8 @@ impl Replica {
             trust_changed: false,
             repositories_changed: false,
             membership_changed: BTreeSet::new(),
+            age: self.age,
+            moving: None,
         };
         match input {
             Input::Local(commands) => self.local(&mut work, commands)?,

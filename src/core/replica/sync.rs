@@ -123,6 +123,7 @@ impl Replica {
         peer.told.clear();
         self.send_statements(work, node);
         self.send_heads(work, node, None, true);
+        self.send_proofs(work, node);
     }
 
     pub(super) fn disconnected(&mut self, node: NodeId) {
@@ -133,7 +134,7 @@ impl Replica {
         self.merges.retain(|_, merge| merge.source != node || !merge.needs_source());
     }
 
-    fn connected_peers(&self) -> Vec<NodeId> {
+    pub(super) fn connected_peers(&self) -> Vec<NodeId> {
         self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node).collect()
     }
 
@@ -177,10 +178,12 @@ impl Replica {
             return Ok(());
         }
         match Message::read(bytes) {
-            Ok(Message::Heads(heads)) => self.take_heads(work, from, heads),
+            Ok(Message::Heads(heads)) => self.take_heads(work, from, heads)?,
             Ok(Message::Want(want)) => self.serve(work, from, &want)?,
             Ok(Message::Segments(segments)) => self.take_segments(work, from, segments)?,
             Ok(Message::Statements(statements)) => self.take_statements(work, from, &statements),
+            Ok(Message::Fork(proof)) => self.take_proof(work, Some(from), &proof)?,
+            Ok(Message::Probe(probe)) => self.answer_probe(work, from, &probe)?,
             Ok(Message::Kept(spaces)) => self.take_kept(work, from, spaces),
             Ok(Message::Truncated(space)) => self.take_truncated(work, space, from),
             Ok(Message::State(state)) => self.take_state(work, from, &state)?,
@@ -198,7 +201,12 @@ impl Replica {
         Ok(())
     }
 
-    fn take_heads<V: View>(&mut self, work: &mut Work<'_, V>, from: NodeId, message: HeadsMessage) {
+    fn take_heads<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: NodeId,
+        message: HeadsMessage,
+    ) -> Result<(), ViewFault> {
         let now = work.now;
         for SpaceHeads { space, heads } in message.spaces {
             let held = self.spaces.get(&space);
@@ -210,6 +218,10 @@ impl Replica {
                 continue;
             }
             let has_more = self.lacks(&space, &heads);
+            if held.is_some() {
+                self.doubt_oneself(work, from, space, &heads);
+            }
+            self.compare_chains(work, from, space, &heads)?;
             let peer = self.peers.entry(from).or_default();
             peer.heads_at = Some(now);
             peer.spent.remove(&space);
@@ -226,6 +238,7 @@ impl Replica {
         if message.reply {
             self.send_heads(work, from, None, false);
         }
+        Ok(())
     }
 
     /// Whether `heads` name something that this node would apply and hasn't.
@@ -258,10 +271,8 @@ impl Replica {
     /// What of `heads` this node would apply: the logs of revoked authors only up to their seals.
     fn admissible(&self, space: &Space, heads: &Heads) -> Context {
         let mut context = heads.to_context();
-        if let Some(trust) = &self.trust {
-            for (incarnation, sequence) in &mut context.0 {
-                *sequence = (*sequence).min(trust.admitted(*space, incarnation));
-            }
+        for (incarnation, sequence) in &mut context.0 {
+            *sequence = (*sequence).min(self.admitted(*space, incarnation));
         }
         context
     }
@@ -329,7 +340,11 @@ impl Replica {
             }
             more |= from <= head;
         }
-        let (batch, left_out) = in_causal_order(found, want.since.clone(), MESSAGE_BYTES_MAX);
+        let has = want.since.clone();
+        // What is built on a forked log counts by its numbers, whether they were admitted or not.
+        let forked: Vec<Incarnation> =
+            self.spaces.get(&space).into_iter().flat_map(|s| s.forks.keys()).copied().collect();
+        let (batch, left_out) = in_causal_order_but(found, has, MESSAGE_BYTES_MAX, &forked);
         let batch = batch.iter().map(|segment| segment.bytes().to_vec()).collect();
         more |= left_out;
         let message = Message::Segments(SegmentsMessage { space, segments: batch, more });
@@ -433,11 +448,14 @@ impl Replica {
 
     /// Once a second: tells peers which heads moved; once a round also asks one peer for all of its heads.
     pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
+        self.expire(work)?;
         self.settle(work)?;
         self.tend_merges(work)?;
         self.tell_states(work);
         self.compact(work)?;
         self.take_back(work)?;
+        self.give_up_surplus(work)?;
+        self.pass_doubt();
         self.try_kept(work)?;
         let peers = self.connected_peers();
         for space in std::mem::take(&mut self.dirty) {
@@ -455,6 +473,9 @@ impl Replica {
         let spaces: Vec<Space> = self.spaces.keys().copied().collect();
         for space in spaces {
             self.pursue(work, space);
+        }
+        if round {
+            self.peers.values_mut().for_each(|peer| peer.probed.clear());
         }
         if round && !peers.is_empty() {
             let choice = peers[(dice % peers.len() as u64) as usize];
@@ -505,14 +526,25 @@ fn verdict_on(refusal: &Refusal) -> Verdict {
 ///
 /// `found` holds of each log a run that begins where the asker's knowledge `has` ends. A log's order is not its clock's:
 /// what is sent before its dependencies only waits at the asker, and a batch of nothing else would be sent for ever.
-pub(super) fn in_causal_order(found: Vec<Sealed>, mut has: Context, bytes_max: usize) -> (Vec<Sealed>, bool) {
+pub(super) fn in_causal_order(found: Vec<Sealed>, has: Context, bytes_max: usize) -> (Vec<Sealed>, bool) {
+    in_causal_order_but(found, has, bytes_max, &[])
+}
+
+/// The same, where dependence on these logs doesn't count.
+pub(super) fn in_causal_order_but(
+    found: Vec<Sealed>,
+    mut has: Context,
+    bytes_max: usize,
+    but: &[Incarnation],
+) -> (Vec<Sealed>, bool) {
     let mut waiting: VecDeque<Sealed> = found.into();
     let (mut batch, mut bytes, mut skipped) = (Vec::new(), 0_usize, 0);
     while let Some(segment) = waiting.pop_front() {
         let header = &segment.header;
         let next = has.0.get(&header.incarnation).copied().unwrap_or(0) + 1;
-        let covered =
-            |(incarnation, sequence): (&Incarnation, &u64)| *sequence == 0 || has.0.get(incarnation) >= Some(sequence);
+        let covered = |(log, sequence): (&Incarnation, &u64)| {
+            *sequence == 0 || has.0.get(log) >= Some(sequence) || but.contains(log)
+        };
         if header.first_sequence > next || !header.context.0.iter().all(covered) {
             skipped += 1;
             waiting.push_back(segment);

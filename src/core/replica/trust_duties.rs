@@ -1,12 +1,14 @@
 //! Statements: what a node owes the circle about revoked nodes and about itself.
 
+use std::collections::BTreeSet;
+
 use super::io::{CommandError, Event, Output, Refusal, Table, View};
 use super::message::Message;
 use super::rows;
 use super::state::{Replica, Work};
 use super::sync::MESSAGE_BYTES_MAX;
 use crate::changelog::feature_of;
-use crate::model::{Digest, NodeId, Space, codec};
+use crate::model::{Digest, Incarnation, NodeId, Space, codec};
 use crate::trust::{Role, Seal, Statement, StatementKind};
 
 impl Replica {
@@ -18,10 +20,13 @@ impl Replica {
         if self.role() != Some(Role::Full) {
             return;
         }
-        let revoked: Vec<NodeId> = trust.sealed_nodes().filter(|node| **node != self.me.node).copied().collect();
+        let revoked: BTreeSet<NodeId> = trust.sealed_nodes().copied().collect();
+        let forked = self.spaces.values().flat_map(|state| state.forks.keys()).map(|life| life.node);
+        let targets: BTreeSet<NodeId> = revoked.iter().copied().chain(forked).collect();
         let mut news = false;
-        for target in revoked {
-            let seal = self.seal_of(&target);
+        let me = self.me.node;
+        for target in targets.into_iter().filter(|node| *node != me) {
+            let seal = self.seal_of(&target, revoked.contains(&target));
             news |= self.state_seal(work, target, &seal);
         }
         if news {
@@ -69,10 +74,12 @@ impl Replica {
         }
     }
 
-    fn seal_of(&self, target: &NodeId) -> Seal {
+    /// Of a revoked node all logs; else those that forked.
+    fn seal_of(&self, target: &NodeId, is_revoked: bool) -> Seal {
         let mut heads = Vec::new();
         for (space, state) in &self.spaces {
-            let logs = state.heads.0.iter().filter(|(incarnation, _)| incarnation.node == *target);
+            let counts = |life: &Incarnation| life.node == *target && (is_revoked || state.forks.contains_key(life));
+            let logs = state.heads.0.iter().filter(|(incarnation, _)| counts(incarnation));
             heads.extend(logs.map(|(incarnation, head)| (*space, *incarnation, *head)));
         }
         Seal { heads }

@@ -419,7 +419,14 @@ impl State {
         if !self.member(&incarnation.node).is_some_and(Member::is_sealed) {
             return u64::MAX;
         }
-        let counts = |node: &NodeId| self.good(node).is_some_and(|member| member.role() == Role::Full);
+        self.sealed_at(space, incarnation)
+    }
+
+    /// The greatest seal of this log among full members in good standing, its author apart; 0 when there is none.
+    pub fn sealed_at(&self, space: Space, incarnation: &Incarnation) -> u64 {
+        let counts = |node: &NodeId| {
+            *node != incarnation.node && self.good(node).is_some_and(|member| member.role() == Role::Full)
+        };
         let seals = self.seals.get(&(space, *incarnation));
         seals.into_iter().flatten().filter(|(node, _)| counts(node)).map(|(_, sequence)| *sequence).max().unwrap_or(0)
     }

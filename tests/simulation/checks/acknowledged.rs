@@ -1,9 +1,13 @@
-//! Every acknowledged put is shown, a sibling, or was killed by an entry whose author had seen it.
+//! Nothing that was acknowledged is lost: every such put is shown, a sibling, or was killed by an entry whose author had
+//! seen it.
+
+use std::collections::BTreeSet;
 
 use artimesh_core::model::{Dot, Space};
 
-use super::Fault;
 use super::agreement::good_sites;
+use super::{Fault, oracle};
+use crate::truth::Entry;
 use crate::world::World;
 
 /// A put that a site said is done.
@@ -25,7 +29,7 @@ pub fn check_here(world: &World, acks: &[Ack]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// After healing, every member has it: that it is then live or rightly dead is the oracle's business.
+/// After healing, every member has it.
 pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
     let good = good_sites(world);
     for ack in acks.iter().filter(|ack| good.contains(&ack.site) && !world.sites[ack.site].was_restored) {
@@ -35,6 +39,43 @@ pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
             let member = mind.federation(&ack.space).is_some_and(|f| f.is_member(&world.node(*site)));
             if member && !mind.heads(&ack.space).cover(&ack.dot) {
                 return Err(format!("site {site} never got {:?} of {}", ack.dot, author.short()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whoever has applied it shows it, or a sibling, or has applied what killed it. Says how many were dead somewhere.
+pub fn check_fate(world: &World, acks: &[Ack]) -> Result<u64, Fault> {
+    let mut dead = 0;
+    for site in world.sites.iter().filter(|site| site.is_up()) {
+        for (space, heads, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
+            let catalog = oracle::catalog(&site.disk, space);
+            let live: BTreeSet<Dot> = catalog.values().flatten().map(|version| version.dot).collect();
+            let entries = &world.truth.entries[space];
+            let known: Vec<(&Dot, &Entry)> = entries.iter().filter(|(dot, _)| heads.cover(dot)).collect();
+            let mine = acks.iter().filter(|ack| ack.space == *space && heads.cover(&ack.dot));
+            for ack in mine.filter(|ack| !live.contains(&ack.dot)) {
+                let Some(put) = entries.get(&ack.dot).and_then(Entry::put) else { continue };
+                let fell = |(by, entry): &(&Dot, &Entry)| entry.ends(&put.path, &ack.dot) && entry.saw(by, &ack.dot);
+                if !known.iter().any(fell) {
+                    return Err(format!("{} lost {:?}, and nobody killed it", site.identity.name, ack.dot));
+                }
+                dead += 1;
+            }
+        }
+    }
+    Ok(dead)
+}
+
+/// No entry that was applied anywhere kills what its author hadn't seen.
+pub fn check_kills(world: &World) -> Result<(), Fault> {
+    for (space, entries) in &world.truth.entries {
+        let held: Vec<_> = world.sites.iter().filter_map(|site| Some(site.mind_or_none()?.heads(space))).collect();
+        for (dot, entry) in entries.iter().filter(|(dot, _)| held.iter().any(|heads| heads.cover(dot))) {
+            let unseen = entry.kills().and_then(|(_, kills)| kills.iter().find(|killed| !entry.saw(dot, killed)));
+            if let Some(unseen) = unseen {
+                return Err(format!("{dot:?} was applied, and kills {unseen:?}, which its author had not seen"));
             }
         }
     }

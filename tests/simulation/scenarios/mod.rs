@@ -1,12 +1,20 @@
 //! Short stories, each with one moral: its name.
 
+mod curating;
+mod doubting;
 mod enduring;
 mod federating;
+mod forking;
 mod pairing;
 mod reconciling;
 mod refusing;
+mod remembering;
 mod removing;
 mod restarting;
 mod revoking;
+mod talking;
 mod upgrading;
 mod writing;
+
+pub use refusing::{circle, forgery, lie};
+pub use writing::federated;

@@ -154,7 +154,13 @@ fn a_forked_log_is_refused() {
     world.ask(1, put("libs", "x", "one")).expect("put");
     world.settle();
     let (incarnation, first) = (fork.header.incarnation, fork.header.first_sequence);
-    assert_eq!(refused(&mut world, 1, fork.bytes(), space), vec![Refusal::Fork(incarnation, first)]);
+    // The proof is kept, and nothing of it applied.
+    let heads = world.sites[0].mind().heads(&space);
+    world.sites[0].notes.clear();
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[fork.bytes()])), None);
+    assert_eq!(world.refusals(0), vec![Refusal::Fork(incarnation, first)]);
+    assert_eq!(world.sites[0].mind().forks().count(), 1);
+    assert!(heads == world.sites[0].mind().heads(&space) || fork.hash < world.truth.segments.last().expect("one").hash);
     // A log that goes on from a past that never was.
     let mut onward = forgery(&world, 1, space);
     onward.after.chain = Digest::of(b"never");

@@ -9,15 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::super::draft::stored;
 use super::super::io::{Event, Output, Table, View, ViewFault};
+use super::super::ledger::{self, Cause};
 use super::super::rows;
 use super::super::state::{Replica, Work, each_row};
 use super::super::trie::Item;
 use super::merge::{Commit, Merge, Pass, Step, Why};
 use super::proof;
 use super::source::live_entries;
-use crate::catalog::{Federation, Version};
+use crate::catalog::{End, Ended, Federation, Version, Versions};
 use crate::changelog::{Change, Pruned, Stored, entry_hash};
-use crate::model::{Context, Head, Heads, Incarnation, NodeId, Space};
+use crate::model::{ArtifactPath, Context, Head, Heads, Incarnation, NodeId, Space};
 
 /// Staged rows that are applied in one step.
 const ROWS_MAX: usize = 64;
@@ -74,7 +75,7 @@ impl Replica {
         let spaces: Vec<Space> = self.merges.keys().copied().collect();
         for space in spaces {
             match self.merges.get(&space).map(|merge| (&merge.step, merge.is_asking)) {
-                Some((Step::Clear, _)) => self.clear(work, space)?,
+                Some((Step::Clear, _)) => self.clear_staged(work, space)?,
                 Some((Step::Descend(_, descent), false)) if !descent.look.is_empty() => self.look_on(work, space)?,
                 Some((Step::Commit(_), _)) => self.commit_some(work, space)?,
                 _ => {}
@@ -84,7 +85,7 @@ impl Replica {
     }
 
     /// Removes what an earlier attempt staged.
-    fn clear<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+    fn clear_staged<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
         for prefix in [rows::stage_prefix(&space), rows::drop_prefix(&space)] {
             let page = work.draft.range(Table::Trie, &prefix, &rows::end_of(&prefix), DROPS_MAX)?;
             let is_more = page.len() == DROPS_MAX;
@@ -112,7 +113,7 @@ impl Replica {
         let next = match commit.pass {
             Pass::Puts => self.commit_puts(work, &space, &row, &mut commit.cursor)?,
             Pass::Edits => self.commit_edits(work, &space, &mut commit.cursor)?,
-            Pass::Drops => self.commit_drops(work, &space, &row)?,
+            Pass::Drops => self.commit_drops(work, &space)?,
             Pass::Logs => self.commit_logs(work, &space, &row)?,
             Pass::Heads => {
                 self.commit_heads(work, space, &row, merge)?;
@@ -168,7 +169,7 @@ impl Replica {
                 let (version, mut after) = (Version::of(dot, entry_hash(envelope), &put), before.clone());
                 after.put(version.clone());
                 if after != before {
-                    work.draft.set_versions(space, &put.path, &before, &after);
+                    taken_over(work, space, &put.path, &before, &after)?;
                     self.want(work, *space, &put.path, &version)?;
                 }
             }
@@ -190,7 +191,7 @@ impl Replica {
                 let before = work.draft.versions(space, &edit.path)?;
                 let mut after = before.clone();
                 if after.edit(dot, &edit) && after != before {
-                    work.draft.set_versions(space, &edit.path, &before, &after);
+                    work.draft.set_versions(space, &edit.path, &before, &after)?;
                 }
             }
         }
@@ -209,12 +210,7 @@ impl Replica {
         Ok(if page.len() < ROWS_MAX { Pass::Drops } else { Pass::Edits })
     }
 
-    fn commit_drops<V: View>(
-        &mut self,
-        work: &mut Work<'_, V>,
-        space: &Space,
-        row: &MergeRow,
-    ) -> Result<Pass, ViewFault> {
+    fn commit_drops<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space) -> Result<Pass, ViewFault> {
         let prefix = rows::drop_prefix(space);
         let page = work.draft.range(Table::Trie, &prefix, &rows::end_of(&prefix), DROPS_MAX)?;
         let is_last = page.len() < DROPS_MAX;
@@ -222,10 +218,8 @@ impl Replica {
             let item: Item = stored(&value)?;
             let before = work.draft.versions(space, &item.path)?;
             let mut after = before.clone();
-            let dead = after.kill(&[item.dot]);
-            if !dead.is_empty() {
-                self.dropped(work, space, &item.path, &dead, &row.source);
-                work.draft.set_versions(space, &item.path, &before, &after);
+            if !after.kill(&[item.dot]).is_empty() {
+                taken_over(work, space, &item.path, &before, &after)?;
             }
             work.draft.remove(Table::Trie, key);
         }
@@ -363,4 +357,17 @@ impl Replica {
             Ok(())
         })
     }
+}
+
+/// Makes `after` the versions of a path; what ended did so elsewhere, nobody here knows how.
+fn taken_over<V: View>(
+    work: &mut Work<'_, V>,
+    space: &Space,
+    path: &ArtifactPath,
+    before: &Versions,
+    after: &Versions,
+) -> Result<(), ViewFault> {
+    let ended = Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
+    let cause = Cause { ended, age: work.age, saw: &|_| true };
+    ledger::change(&mut work.draft, space, path, before, after, &cause)
 }

@@ -1,0 +1,349 @@
+//! Taking back what was applied of a log, and making of the paths it touched what all other entries make of them.
+
+use std::collections::BTreeSet;
+
+use super::apply::{Entry, Stop};
+use super::author::Failure;
+use super::io::{Event, Table, View, ViewFault};
+use super::ledger::{self, Cause};
+use super::rows;
+use super::state::{Replica, Work, stored_segment};
+use crate::catalog::{Delete, End, Ended, Federation, Put, Version, Versions};
+use crate::changelog::{Change, Sealed, entry_hash, kind};
+use crate::model::{ArtifactPath, Context, Envelope, Head, Incarnation, Space};
+use crate::trust::Role;
+
+/// An entry to be applied again, with all that its author knew.
+struct Again {
+    /// Grows along every chain of cause and effect: a context covers all that its own causes cover, and them.
+    weight: u128,
+    dot: crate::model::Dot,
+    envelope: Envelope,
+    change: Change,
+    context: Context,
+    needs: Context,
+}
+
+/// What entries touch.
+#[derive(Default)]
+struct Touched {
+    paths: BTreeSet<ArtifactPath>,
+    prefixes: Vec<String>,
+}
+
+impl Touched {
+    fn add(&mut self, change: Change) {
+        match change {
+            Change::Put(put) => drop(self.paths.insert(put.path)),
+            Change::Delete(delete) => drop(self.paths.insert(delete.path)),
+            Change::EditProperties(edit) => drop(self.paths.insert(edit.path)),
+            Change::DeletePrefix(delete) => self.prefixes.push(delete.prefix),
+            _ => {}
+        }
+    }
+
+    fn path(&self, path: &ArtifactPath) -> bool {
+        self.paths.contains(path) || self.prefixes.iter().any(|prefix| path.as_str().starts_with(prefix))
+    }
+
+    /// Whether an entry has to do with what is touched. Prefix deletes all do: elsewhere they end nothing a second time.
+    fn holds(&self, change: &Change) -> bool {
+        match change {
+            Change::Put(put) => self.path(&put.path),
+            Change::Delete(delete) => self.path(&delete.path),
+            Change::EditProperties(edit) => self.path(&edit.path),
+            Change::DeletePrefix(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Replica {
+    /// Takes back all that was applied of a log from sequence `from`, the first of a segment, on. The segments are kept
+    /// aside. What was this node's own and live it writes again, in its present life.
+    pub(super) fn give_up<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+        from: u64,
+    ) -> Result<(), ViewFault> {
+        if self.spaces.get(&space).is_some_and(|state| !state.floors.is_empty()) {
+            // What all other entries make of it can't be told from a log that isn't whole. The author stays fenced, and
+            // the operator, who is told of the fork, compares states.
+            return Ok(());
+        }
+        let high = rows::segment_key(&space, &incarnation, u64::MAX);
+        let low = rows::segment_key(&space, &incarnation, from);
+        let mut gone = Vec::new();
+        for (key, value) in work.draft.range(Table::Log, &low, &high, usize::MAX)? {
+            let segment = stored_segment(&space, &value)?;
+            let aside = rows::taken_back_key(&space, &incarnation, segment.header.first_sequence, &segment.hash);
+            work.draft.set_bytes(Table::Log, aside, value);
+            work.draft.remove(Table::Log, key);
+            gone.push(segment);
+        }
+        let entries = gone.iter().map(|segment| u64::from(segment.header.entries)).sum();
+        work.note(Event::TakenBack { space, incarnation, from, entries });
+        self.forget_kept(work, space, incarnation)?;
+        let mine = if incarnation.node == self.me.node { self.live_of(work, space, &gone)? } else { Vec::new() };
+        self.shorten(work, space, incarnation, from)?;
+        self.replay(work, space, &gone)?;
+        if gone
+            .iter()
+            .flat_map(|segment| &segment.entries)
+            .any(|entry| (kind::FOUND..=kind::REMOVE).contains(&entry.kind))
+        {
+            self.refold_members(work, space)?;
+        }
+        self.dirty.insert(space);
+        self.write_again(work, space, mine)
+    }
+
+    /// The versions that these segments put and nothing killed.
+    fn live_of<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: Space,
+        segments: &[Sealed],
+    ) -> Result<Vec<(ArtifactPath, Version)>, ViewFault> {
+        let mut live = Vec::new();
+        for segment in segments {
+            for (index, envelope) in segment.entries.iter().enumerate() {
+                let Ok(Change::Put(put)) = Change::read(envelope) else { continue };
+                let versions = work.draft.versions(&space, &put.path)?;
+                let found = versions.iter().find(|version| version.dot == segment.header.dot(index));
+                live.extend(found.map(|version| (put.path.clone(), version.clone())));
+            }
+        }
+        Ok(live)
+    }
+
+    /// Puts own versions again that went with a branch, unless their content is there anyhow.
+    fn write_again<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        versions: Vec<(ArtifactPath, Version)>,
+    ) -> Result<(), ViewFault> {
+        let is_member = self.federation(&space).is_some_and(|federation| federation.is_member(&self.me.node));
+        if !is_member || self.writer().is_err() {
+            return Ok(());
+        }
+        for (path, version) in versions {
+            let here = work.draft.versions(&space, &path)?;
+            if here.iter().any(|other| other.content.digest == version.content.digest) {
+                continue;
+            }
+            let put = Put {
+                path,
+                content: version.content,
+                timestamp: version.timestamp,
+                kills: Vec::new(),
+                created: version.created,
+                created_by: version.created_by,
+                modified_by: version.modified_by,
+                moved_from: None,
+            };
+            if let Err(Failure::Fault(fault)) = self.write(work, space, &Change::Put(put)) {
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a log before sequence `from`.
+    fn shorten<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+        from: u64,
+    ) -> Result<(), ViewFault> {
+        let (mut head, mut context, mut needs) = (None, Context::default(), Context::default());
+        let (low, high) = (rows::segment_key(&space, &incarnation, 0), rows::segment_key(&space, &incarnation, from));
+        each_segment(work, &space, low, &high, |segment| {
+            context.merge(&segment.header.context);
+            needs.merge(&segment.header.needs);
+            head = Some(Head { sequence: segment.header.last_sequence(), chain: segment.hash });
+        })?;
+        let state = self.spaces.entry(space).or_default();
+        match head {
+            Some(head) => {
+                state.heads.0.insert(incarnation, head);
+                state.known.insert(incarnation, (context, needs));
+                self.save_log(work, &space, &incarnation);
+            }
+            None => {
+                state.heads.0.remove(&incarnation);
+                state.known.remove(&incarnation);
+                work.draft.remove(Table::Meta, rows::head_key(&space, &incarnation));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes of every path that `segments` touch what all applied entries make of it, whatever order they came in.
+    pub(super) fn replay<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        segments: &[Sealed],
+    ) -> Result<(), ViewFault> {
+        // What this input wrote itself must be in the log to be found there.
+        self.seal_space(work, space);
+        let mut touched = Touched::default();
+        let entries = segments.iter().flat_map(|segment| &segment.entries);
+        entries.filter_map(|entry| Change::read(entry).ok()).for_each(|change| touched.add(change));
+        if touched.paths.is_empty() && touched.prefixes.is_empty() {
+            return Ok(());
+        }
+        self.clear(work, space, &mut touched)?;
+        let again = self.collect(work, space, |change| touched.holds(change))?;
+        for entry in &again {
+            let Again { dot, envelope, change, context, needs, .. } = entry;
+            let hash = entry_hash(envelope);
+            let entry = Entry { dot: *dot, hash, envelope, context, needs };
+            match self.apply(work, space, &entry, change) {
+                // Refused: who wrote it is no member by what is left. It was verified when it was first applied.
+                Ok(()) | Err(Stop::Refused(_)) => {}
+                Err(Stop::Fault(fault)) => return Err(fault),
+            }
+            touched.paths.extend(path_of(change).cloned());
+        }
+        touched.paths.iter().try_for_each(|path| ledger::tidy(&mut work.draft, &space, path))
+    }
+
+    /// Empties every path that is touched.
+    fn clear<V: View>(&self, work: &mut Work<'_, V>, space: Space, touched: &mut Touched) -> Result<(), ViewFault> {
+        for prefix in &touched.prefixes {
+            ledger::forget_prefix_deletes(&mut work.draft, &space, prefix)?;
+            let from = rows::catalog_prefix(&space, prefix);
+            let live = work.draft.range(Table::Catalog, &from, &rows::end_of(&from), usize::MAX)?;
+            touched.paths.extend(live.iter().filter_map(|(key, _)| rows::catalog_path(key)));
+        }
+        for path in &touched.paths {
+            let before = work.draft.versions(&space, path)?;
+            let ended = Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
+            let cause = Cause { ended, age: work.age, saw: &|_| false };
+            ledger::forget_deletes(&mut work.draft, &space, path)?;
+            ledger::change(&mut work.draft, &space, path, &before, &Versions::default(), &cause)?;
+        }
+        Ok(())
+    }
+
+    /// Applied entries of a space, causes before effects.
+    fn collect<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: Space,
+        wanted: impl Fn(&Change) -> bool,
+    ) -> Result<Vec<Again>, ViewFault> {
+        let mut again = Vec::new();
+        for (incarnation, head) in &self.spaces[&space].heads.0 {
+            let (mut context, mut needs) = (Context::default(), Context::default());
+            let low = rows::segment_key(&space, incarnation, 0);
+            let high = rows::segment_key(&space, incarnation, head.sequence + 1);
+            each_segment(work, &space, low, &high, |segment| {
+                let header = &segment.header;
+                context.merge(&header.context);
+                needs.merge(&header.needs);
+                let known: u128 = context.0.values().map(|sequence| u128::from(*sequence)).sum();
+                for (index, envelope) in segment.entries.iter().enumerate() {
+                    let Some(change) = Change::read(envelope).ok().filter(&wanted) else { continue };
+                    let dot = header.dot(index);
+                    let (context, needs) = (context.clone(), needs.clone());
+                    let weight = known + u128::from(dot.sequence);
+                    again.push(Again { weight, dot, envelope: envelope.clone(), change, context, needs });
+                }
+            })?;
+        }
+        again.sort_by_key(|entry| (entry.weight, entry.dot));
+        Ok(again)
+    }
+
+    /// Who the members are, by what is left of the log.
+    fn refold_members<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        // What this input wrote itself must be in the log to be found there.
+        self.seal_space(work, space);
+        let is_membership = |change: &Change| {
+            let kind = change.to_envelope().kind;
+            (kind::FOUND..=kind::REMOVE).contains(&kind)
+        };
+        let again = self.collect(work, space, is_membership)?;
+        let Some((founded, founding)) = again.iter().find_map(|entry| match &entry.change {
+            Change::Found(founding) => Some((entry.dot, founding.clone())),
+            _ => None,
+        }) else {
+            return Ok(());
+        };
+        let mut federation = Federation::found(founded, founding);
+        for Again { dot, change, context, .. } in &again {
+            let saw = |other: &crate::model::Dot| {
+                context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence
+            };
+            match change {
+                Change::Invite(invitation) => federation.invite(*dot, invitation),
+                Change::Accept(accept) => {
+                    // One that answers an invitation which was taken back ends with it.
+                    let _ = federation.accept(*dot, &accept.repo_key, saw);
+                }
+                Change::Leave => federation.leave(*dot, saw),
+                Change::Remove(removal) => federation.remove(*dot, &removal.node, saw),
+                Change::Configure(configure) => federation.configuration.apply(*dot, configure),
+                _ => {}
+            }
+        }
+        self.spaces.entry(space).or_default().federation = Some(federation);
+        self.save_federation(work, space);
+        Ok(())
+    }
+
+    /// Of its own forked lives a node gives up what no other member has, once those it is connected with have said what
+    /// they have: it writes that again.
+    pub(super) fn give_up_surplus<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
+        let own = self.spaces.iter().filter(|(space, _)| **space != Space::Trust).flat_map(|(space, state)| {
+            let mine = state.forks.keys().filter(|life| life.node == self.me.node);
+            mine.map(|life| (*space, *life, state.heads.of(life).sequence))
+        });
+        let surplus: Vec<_> = own
+            .filter(|(space, life, head)| *life != self.incarnation && *head > self.admitted(*space, life))
+            .collect();
+        if surplus.is_empty() || !self.is_sealed_by_all(&self.me.node) || self.role() != Some(Role::Full) {
+            return Ok(());
+        }
+        for (space, life, _) in surplus {
+            let from = self.admitted(space, &life) + 1;
+            self.give_up(work, space, life, from)?;
+        }
+        Ok(())
+    }
+}
+
+/// Visits stored segments in order.
+fn each_segment<V: View>(
+    work: &Work<'_, V>,
+    space: &Space,
+    mut low: Vec<u8>,
+    high: &[u8],
+    mut visit: impl FnMut(&Sealed),
+) -> Result<(), ViewFault> {
+    loop {
+        let page = work.draft.range(Table::Log, &low, high, 64)?;
+        for (_, value) in &page {
+            visit(&stored_segment(space, value)?);
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == 64 => low = [last.as_slice(), &[0]].concat(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Where versions begin or end by a change.
+fn path_of(change: &Change) -> Option<&ArtifactPath> {
+    match change {
+        Change::Put(Put { path, .. }) | Change::Delete(Delete { path, .. }) => Some(path),
+        _ => None,
+    }
+}

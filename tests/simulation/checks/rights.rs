@@ -1,0 +1,104 @@
+//! Nothing is applied that its author had no right to, by a reading of the truth that shares nothing with the core's: a
+//! signature, a grant that the author knew, and for a federation a membership that it knew.
+
+use std::collections::BTreeSet;
+
+use artimesh_core::changelog::Change;
+use artimesh_core::model::{CircleId, Context, Dot, NodeId, Space};
+use artimesh_core::trust::{Capability, GrantBody, Role};
+
+use super::Fault;
+use crate::truth::Entry;
+use crate::world::World;
+
+/// Every grant that was ever written, with the entry that holds it.
+struct Grants(Vec<(Dot, GrantBody)>);
+
+impl Grants {
+    fn of(world: &World) -> Grants {
+        let grant = |(dot, entry): (&Dot, &Entry)| match &entry.change {
+            Some(Change::Grant(grant)) => Some((*dot, grant.read().expect("an applied grant is readable"))),
+            _ => None,
+        };
+        Grants(world.truth.entries.get(&Space::Trust).into_iter().flatten().filter_map(grant).collect())
+    }
+
+    /// Whether `node` is a full member by a grant among those known, with this right.
+    fn give(&self, node: &NodeId, right: &Capability, known: impl Fn(&Dot) -> bool) -> bool {
+        let fits = |body: &GrantBody| body.node == *node && body.role == Role::Full && body.capabilities.include(right);
+        self.0.iter().any(|(dot, body)| known(dot) && fits(body))
+    }
+}
+
+/// Looks at every entry that any site that is up has applied. Says how many it looked at.
+pub fn check(world: &World) -> Result<u64, Fault> {
+    let (grants, circle) = (Grants::of(world), world.sites[0].mind().circle().expect("the founder has a circle"));
+    let mut looked_at = 0;
+    let mut signatures = BTreeSet::new();
+    for (space, entries) in &world.truth.entries {
+        let held: Vec<_> = world.sites.iter().filter_map(|site| Some(site.mind_or_none()?.heads(space))).collect();
+        for (dot, entry) in entries.iter().filter(|(dot, _)| held.iter().any(|heads| heads.cover(dot))) {
+            looked_at += 1;
+            if !entry.is_witnessed && signatures.insert(entry.segment) {
+                check_signature(world, &circle, entry)?;
+            }
+            check_entry(world, &grants, space, dot, entry)
+                .map_err(|why| format!("{dot:?} in {space} was applied, and {why}"))?;
+        }
+    }
+    Ok(looked_at)
+}
+
+fn check_signature(world: &World, circle: &CircleId, entry: &Entry) -> Result<(), Fault> {
+    let segment = &world.truth.segments[entry.segment];
+    let key = segment.header.key;
+    if segment.verify(circle).is_err() || NodeId::of(&key) != segment.header.incarnation.node {
+        return Err(format!("a segment of {:?} was applied that it never signed", segment.header.incarnation));
+    }
+    Ok(())
+}
+
+fn check_entry(world: &World, grants: &Grants, space: &Space, dot: &Dot, entry: &Entry) -> Result<(), Fault> {
+    let author = dot.incarnation.node;
+    let right = match (space, &entry.change) {
+        (Space::Trust, Some(Change::Root(_))) => return founds(world, &author),
+        (Space::Trust, Some(Change::Grant(grant))) if grant.root.is_some() => return founds(world, &author),
+        (Space::Trust, Some(Change::Grant(_))) => Capability::Admit,
+        (Space::Trust, Some(Change::Revoke(_))) => Capability::Revoke,
+        (Space::Federation(_), Some(Change::Found(_))) => Capability::Found,
+        (Space::Federation(id), Some(_)) => Capability::Write(Some(*id)),
+        (_, change) => return Err(format!("it is {change:?}")),
+    };
+    let own_log = *space == Space::Trust;
+    let knew = |grant: &Dot| covers(&entry.needs, grant) || own_log && entry.saw(dot, grant);
+    if !grants.give(&author, &right, knew) {
+        return Err(format!("its author knew of no grant to {}", right.name()));
+    }
+    let needs_membership = !own_log && !matches!(entry.change, Some(Change::Found(_)));
+    if needs_membership && !was_let_in(world, space, dot, entry) {
+        return Err("its author was never let into the federation".into());
+    }
+    Ok(())
+}
+
+fn covers(known: &Context, dot: &Dot) -> bool {
+    known.0.get(&dot.incarnation).is_some_and(|sequence| *sequence >= dot.sequence)
+}
+
+fn founds(world: &World, author: &NodeId) -> Result<(), Fault> {
+    if *author == world.node(0) { Ok(()) } else { Err("its author didn't found the circle".into()) }
+}
+
+/// Whether the author founded the federation or accepted an invitation, as far as it knew; an acceptance itself needs
+/// only the invitation.
+fn was_let_in(world: &World, space: &Space, dot: &Dot, entry: &Entry) -> bool {
+    let author = dot.incarnation.node;
+    let before = world.truth.entries[space].iter().filter(|(other, _)| entry.saw(dot, other));
+    before.into_iter().any(|(other, earlier)| match &earlier.change {
+        Some(Change::Found(_) | Change::Accept(_)) => other.incarnation.node == author,
+        Some(Change::Invite(invitation)) => {
+            invitation.node == author && matches!(entry.change, Some(Change::Accept(_)))
+        }
+        _ => false,
+    })
+}

@@ -1,0 +1,220 @@
+//! Lives lived twice: proved, told, fenced; and every member comes to the same state.
+
+use artimesh_core::changelog::{Change, Claim, ForkProof};
+use artimesh_core::model::{Digest, Incarnation};
+use artimesh_core::replica::message::Message;
+use artimesh_core::replica::{Event, Input};
+
+use super::refusing::{circle, forgery, lie};
+use super::writing::federated;
+use crate::forge::frame;
+use crate::world::{World, delete, put};
+
+fn rounds(world: &mut World) {
+    for dice in 0..8 {
+        world.connect_all();
+        world.settle();
+        world.round(dice);
+    }
+}
+
+fn cut(world: &mut World, one: usize, other: usize) {
+    world.network.cut(one, other);
+    world.disconnect(one, other);
+}
+
+/// The second site's rows are copied; what it writes then reaches the first site alone, and what its copy writes reaches
+/// the third alone. Then all meet. Returns the life that was lived twice.
+fn forked(first: impl Fn(&mut World), second: impl Fn(&mut World)) -> (World, Incarnation) {
+    let mut world = federated();
+    world.network.gossip_is_off = true;
+    let life = world.sites[1].mind().incarnation();
+    let copy = world.sites[1].disk.clone();
+    for (one, other) in [(1, 2), (1, 3), (0, 2), (0, 3)] {
+        cut(&mut world, one, other);
+    }
+    first(&mut world);
+    world.settle();
+    world.round(1);
+    world.crash(1);
+    world.sites[1].disk = copy;
+    world.restart(1);
+    world.network.mend();
+    for (one, other) in [(0, 1), (0, 2), (0, 3)] {
+        cut(&mut world, one, other);
+    }
+    world.connect_all();
+    second(&mut world);
+    world.settle();
+    world.round(2);
+    world.network.mend();
+    (world, life)
+}
+
+fn agree(world: &World) {
+    let space = world.space(0, "libs");
+    let (heads, digest) = (world.sites[0].mind().heads(&space), world.digest(0, &space));
+    for site in 1..4 {
+        assert_eq!(world.sites[site].mind().heads(&space), heads, "heads at site {site}");
+        assert_eq!(world.digest(site, &space), digest, "state at site {site}");
+    }
+}
+
+fn is_forked(world: &World, life: Incarnation) {
+    for site in &world.sites {
+        let forks: Vec<_> = site.mind().forks().collect();
+        let [(_, whose, _, repaired)] = forks[..] else { panic!("{} knows {forks:?}", site.identity.name) };
+        assert_eq!(*whose, life);
+        assert!(repaired, "the author said so in its new life");
+        assert!(
+            site.notes.iter().any(|note| matches!(note, Event::Forked { incarnation, .. } if *incarnation == life))
+        );
+    }
+    assert_ne!(world.sites[1].mind().incarnation(), life);
+}
+
+#[test]
+fn members_that_applied_different_branches_agree_in_the_end_whichever_wins() {
+    let mut won = [0, 0];
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked(
+            |world| drop(world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put")),
+            |world| drop(world.ask(1, put("libs", "y", &format!("{what} two"))).expect("put")),
+        );
+        rounds(&mut world);
+        agree(&world);
+        is_forked(&world, life);
+        // What the author still has it writes again; the other branch is set aside if it lost.
+        assert_eq!(world.versions(2, "libs", "y"), vec![Digest::of(format!("{what} two").as_bytes())]);
+        won[usize::from(world.versions(0, "libs", "x").is_empty())] += 1;
+        world.ask(1, put("libs", "x", "in a new life")).expect("writes on");
+        rounds(&mut world);
+        agree(&world);
+    }
+    assert!(won[0] > 0 && won[1] > 0, "{won:?}");
+}
+
+#[test]
+fn what_others_built_on_either_branch_stays() {
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked(
+            |world| {
+                world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+                world.ask(1, put("libs", "z", &format!("{what} z"))).expect("put");
+                world.settle();
+                world.round(5);
+                world.ask(0, put("libs", "x", "built on it")).expect("put");
+                world.ask(0, delete("libs", "z")).expect("delete");
+            },
+            |world| {
+                world.ask(1, put("libs", "x", &format!("{what} two"))).expect("put");
+                world.settle();
+                world.round(5);
+                world.ask(2, put("libs", "w", "built on that")).expect("put");
+                world.ask(2, delete("libs", "x")).expect("delete");
+            },
+        );
+        rounds(&mut world);
+        agree(&world);
+        is_forked(&world, life);
+        assert!(world.versions(1, "libs", "x").contains(&Digest::of(b"built on it")));
+        assert_eq!(world.versions(0, "libs", "w"), vec![Digest::of(b"built on that")]);
+    }
+}
+
+#[test]
+fn a_delete_on_a_losing_branch_is_taken_back_with_it() {
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked(
+            |world| {
+                world.ask(0, put("libs", "x", "kept")).expect("put");
+                world.round(3);
+                world.ask(1, delete("libs", "x")).expect("delete");
+            },
+            |world| drop(world.ask(1, put("libs", "y", what)).expect("put")),
+        );
+        rounds(&mut world);
+        agree(&world);
+        is_forked(&world, life);
+    }
+}
+
+#[test]
+fn branches_that_part_long_ago_in_segments_of_different_sizes_are_found() {
+    let (mut world, life) = forked(
+        |world| {
+            for number in 0..200 {
+                world.ask(1, put("libs", &format!("x{number}"), "one")).expect("put");
+            }
+        },
+        |world| {
+            let commands = (0..200).map(|n| (90_000 + n, put("libs", &format!("y{n}"), "two"))).collect();
+            world.handle(1, Input::Local(commands), None);
+        },
+    );
+    rounds(&mut world);
+    agree(&world);
+    is_forked(&world, life);
+}
+
+#[test]
+fn the_fence_lets_nothing_more_of_a_forked_life_in() {
+    let (mut world, life) = forked(
+        |world| drop(world.ask(1, put("libs", "x", "one")).expect("put")),
+        |world| drop(world.ask(1, put("libs", "y", "two")).expect("put")),
+    );
+    rounds(&mut world);
+    let space = world.space(0, "libs");
+    let heads = world.sites[0].mind().heads(&space);
+    let mut more = forgery(&world, 1, space);
+    (more.incarnation, more.after) = (life, heads.of(&life));
+    let more = more.says(&lie("x", Vec::new())).signed(&world.sites[1], &circle(&world));
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[more.bytes()])), None);
+    assert_eq!(world.sites[0].mind().heads(&space), heads);
+    rounds(&mut world);
+    agree(&world);
+    assert_eq!(world.sites[0].mind().heads(&space), heads);
+}
+
+#[test]
+fn a_restart_remembers_proofs() {
+    let (mut world, life) = forked(
+        |world| drop(world.ask(1, put("libs", "x", "one")).expect("put")),
+        |world| drop(world.ask(1, put("libs", "y", "two")).expect("put")),
+    );
+    rounds(&mut world);
+    for site in 0..4 {
+        world.crash(site);
+        world.restart(site);
+    }
+    rounds(&mut world);
+    agree(&world);
+    is_forked(&world, life);
+}
+
+#[test]
+fn what_proves_nothing_changes_nothing() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let one = forgery(&world, 1, space).says(&lie("x", Vec::new()));
+    let two = forgery(&world, 1, space).says(&lie("y", Vec::new()));
+    let signed = |world: &World, by: usize| {
+        forgery(world, 1, space).says(&Change::Leave).signed(&world.sites[by], &circle(world))
+    };
+    let (one, two) = (one.signed(&world.sites[1], &circle(&world)), two.signed(&world.sites[1], &circle(&world)));
+    let foreign = signed(&world, 2);
+    let claims: [(Claim, Claim); 3] =
+        [(one.claim(), one.claim()), (one.claim(), foreign.claim()), (foreign.claim(), two.claim())];
+    for (winner, loser) in claims {
+        let rows = world.sites[0].disk.clone();
+        for proof in
+            [ForkProof { winner: winner.clone(), loser: loser.clone() }, ForkProof { winner: loser, loser: winner }]
+        {
+            world.handle(0, Input::Frame(world.node(2), Message::Fork(proof).to_bytes()), None);
+            assert!(rows == world.sites[0].disk, "rows were written");
+        }
+    }
+    let proof = ForkProof::of(one.claim(), two.claim()).expect("two successors");
+    world.handle(0, Input::Frame(world.node(2), Message::Fork(proof).to_bytes()), None);
+    assert_eq!(world.sites[0].mind().forks().count(), 1, "this one is a proof, whoever brings it");
+}
