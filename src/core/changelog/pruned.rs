@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::claim::Claim;
 use super::merkle;
 use super::segment::{ENTRIES_MAX, FORMAT, Header, SEGMENT_BYTES_MAX, Sealed, SegmentError, entry_hash, header_hash};
 use crate::model::codec;
@@ -175,6 +176,14 @@ impl Stored {
         match self {
             Stored::Whole(segment) => segment.hash,
             Stored::Pruned(pruned) => pruned.hash,
+        }
+    }
+
+    /// Its header and signature alone.
+    pub fn claim(&self) -> Claim {
+        match self {
+            Stored::Whole(segment) => segment.claim(),
+            Stored::Pruned(pruned) => Claim::new(pruned.header_bytes.clone(), pruned.signature),
         }
     }
 

@@ -19,7 +19,7 @@ use super::sync::in_causal_order;
 use super::trie::{self, Sum};
 use super::upgrade;
 use crate::catalog::Federation;
-use crate::changelog::{Change, Sealed};
+use crate::changelog::{Change, Sealed, Stored};
 use crate::clock::Timestamp;
 use crate::model::{
     ArtifactPath, CircleId, Context, Digest, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
@@ -332,6 +332,11 @@ impl Replica {
 /// A segment as it was stored.
 pub(super) fn stored_segment(place: &impl Display, value: &[u8]) -> Result<Sealed, ViewFault> {
     Sealed::read(value).map_err(|error| ViewFault(format!("a stored segment of {place} is unreadable: {error}")))
+}
+
+/// A segment as it was stored, or what is left of it.
+pub(super) fn stored_part(place: &impl Display, value: &[u8]) -> Result<Stored, ViewFault> {
+    Stored::read(value).map_err(|error| ViewFault(format!("a stored segment of {place} is unreadable: {error}")))
 }
 
 /// Reads every row under a prefix, a thousand at a time.
