@@ -13,6 +13,7 @@
 mod apply;
 mod artifacts;
 mod author;
+mod clocks;
 mod doubt;
 mod draft;
 mod following;
@@ -32,6 +33,7 @@ mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use clocks::{Alarm, ClockReport, Offset};
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
