@@ -1,12 +1,14 @@
 //! Short stories, each with one moral: its name.
 
 mod clocks;
+mod curating;
 mod doubting;
 mod enduring;
 mod federating;
 mod forking;
 mod pairing;
 mod refusing;
+mod remembering;
 mod removing;
 mod restarting;
 mod revoking;
