@@ -1,5 +1,6 @@
 //! One seed, one history: sites that write while everything around them fails, then peace, then the checks.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use artimesh_core::model::{Digest, NodeId, Space, codec};
@@ -14,7 +15,7 @@ use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
 use super::weather::{Bias, Weather};
-use super::world::{Mutation, World, create, writer};
+use super::world::{Mutation, World, create, follower, writer};
 
 pub const PATHS: [&str; 5] = ["a/x", "a/y", "b/x", "b/y/z", "c"];
 pub const REPOSITORIES: [&str; 3] = ["libs", "apps", "docs"];
@@ -37,6 +38,8 @@ pub struct History {
     pub clones: Vec<Option<Disk>>,
     /// Sites that are or were edges and never anything else.
     pub edges: Vec<usize>,
+    /// Sites in whose name somebody lies with their own keys while they live.
+    pub impersonated: BTreeSet<usize>,
     /// The last site joins in the middle of the history, with this token.
     pub late: Option<(usize, Option<VerifiedRequest>)>,
     pub writes: u64,
@@ -67,6 +70,8 @@ fn base(full: usize, edges: usize) -> World {
             .map(|(full, edges)| {
                 let mut world = World::circle_where(full, edges, |site| match site {
                     1 => Capabilities::all(),
+                    // Invited like the others, but may not write.
+                    5 => follower(),
                     _ => writer(),
                 });
                 let invite: Vec<NodeId> = (1..full).map(|site| world.node(site)).collect();
@@ -128,6 +133,7 @@ impl History {
             graves: Graves::default(),
             copies,
             clones,
+            impersonated: edges.iter().copied().collect(),
             edges,
             late,
             writes: 0,
@@ -311,6 +317,7 @@ impl History {
         for (a, b) in self.world.network.connections() {
             self.world.disconnect(a, b);
         }
+        acts::upgrade_all(self);
         for (a, b) in self.world.network.unnoticed.clone() {
             self.world.notice(a, b);
         }
@@ -372,8 +379,8 @@ impl History {
                     Event::KeyTaken { .. } => self.faults.count("key taken", 1),
                     Event::Revoked(_) => self.faults.count("revocation heard", 1),
                     Event::SelfRevoked => self.faults.count("own revocation heard", 1),
-                    // Only edges, to which their own lies are brought, may find words of theirs that they forgot.
-                    Event::RolledBack { .. } if self.edges.contains(&number) => {
+                    // Only those to whom their own lies are brought may find words of theirs that they forgot.
+                    Event::RolledBack { .. } if self.impersonated.contains(&number) => {
                         self.faults.count("own lie brought back", 1);
                     }
                     Event::RolledBack { old, .. } if self.world.mutation != Mutation::SameIncarnation => {
