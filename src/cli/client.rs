@@ -19,6 +19,8 @@ use super::target::Target;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer that is no transfer may take, and a transfer may stand still.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an answer may take that changes many artifacts, one after the other.
+pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The largest answer that is held in memory.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{artifact, backup, config, doctor, init, pair, repo, restore, serve, trust};
+use super::{artifact, backup, config, conflict, doctor, federation, init, pair, repo, restore, serve, trust};
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
 #[derive(Debug, Parser)]
@@ -55,10 +55,16 @@ pub enum Command {
     /// Show the circle of trust, or take a node out of it
     #[command(subcommand)]
     Trust(trust::Trust),
-    /// Create, show and delete repositories
+    /// Create, show, configure and delete repositories
     #[command(subcommand)]
     Repo(repo::Repo),
-    /// Upload, download, list and delete artifacts
+    /// Share repositories with other nodes
+    #[command(subcommand)]
+    Federation(federation::Federation),
+    /// Settle what sites wrote at the same time
+    #[command(subcommand)]
+    Conflict(conflict::Conflict),
+    /// Upload, download, list, move, restore and delete artifacts
     #[command(subcommand)]
     Artifact(artifact::Artifact),
     /// Copy all of a node, running or not, into one archive

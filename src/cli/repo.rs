@@ -1,4 +1,4 @@
-//! `artimesh repo create|list|show|delete`
+//! `artimesh repo create|list|show|configure|delete`
 
 use artimesh_core::model::RepoKey;
 use clap::{Args, Subcommand};
@@ -20,6 +20,8 @@ pub enum Repo {
     List,
     /// Show one
     Show(Which),
+    /// Change what one is set to, at all its members
+    Configure(Configure),
     /// Delete one at this node
     Delete(Which),
 }
@@ -35,6 +37,27 @@ pub struct Create {
     /// A node to share it with, by name or id; may be repeated, and makes the repository federated
     #[arg(long = "member", value_name = "NODE", value_delimiter = ',')]
     members: Vec<String>,
+}
+
+/// What to change.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Settings {
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The package type, such as `generic` or `maven`
+    #[arg(long, value_name = "WORD")]
+    package_type: Option<String>,
+}
+
+/// What to change, and where.
+#[derive(Debug, Args)]
+pub struct Configure {
+    /// The repository's key
+    key: RepoKey,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// Which repository.
@@ -56,6 +79,12 @@ pub(super) async fn run(global: &Global, command: &Repo) -> anyhow::Result<()> {
         Repo::List => output::answer(global.json, &client.call(Method::GET, PATH, None).await?, list),
         Repo::Show(which) => {
             output::answer(global.json, &client.call(Method::GET, &path(&which.key), None).await?, show)
+        }
+        Repo::Configure(Configure { key, settings: Settings { description, package_type } }) => {
+            let mut body = json!({});
+            description.iter().for_each(|text| body["description"] = json!(text));
+            package_type.iter().for_each(|word| body["packageType"] = json!(word));
+            output::answer(global.json, &client.call(Method::POST, &path(key), Some(body)).await?, text)
         }
         Repo::Delete(which) => {
             output::answer(global.json, &client.call(Method::DELETE, &path(&which.key), None).await?, text)

@@ -12,7 +12,10 @@ use clap::Parser as _;
 use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
-use super::{artifact, backup, config, doctor, init, output, pair, repo, restore, serve, status, trust, version};
+use super::{
+    artifact, backup, config, conflict, doctor, federation, init, output, pair, repo, restore, serve, status, trust,
+    version,
+};
 use crate::config::{Keys, Settings};
 
 /// Writes `circle.founding` into a data folder: the first grant of a new circle, signed by its root key.
@@ -68,6 +71,8 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Trust(command) => wait(trust::run(&global, &command)),
         Command::Repo(command) => wait(repo::run(&global, &command)),
         Command::Backup(command) => wait(backup::run(&global, &command)),
+        Command::Federation(command) => wait(federation::run(&global, &command)),
+        Command::Conflict(command) => wait(conflict::run(&global, &command)),
         Command::Artifact(command) => wait(artifact::run(&global, &command)),
     }
 }

@@ -22,8 +22,8 @@ use super::links::{Links, authority};
 use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
-use super::{artifact, backup, mesh, repositories, storage, system, ui};
-use crate::service::{Caller, RequestId, ServiceError};
+use super::{artifact, backup, federation, mesh, relocation, repositories, storage, system, ui, versions};
+use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
 /// The longest request target, in bytes.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -165,8 +165,18 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::RepositoryList => repositories::list(ask).await,
         Endpoint::RepositoryGet => repositories::get(ask).await,
         Endpoint::RepositoryPut => repositories::put(ask).await,
+        Endpoint::RepositoryPost => repositories::post(ask).await,
         Endpoint::RepositoryDelete => repositories::delete(ask).await,
+        Endpoint::FederationInvite => federation::invite(ask).await,
+        Endpoint::FederationRemove => federation::remove(ask).await,
+        Endpoint::VersionRestore => versions::restore(ask).await,
+        Endpoint::VersionDismiss => versions::dismiss(ask).await,
         Endpoint::StorageGet => storage::get(ask).await,
+        Endpoint::PropertiesPut => storage::properties::put(ask).await,
+        Endpoint::PropertiesDelete => storage::properties::delete(ask).await,
+        Endpoint::MetadataPatch => storage::properties::patch(ask).await,
+        Endpoint::Move => relocation::post(ask, Relocation::Move).await,
+        Endpoint::Copy => relocation::post(ask, Relocation::Copy).await,
         Endpoint::ArtifactGet => artifact::get(ask).await,
         Endpoint::ArtifactPut => artifact::put(ask).await,
         Endpoint::ArtifactDelete => artifact::delete(ask).await,

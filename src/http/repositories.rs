@@ -10,7 +10,7 @@ use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::error::HttpError;
 use super::links::Links;
-use crate::service::{MemberView, RepositorySpec, RepositoryView, ServiceError};
+use crate::service::{ConfigChange, MemberView, RepositorySpec, RepositoryView, ServiceError};
 
 /// What a client sends to create a repository. Fields that have no meaning here are accepted and dropped: clients send
 /// all that Artifactory has.
@@ -69,10 +69,7 @@ impl Configuration {
             other => return Err(field("rclass", format!("'{other}' is not supported: use 'local' or 'federated'"))),
         }
         let package_type = self.package_type.unwrap_or_else(|| "generic".into()).to_ascii_lowercase();
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if package_type.is_empty() || package_type.len() > 32 || !package_type.bytes().all(is_plain) {
-            return Err(field("packageType", "use 1 to 32 of a-z, 0-9 and '-', such as 'generic'".into()));
-        }
+        check_package_type(&package_type)?;
         Ok(RepositorySpec { key, package_type, description: self.description.unwrap_or_default(), members })
     }
 }
@@ -98,6 +95,14 @@ impl Member {
     }
 }
 
+fn check_package_type(text: &str) -> Result<(), HttpError> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(is_plain) {
+        return Err(field("packageType", "use 1 to 32 of a-z, 0-9 and '-', such as 'generic'".into()));
+    }
+    Ok(())
+}
+
 fn field(field: &'static str, reason: String) -> HttpError {
     HttpError::Field { field, reason }
 }
@@ -114,6 +119,40 @@ pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
     let spec = configuration.checked(key.clone(), &links.content(&key, None))?;
     let made = site.service.create_repository(&caller, spec).await?;
     Ok(answer::text(StatusCode::OK, format!("Successfully created repository '{}'\n", made.key)))
+}
+
+/// `POST /artifactory/api/repositories/{key}`: only what is named changes. Members that are named and aren't there are invited;
+/// nobody is removed by being left out, for that takes the repository away from another site.
+pub async fn post(ask: Ask) -> Result<Answer, HttpError> {
+    let key = key_of(&ask)?;
+    let Ask { site, caller, body, links, .. } = ask;
+    let update = body.json::<Configuration>().await?;
+    let set = ConfigChange {
+        package_type: update.package_type.as_deref().map(str::to_ascii_lowercase),
+        description: update.description.clone(),
+    };
+    let own_url = links.content(&key, None);
+    let members = update.members.into_iter().filter_map(|member| member.invited(&own_url).transpose());
+    let members = members.collect::<Result<Vec<_>, _>>()?;
+    let there = match site.service.repository(&caller, &key).await {
+        Err(ServiceError::NoRepository(key)) => return Err(HttpError::UnknownRepository(key)),
+        other => other?.members,
+    };
+    if let Some(text) = &set.package_type {
+        check_package_type(text)?;
+    }
+    if set != ConfigChange::default() {
+        site.service.configure_repository(&caller, &key, set).await?;
+    }
+    let is_there = |text: &String| {
+        there.iter().any(|member| {
+            member.name.as_ref().is_some_and(|name| name.as_str() == text) || member.node.to_string() == *text
+        })
+    };
+    for member in members.iter().filter(|text| !is_there(text)) {
+        site.service.invite(&caller, &key, member).await?;
+    }
+    Ok(answer::text(StatusCode::OK, format!("Repository {key} update successfully.\n")))
 }
 
 /// `GET /artifactory/api/repositories/{key}`

@@ -39,8 +39,18 @@ pub enum Endpoint {
     RepositoryList,
     RepositoryGet,
     RepositoryPut,
+    RepositoryPost,
     RepositoryDelete,
+    FederationInvite,
+    FederationRemove,
+    VersionRestore,
+    VersionDismiss,
     StorageGet,
+    PropertiesPut,
+    PropertiesDelete,
+    MetadataPatch,
+    Move,
+    Copy,
     ArtifactGet,
     ArtifactPut,
     ArtifactDelete,
@@ -78,6 +88,7 @@ const GET: Method = Method::GET;
 const PUT: Method = Method::PUT;
 const POST: Method = Method::POST;
 const DELETE: Method = Method::DELETE;
+const PATCH: Method = Method::PATCH;
 
 #[rustfmt::skip]
 static ROUTES: &[Route] = &[
@@ -98,14 +109,24 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/mesh/pairing/accept", "pairing_accept", Needs::Administer, Endpoint::PairingAccept, "Joins the circle of a token: {pairing_token}"),
     route(GET, "/artifactory/api/mesh/trust", "trust", Needs::Administer, Endpoint::Trust, "The circle of trust and every node ever granted"),
     route(POST, "/artifactory/api/mesh/trust/revoke", "trust_revoke", Needs::Administer, Endpoint::TrustRevoke, "Revokes a node: {node, reason, wait_s}"),
+    route(POST, "/artifactory/api/mesh/federation/{key}/invite", "federation_invite", Needs::Administer, Endpoint::FederationInvite, "Invites a node to share a repository: {node}"),
+    route(POST, "/artifactory/api/mesh/federation/{key}/remove", "federation_remove", Needs::Administer, Endpoint::FederationRemove, "Ends another node's membership: {node}"),
+    route(POST, "/artifactory/api/mesh/restore/{repo}/{*path}", "version_restore", Needs::Write, Endpoint::VersionRestore, "Puts a sibling or an earlier version again: {version}"),
+    route(POST, "/artifactory/api/mesh/dismiss/{repo}/{*path}", "version_dismiss", Needs::Write, Endpoint::VersionDismiss, "Ends siblings, all or some: {versions}"),
     route(GET, "/artifactory/api/repositories", "repository_list", Needs::Administer, Endpoint::RepositoryList, "All repositories; ?type= and ?packageType= select"),
     route(GET, "/artifactory/api/repositories/", "repository_list", Needs::Administer, Endpoint::RepositoryList, "The same"),
     route(GET, "/artifactory/api/repositories/{key}", "repository_get", Needs::Administer, Endpoint::RepositoryGet, "A repository's configuration; 400 when there is none"),
     route(PUT, "/artifactory/api/repositories/{key}", "repository_put", Needs::Administer, Endpoint::RepositoryPut, "Creates a local or federated repository"),
+    route(POST, "/artifactory/api/repositories/{key}", "repository_post", Needs::Administer, Endpoint::RepositoryPost, "Changes the fields that are named, at all members; members that are named are invited"),
     route(DELETE, "/artifactory/api/repositories/{key}", "repository_delete", Needs::Administer, Endpoint::RepositoryDelete, "Leaves the repository's federation and forgets it here"),
     route(GET, "/artifactory/api/storage/{repo}", "storage_get", Needs::Read, Endpoint::StorageGet, "A repository's root as JSON; ?list, ?properties"),
     route(GET, "/artifactory/api/storage/{repo}/", "storage_get", Needs::Read, Endpoint::StorageGet, "The same"),
     route(GET, "/artifactory/api/storage/{repo}/{*path}", "storage_get", Needs::Read, Endpoint::StorageGet, "A file or folder as JSON; ?list, ?properties"),
+    route(PUT, "/artifactory/api/storage/{repo}/{*path}", "properties_put", Needs::Write, Endpoint::PropertiesPut, "?properties=k=v1,v2;k2=v sets properties, in a folder those of all files"),
+    route(DELETE, "/artifactory/api/storage/{repo}/{*path}", "properties_delete", Needs::Write, Endpoint::PropertiesDelete, "?properties=a,b removes properties"),
+    route(PATCH, "/artifactory/api/metadata/{repo}/{*path}", "metadata_patch", Needs::Write, Endpoint::MetadataPatch, "Sets and removes properties: {props: {name: value, values or null}}"),
+    route(POST, "/artifactory/api/move/{repo}/{*path}", "move", Needs::Write, Endpoint::Move, "?to=/REPO/PATH moves a file or folder; &dry=1 only says how many files"),
+    route(POST, "/artifactory/api/copy/{repo}/{*path}", "copy", Needs::Write, Endpoint::Copy, "The same, and the source stays"),
     route(GET, "/artifactory/{repo}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "A repository's root as a page of links"),
     route(GET, "/artifactory/{repo}/", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "The same"),
     route(GET, "/artifactory/{repo}/{*path}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "An artifact (ranges, conditions), its computed checksum file, or a folder's page"),
@@ -147,6 +168,7 @@ impl Table {
     pub fn new() -> Table {
         let mut router = Router::new();
         let mut patterns: Vec<&str> = ROUTES.iter().map(|route| route.pattern).collect();
+        patterns.sort_unstable();
         patterns.dedup();
         for pattern in patterns {
             let same = ROUTES.iter().filter(|route| route.pattern == pattern).collect();
@@ -200,14 +222,24 @@ POST /artifactory/api/mesh/pairing Administer
 POST /artifactory/api/mesh/pairing/accept Administer
 GET /artifactory/api/mesh/trust Administer
 POST /artifactory/api/mesh/trust/revoke Administer
+POST /artifactory/api/mesh/federation/{key}/invite Administer
+POST /artifactory/api/mesh/federation/{key}/remove Administer
+POST /artifactory/api/mesh/restore/{repo}/{*path} Write
+POST /artifactory/api/mesh/dismiss/{repo}/{*path} Write
 GET /artifactory/api/repositories Administer
 GET /artifactory/api/repositories/ Administer
 GET /artifactory/api/repositories/{key} Administer
 PUT /artifactory/api/repositories/{key} Administer
+POST /artifactory/api/repositories/{key} Administer
 DELETE /artifactory/api/repositories/{key} Administer
 GET /artifactory/api/storage/{repo} Read
 GET /artifactory/api/storage/{repo}/ Read
 GET /artifactory/api/storage/{repo}/{*path} Read
+PUT /artifactory/api/storage/{repo}/{*path} Write
+DELETE /artifactory/api/storage/{repo}/{*path} Write
+PATCH /artifactory/api/metadata/{repo}/{*path} Write
+POST /artifactory/api/move/{repo}/{*path} Write
+POST /artifactory/api/copy/{repo}/{*path} Write
 GET /artifactory/{repo} Read
 GET /artifactory/{repo}/ Read
 GET /artifactory/{repo}/{*path} Read
@@ -255,8 +287,8 @@ DELETE /artifactory/{repo}/{*path} Write
         assert_eq!(others("PATCH", "/artifactory/libs/x"), Some(("GET, HEAD, PUT, DELETE".into(), Part::Tree)));
         assert_eq!(others("DELETE", "/artifactory/libs/"), Some(("GET, HEAD".into(), Part::Tree)));
         assert_eq!(
-            others("POST", "/artifactory/api/repositories/k"),
-            Some(("GET, HEAD, PUT, DELETE".into(), Part::Api))
+            others("PATCH", "/artifactory/api/repositories/k"),
+            Some(("GET, HEAD, PUT, POST, DELETE".into(), Part::Api))
         );
         assert_eq!(others("get", "/healthz"), Some(("GET, HEAD".into(), Part::Api)));
         for path in

@@ -7,7 +7,7 @@ use artimesh_core::access::Action;
 use artimesh_core::catalog::{Content, Version, Versions};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{ArtifactPath, Checksums, Digest, Dot, NodeId, Properties, RepoKey, Space};
-use artimesh_core::replica::{Command, CommandError, Repository, rows};
+use artimesh_core::replica::{Command, Repository, rows};
 use bytes::Bytes;
 
 use super::caller::Caller;
@@ -358,13 +358,8 @@ impl Service {
         let repository = self.writable(caller, Action::Delete(repo), repo)?;
         let by = caller.principal.name().to_owned();
         let command = Command::Delete { key: repository.key.clone(), path: path.clone(), by };
-        let result = self.done(caller, "delete", &format!("{}/{path}", repository.key), command, None).await;
-        match result {
-            Err(ServiceError::Command(CommandError::NoArtifact(path))) => {
-                Err(ServiceError::NoArtifact { repo: repo.clone(), path })
-            }
-            other => other.map(|_| ()),
-        }
+        let done = self.done(caller, "delete", &format!("{}/{path}", repository.key), command, None).await;
+        done.map(|_| ()).map_err(|error| error.in_repository(repo))
     }
 }
 

@@ -79,3 +79,16 @@ pub enum ServiceError {
     #[error("this node cannot do that now: {0}")]
     Unavailable(String),
 }
+
+impl ServiceError {
+    /// A refusal of the core's that names a path alone, with the repository in which that was.
+    pub(super) fn in_repository(self, repo: &RepoKey) -> ServiceError {
+        match self {
+            ServiceError::Command(CommandError::NoArtifact(path)) => {
+                ServiceError::NoArtifact { repo: repo.clone(), path }
+            }
+            ServiceError::Command(CommandError::NoRepository(key)) => ServiceError::NoRepository(key),
+            other => other,
+        }
+    }
+}

@@ -5,11 +5,16 @@ mod audit;
 mod backup;
 mod caller;
 mod error;
+mod federations;
+mod folders;
 mod handle;
 mod metrics;
 mod pairing;
+mod properties;
+mod relocation;
 mod repositories;
 mod status;
+mod versions;
 
 pub use artifacts::{Download, Entry, Expected, Folder, Found, Item, Upload};
 pub use audit::Audit;
@@ -19,9 +24,12 @@ pub use error::ServiceError;
 pub use handle::{Health, Options, Service};
 pub use metrics::Metrics;
 pub use pairing::{CircleMember, CircleView, Issued, Joined, PairingWish, Revoked};
+pub use properties::PropertyChange;
+pub use relocation::{Destination, Effect, Relocation};
 pub use repositories::{MemberView, RepositorySpec, RepositoryView};
 
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.
+pub use artimesh_core::catalog::ConfigChange;
 pub use artimesh_core::clock::Timestamp;
 pub use artimesh_core::replica::{CommandError, Placement};
 pub use artimesh_core::trust::{PairingReason, Role};

@@ -1,10 +1,10 @@
 //! Repositories: create, list, show, delete.
 
 use artimesh_core::access::{self, Action};
-use artimesh_core::catalog::RepositoryConfig;
+use artimesh_core::catalog::{ConfigChange, RepositoryConfig};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{NodeId, NodeName, RepoKey, Space};
-use artimesh_core::replica::{Command, CommandError, Placement, Repository};
+use artimesh_core::replica::{Command, Placement, Repository};
 
 use super::caller::Caller;
 use super::error::ServiceError;
@@ -124,13 +124,25 @@ impl Service {
         })
     }
 
+    /// Changes what a repository is set to, at all members.
+    pub async fn configure_repository(
+        &self,
+        caller: &Caller,
+        key: &RepoKey,
+        set: ConfigChange,
+    ) -> Result<(), ServiceError> {
+        self.administer(caller)?;
+        let by = caller.principal.name().to_owned();
+        let command = Command::Configure { key: key.clone(), set, by };
+        let done = self.done(caller, "configure", key.as_str(), command, None).await;
+        done.map(|_| ()).map_err(|error| error.in_repository(key))
+    }
+
     /// Leaves the repository's federation and forgets the repository here. Other members keep theirs.
     pub async fn delete_repository(&self, caller: &Caller, key: &RepoKey) -> Result<(), ServiceError> {
         self.administer(caller)?;
         let command = Command::DeleteRepository(key.clone());
-        match self.done(caller, "delete repository", key.as_str(), command, None).await {
-            Err(ServiceError::Command(CommandError::NoRepository(key))) => Err(ServiceError::NoRepository(key)),
-            other => other.map(|_| ()),
-        }
+        let done = self.done(caller, "delete repository", key.as_str(), command, None).await;
+        done.map(|_| ()).map_err(|error| error.in_repository(key))
     }
 }

@@ -56,6 +56,11 @@ fn of(versions: &[Version]) -> Versions {
 
 proptest! {
     #[test]
+    fn a_dot_is_read_as_it_is_written(dot in dot()) {
+        prop_assert_eq!(dot.to_string().parse(), Ok(dot));
+    }
+
+    #[test]
     fn values_read_back_from_their_bytes(heads in heads(), context in context()) {
         prop_assert_eq!(&codec::decode::<Heads>(&codec::encode(&heads)).expect("its own bytes"), &heads);
         prop_assert_eq!(&codec::decode::<Context>(&codec::encode(&context)).expect("its own bytes"), &context);

@@ -2,6 +2,7 @@
 
 mod apart;
 mod backup;
+mod changes;
 mod harness;
 mod http;
 mod kills;

@@ -1,9 +1,12 @@
-//! `artimesh artifact put|get|ls|rm|stat`: bytes to a node and back, verified on both ways.
+//! `artimesh artifact …`: bytes to a node and back, verified on both ways, and what can be done to them there.
 
 mod get;
 mod list;
+mod properties;
 mod put;
+mod relocate;
 mod remove;
+pub(super) mod restore;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -22,8 +25,16 @@ pub enum Artifact {
     Get(get::Get),
     /// List what is in a repository
     Ls(list::List),
-    /// Delete an artifact
+    /// Delete an artifact or a folder
     Rm(remove::Remove),
+    /// Move an artifact or a folder
+    Move(relocate::Relocate),
+    /// Copy an artifact or a folder
+    Copy(relocate::Relocate),
+    /// Show or change properties
+    Properties(properties::Properties),
+    /// Put an earlier or concurrent version again
+    Restore(restore::Restore),
     /// Show what is known of an artifact
     Stat(stat::Stat),
 }
@@ -35,6 +46,10 @@ pub(super) async fn run(global: &Global, command: &Artifact) -> anyhow::Result<(
         Artifact::Put(command) => put::run(&client, command, global.json).await,
         Artifact::Get(command) => get::run(&client, command, global.json).await,
         Artifact::Ls(command) => list::run(&client, command, global.json).await,
+        Artifact::Move(command) => relocate::run(&client, command, "move", global.json).await,
+        Artifact::Copy(command) => relocate::run(&client, command, "copy", global.json).await,
+        Artifact::Properties(command) => properties::run(&client, command, global.json).await,
+        Artifact::Restore(command) => restore::run(&client, command, global.json).await,
         Artifact::Rm(command) => remove::run(&client, command, global.json).await,
         Artifact::Stat(command) => stat::run(&client, command, global.json).await,
     }

@@ -148,6 +148,27 @@ impl fmt::Display for Dot {
     }
 }
 
+/// The text can't be a dot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a version: write NODE.INCARNATION.SEQUENCE, as it is listed")]
+pub struct BadDot(pub String);
+
+impl FromStr for Dot {
+    type Err = BadDot;
+
+    /// Reads what [`Display`](fmt::Display) writes, and nothing else.
+    fn from_str(text: &str) -> Result<Self, BadDot> {
+        let parse = || {
+            let mut parts = text.splitn(3, '.');
+            let node = parts.next()?.parse().ok()?;
+            let number = u64::from_str_radix(parts.next()?, 16).ok()?;
+            let dot = Dot { incarnation: Incarnation { node, number }, sequence: parts.next()?.parse().ok()? };
+            (dot.to_string() == text).then_some(dot)
+        };
+        parse().ok_or_else(|| BadDot(text.chars().take(120).collect()))
+    }
+}
+
 /// What people call a node: 1–63 of `a–z 0–9 -`, starting and ending with a letter or digit (a DNS label, RFC 1123).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

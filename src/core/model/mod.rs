@@ -16,7 +16,7 @@ pub use checksums::{Assurance, Checksums};
 pub use digest::{Digest, NotHex, parse_hex};
 pub use envelope::{Envelope, EnvelopeError};
 pub use heads::{Context, Head, Heads};
-pub use id::{BadName, CircleId, Dot, FederationId, Incarnation, NodeId, NodeName, Space, TokenId};
+pub use id::{BadDot, BadName, CircleId, Dot, FederationId, Incarnation, NodeId, NodeName, Space, TokenId};
 pub use keys::{BadSignature, KeyPair, PublicKey, Signature, Use};
 pub use path::{ArtifactPath, BadPath, BadRepoKey, RepoKey};
 pub use properties::{BadProperty, Properties};

@@ -2,5 +2,6 @@
 
 mod get;
 mod list;
+pub mod properties;
 
 pub use get::get;

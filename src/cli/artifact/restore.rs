@@ -1,0 +1,29 @@
+//! `artimesh artifact restore`, which is `artimesh conflict restore` too
+
+use clap::Args;
+use hyper::Method;
+use serde_json::json;
+
+use crate::cli::client::Client;
+use crate::cli::location::Location;
+use crate::cli::output;
+
+/// What comes back.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// REPO/PATH
+    location: Location,
+    /// Which version, as `artifact history` or `conflict show` lists it
+    version: String,
+}
+
+/// Puts an earlier or concurrent version again.
+pub(in crate::cli) async fn run(client: &Client, command: &Restore, json: bool) -> anyhow::Result<()> {
+    let Restore { location, version } = command;
+    let path = format!("/artifactory/api/mesh/restore/{}", location.target());
+    client.call(Method::POST, &path, Some(json!({"version": version}))).await?;
+    let shown = format!("{}/{}", location.repo, location.path);
+    output::answer(json, &json!({"restored": shown, "version": version}), |_| {
+        format!("restored {shown} to version {version}; what was shown before is in its history")
+    })
+}

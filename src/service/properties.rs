@@ -1,0 +1,65 @@
+//! Properties of artifacts that are there already.
+
+use std::collections::BTreeMap;
+
+use artimesh_core::access::Action;
+use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::replica::Command;
+
+use super::artifacts::Found;
+use super::caller::Caller;
+use super::error::ServiceError;
+use super::handle::Service;
+
+/// Name → values, or `None` to remove the property.
+pub type PropertyChange = BTreeMap<String, Option<Vec<String>>>;
+
+/// Files changed per look at a folder.
+const PAGE: usize = 500;
+
+impl Service {
+    /// Changes properties of the file at a path, or of every file in a folder; says how many files. A folder isn't changed in
+    /// one step: an error in the middle leaves the rest as it was.
+    pub async fn set_properties(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: Option<&ArtifactPath>,
+        set: &PropertyChange,
+    ) -> Result<u64, ServiceError> {
+        self.writable(caller, Action::Write(repo), repo)?;
+        if let (Found::File(_), Some(path)) = (self.find(caller, repo, path).await?, path) {
+            self.set_on_file(caller, repo, path, set).await?;
+            return Ok(1);
+        }
+        let (mut changed, mut after) = (0, None);
+        loop {
+            let page = self.list(caller, repo, path, after.as_ref(), PAGE).await?;
+            for item in &page {
+                match self.set_on_file(caller, repo, &item.path, set).await {
+                    Ok(()) => changed += 1,
+                    // Somebody else deleted it meanwhile.
+                    Err(ServiceError::NoArtifact { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            match page.into_iter().last() {
+                Some(last) => after = Some(last.path),
+                None => return Ok(changed),
+            }
+        }
+    }
+
+    async fn set_on_file(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+        set: &PropertyChange,
+    ) -> Result<(), ServiceError> {
+        let by = caller.principal.name().to_owned();
+        let command = Command::SetProperties { key: repo.clone(), path: path.clone(), set: set.clone(), by };
+        let done = self.done(caller, "set properties", &format!("{repo}/{path}"), command, None).await;
+        done.map(|_| ()).map_err(|error| error.in_repository(repo))
+    }
+}

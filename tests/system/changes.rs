@@ -1,0 +1,174 @@
+//! What can be done to artifacts that are there: properties, moves, whole folders, versions that lost; and to repositories.
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Circle, Node, REPO, Setup, repository, until};
+
+fn path(name: &str) -> String {
+    format!("/artifactory/{REPO}/{name}")
+}
+
+async fn put(node: &Node, name: &str, text: &str) {
+    let answer = node.client().put(&path(name), text.as_bytes().to_vec()).await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+}
+
+async fn call(node: &Node, method: &str, target: &str, body: Option<Value>) -> (u16, String) {
+    let method: Method = method.parse().expect("a method");
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let answer = node.client().send(method, &format!("/artifactory/api/{target}"), &[], body).await;
+    let answer = answer.expect("an answer");
+    (answer.status.as_u16(), answer.text())
+}
+
+/// Waits until a node shows these properties of an artifact.
+async fn has_properties(node: &Node, name: &str, expected: &Value) {
+    until(&format!("{} shows {expected}", node.name), || async {
+        let target = format!("/artifactory/api/storage/{REPO}/{name}?properties");
+        let shown = node.client().get(&target).await?.json();
+        if shown["properties"] == *expected { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
+}
+
+/// Waits until a node has an artifact with this text, or (`None`) none.
+async fn reads(node: &Node, name: &str, text: Option<&str>) {
+    until(&format!("{} has {text:?} at {name}", node.name), || async {
+        let answer = node.client().get(&path(name)).await?;
+        let found = answer.status.is_success().then(|| answer.text());
+        if found.as_deref() == text { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn properties_are_set_and_removed_as_clients_do_it_and_reach_the_others() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    put(berlin, "a/x;kept=yes", "x").await;
+    put(berlin, "a/y", "y").await;
+    let set = format!("storage/{REPO}/a/x?recursive=1&properties=arch%3Darm%2Cx86%3Bos=linux;");
+    assert_eq!(call(berlin, "PUT", &set, None).await.0, 204);
+    let all = json!({"arch": ["arm", "x86"], "kept": ["yes"], "os": ["linux"]});
+    has_properties(tokyo, "a/x", &all).await;
+
+    let patch = json!({"props": {"os": null, "note": "new", "arch": ["arm"]}});
+    assert_eq!(call(tokyo, "PATCH", &format!("metadata/{REPO}/a/x?recursiveProperties=1"), Some(patch)).await.0, 204);
+    has_properties(berlin, "a/x", &json!({"arch": ["arm"], "kept": ["yes"], "note": ["new"]})).await;
+    assert_eq!(call(berlin, "DELETE", &format!("storage/{REPO}/a/x?properties=arch,note"), None).await.0, 204);
+    has_properties(tokyo, "a/x", &json!({"kept": ["yes"]})).await;
+
+    let told = tokyo.cli(&["artifact", "properties", &format!("{REPO}/a"), "--set", "all=1"], "");
+    assert!(told.contains("no properties"), "a folder has none itself: {told}");
+    has_properties(berlin, "a/y", &json!({"all": ["1"]})).await;
+    // A property belongs to its version.
+    put(berlin, "a/y", "newer").await;
+    assert_eq!(call(berlin, "GET", &format!("storage/{REPO}/a/y?properties"), None).await.0, 404);
+
+    for (target, status) in [("a/none?properties=k=v", 404), ("a/x?properties=k", 400), ("a/x", 400)] {
+        let (found, text) = call(berlin, "PUT", &format!("storage/{REPO}/{target}"), None).await;
+        assert_eq!(found, status, "{target}: {text}");
+    }
+    circle.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_and_folders_are_moved_copied_and_deleted_everywhere() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    for name in ["d/1", "d/2", "d/e/3", "dx"] {
+        put(berlin, name, name).await;
+    }
+    // As clients send it: encoded, and without the first slash.
+    let (status, text) =
+        call(berlin, "POST", &format!("move/{REPO}/dx?to={REPO}%2Fmoved%2Fdx&suppressLayouts=0&dry=0"), None).await;
+    assert_eq!(status, 200, "{text}");
+    reads(tokyo, "moved/dx", Some("dx")).await;
+    reads(tokyo, "dx", None).await;
+    let dry = circle.nodes[0].cli(&["artifact", "move", &format!("{REPO}/d"), &format!("{REPO}/f"), "--dry-run"], "");
+    assert!(dry.contains("3 files"), "{dry}");
+    reads(berlin, "d/e/3", Some("d/e/3")).await;
+    tokyo.cli(&["artifact", "copy", &format!("{REPO}/d"), &format!("{REPO}/f")], "");
+    reads(berlin, "f/e/3", Some("d/e/3")).await;
+    let refused = berlin.try_cli(&["artifact", "rm", &format!("{REPO}/d")], "");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--recursive"));
+    berlin.cli(&["artifact", "rm", "--recursive", &format!("{REPO}/d")], "");
+    for name in ["d/1", "d/2", "d/e/3"] {
+        reads(tokyo, name, None).await;
+    }
+    reads(tokyo, "f/1", Some("d/1")).await;
+    // Onto itself, into itself, from nowhere, to nowhere.
+    for (target, status) in [("f?to=/libs/f/g", 400), ("moved/dx?to=/libs/moved/dx", 400), ("none?to=/libs/x", 404)] {
+        assert_eq!(call(berlin, "POST", &format!("move/{REPO}/{target}"), None).await.0, status, "{target}");
+    }
+    let other = "repo create other";
+    berlin.cli(&other.split(' ').collect::<Vec<_>>(), "");
+    assert_eq!(call(berlin, "POST", &format!("move/{REPO}/f/?to=/other"), None).await.0, 200);
+    let answer = berlin.client().get("/artifactory/other/e/3").await.expect("an answer");
+    assert_eq!(answer.text(), "d/e/3");
+    reads(tokyo, "f/e/3", None).await;
+    let listing = circle.converged().await;
+    assert_eq!(listing.keys().map(String::as_str).collect::<Vec<_>>(), ["/moved/dx"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_is_configured_for_all_its_members_and_a_member_is_removed() {
+    let circle = Circle::new(3, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    put(berlin, "x", "x").await;
+    circle.converged().await;
+    tokyo.cli(&["repo", "configure", REPO, "--description", "for all of us"], "");
+    let (status, text) =
+        call(berlin, "POST", &format!("repositories/{REPO}"), Some(json!({"packageType": "Maven"}))).await;
+    assert_eq!(status, 200, "{text}");
+    for node in &circle.nodes {
+        until(&format!("{} is configured", node.name), || async {
+            let shown = node.client().get(&format!("/artifactory/api/repositories/{REPO}")).await?.json();
+            let is_so = shown["description"] == "for all of us" && shown["packageType"] == "maven";
+            if is_so { Ok(()) } else { Err(shown.to_string()) }
+        })
+        .await;
+    }
+    berlin.cli(&["federation", "remove", REPO, "site-2"], "");
+    until("the removed member shows it no more", || async {
+        let answer = circle.nodes[2].client().get(&path("x")).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    reads(tokyo, "x", Some("x")).await;
+    berlin.cli(&["federation", "invite", REPO, "site-2"], "");
+    reads(&circle.nodes[2], "x", Some("x")).await;
+    circle.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn siblings_are_dismissed_or_restored_once_for_everybody() {
+    let mut circle = Circle::new(2, 0, Setup::default()).await;
+    for name in ["x", "y"] {
+        put(&circle.nodes[0], name, "first").await;
+    }
+    circle.converged().await;
+    circle.nodes[1].stop();
+    for name in ["x", "y"] {
+        put(&circle.nodes[0], name, "berlin").await;
+    }
+    circle.nodes[0].stop();
+    circle.nodes[1].start();
+    for name in ["x", "y"] {
+        put(&circle.nodes[1], name, "tokyo").await;
+    }
+    circle.nodes[0].start();
+    circle.converged().await;
+    let siblings = async |node: &Node| {
+        let status = node.status().await.expect("a status");
+        repository(&status, REPO).expect("libs")["siblings"].as_u64()
+    };
+    assert_eq!(siblings(&circle.nodes[0]).await, Some(2));
+    circle.nodes[0].cli(&["conflict", "dismiss", &format!("{REPO}/x")], "");
+    circle.converged().await;
+    assert_eq!(siblings(&circle.nodes[1]).await, Some(1));
+    reads(&circle.nodes[1], "x", Some("tokyo")).await;
+    let again = circle.nodes[1].try_cli(&["conflict", "dismiss", &format!("{REPO}/x")], "");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("has no conflict"));
+}
