@@ -3,6 +3,7 @@
 //! `ARTIMESH_SEED=n` replays one history, `ARTIMESH_SEEDS=count` says how many to run.
 
 mod acts;
+mod bounds;
 mod checks;
 mod dice;
 mod digests;

@@ -8,5 +8,9 @@ mod refusing;
 mod removing;
 mod restarting;
 mod revoking;
+mod talking;
 mod upgrading;
 mod writing;
+
+pub use refusing::{circle, forgery, lie};
+pub use writing::federated;

@@ -1,0 +1,135 @@
+//! Bounds and edges of values, to the byte and the millisecond: one more is refused, one less is fine.
+
+use artimesh_core::catalog::Put;
+use artimesh_core::changelog::{Change, Header, Sealed, SegmentError};
+use artimesh_core::clock::Timestamp;
+use artimesh_core::model::{CircleId, Context, Digest, Dot, Incarnation, KeyPair, NodeId, Space};
+use artimesh_core::replica::{Event, Hello, Input};
+use artimesh_core::trust::{
+    Addresses, BadToken, Capabilities, Capability, Grant, PairingToken, Root, State, TrustRefusal,
+};
+
+use super::forge::frame;
+use super::scenarios::{circle, federated, forgery, lie};
+use super::site::Site;
+use super::world::{World, writer};
+
+#[test]
+fn addresses_are_at_most_16_of_256_bytes_each() {
+    let long = |length: usize, count: usize| vec!["a".repeat(length); count];
+    for (length, count, fine) in [(256, 16, true), (257, 1, false), (1, 17, false), (0, 0, true)] {
+        for (control, bulk) in [(long(length, count), Vec::new()), (Vec::new(), long(length, count))] {
+            assert_eq!(Addresses { control, bulk }.are_bounded(), fine, "{count} of {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_hello_is_as_long_as_its_parts_may_be() {
+    let hello = |version: usize, addresses: usize| {
+        let world = World::new(1);
+        let addresses = Addresses { control: vec!["a".into(); addresses], bulk: Vec::new() };
+        Hello::read(&Hello { version: "v".repeat(version), addresses, ..world.hello(0) }.to_bytes()).is_ok()
+    };
+    assert!(hello(64, 16));
+    assert!(!hello(65, 16));
+    assert!(!hello(64, 17));
+}
+
+#[test]
+fn a_line_too_long_for_a_token_is_not_even_decoded() {
+    let line = |length: usize| format!("artimesh-pair-1.{}", "A".repeat(length));
+    assert_eq!(PairingToken::from_line(&line(8 * 1024)).map(drop), Err(BadToken::Altered));
+    assert_eq!(PairingToken::from_line(&line(8 * 1024 + 1)).map(drop), Err(BadToken::NotAToken));
+    assert_eq!(PairingToken::from_line(&line(10 * 1024)).map(drop), Err(BadToken::NotAToken));
+}
+
+#[test]
+fn whoever_may_sign_all_bundles_may_hand_out_each_and_nobody_else() {
+    let sign = |pattern: &str| Capability::SignBundles(pattern.into());
+    assert!(Capabilities(vec![sign("*")]).include(&sign("app-*")));
+    assert!(Capabilities(vec![sign("app-*")]).include(&sign("app-*")));
+    assert!(!Capabilities(vec![sign("app-*")]).include(&sign("lib-*")));
+    assert!(!Capabilities(vec![sign("app-*")]).include(&sign("*")));
+}
+
+#[test]
+fn a_segment_begins_between_1_and_half_of_all_numbers() {
+    let (site, circle) = (Site::new("alice"), CircleId([1; 32]));
+    let read = |first_sequence: u64| {
+        let header = Header {
+            space: Space::Trust,
+            incarnation: Incarnation { node: site.node(), number: 1 },
+            key: site.identity.keys.log,
+            first_sequence,
+            entries: 0,
+            previous: Digest::ZERO,
+            context: Context::default(),
+            needs: Context::default(),
+            root: Digest::ZERO,
+            written_at: Timestamp(1),
+        };
+        let entries = vec![Change::Leave.to_envelope()];
+        Sealed::read(Sealed::sign(header, entries, &site.identity.log_key, &circle).bytes()).map(drop)
+    };
+    let out = |first| Err(SegmentError::Count { claimed: 1, first, found: 1 });
+    assert_eq!(read(1), Ok(()));
+    assert_eq!(read(u64::MAX / 2), Ok(()));
+    assert_eq!(read(0), out(0));
+    assert_eq!(read(u64::MAX / 2 + 1), out(u64::MAX / 2 + 1));
+}
+
+/// How far ahead the first site finds a put that says it was made so many milliseconds after the first site's own time.
+fn found_ahead(ahead_ms: u64) -> Option<u64> {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let wall = world.sites[0].wall(world.now);
+    let mut change = lie("x", Vec::new());
+    if let Change::Put(Put { timestamp, .. }) = &mut change {
+        *timestamp = Timestamp(wall.0 + ahead_ms);
+    }
+    let segment = forgery(&world, 1, space).says(&change).signed(&world.sites[1], &circle(&world));
+    let from = world.node(1);
+    world.handle(0, Input::Frame(from, frame(space, &[segment.bytes()])), None);
+    assert!(world.refusals(0).is_empty(), "an alarm decides nothing");
+    let far = |event: &Event| if let Event::FarAhead { ahead_ms, .. } = event { Some(*ahead_ms) } else { None };
+    world.sites[0].notes.iter().find_map(far)
+}
+
+#[test]
+fn an_entry_more_than_five_minutes_ahead_raises_an_alarm() {
+    assert_eq!(found_ahead(300_000), None);
+    assert_eq!(found_ahead(300_001), Some(300_001));
+}
+
+#[test]
+fn a_first_grant_is_for_the_key_that_the_node_is_named_after_and_a_later_one_may_change_it() {
+    let root = KeyPair::from_secret(&[42; 32]);
+    let circle = CircleId::of(&root.public());
+    let (alice, bob) = (Site::new("alice"), Site::new("bob"));
+    let founding = artimesh_core::trust::Founding::new(&root, alice.identity.name.clone(), alice.identity.keys);
+    let mut body = founding.grant.read().expect("its own");
+    let dot = |sequence| Dot { incarnation: Incarnation { node: alice.node(), number: 1 }, sequence };
+    let mut trust = State::new(circle);
+    trust.apply_root(&Root { key: root.public() }).expect("the circle's");
+    body.node = bob.node();
+    let foreign = Grant::by_root(&body, &root, &circle);
+    let refused = trust.apply_grant(dot(2), &foreign, &Context::default());
+    assert!(matches!(refused, Err(TrustRefusal::Malformed(_))), "{refused:?}");
+
+    body.node = alice.node();
+    trust.apply_grant(dot(2), &Grant::by_root(&body, &root, &circle), &Context::default()).expect("a first grant");
+    body.keys = bob.identity.keys;
+    let seen = Context([(dot(2).incarnation, 2)].into());
+    trust.apply_grant(dot(3), &Grant::by_root(&body, &root, &circle), &seen).expect("new keys for a known node");
+    let keys = trust.member(&alice.node()).expect("a member").grant().keys;
+    assert_eq!(keys, bob.identity.keys);
+    assert_ne!(NodeId::of(&keys.log), alice.node());
+}
+
+#[test]
+fn members_are_who_was_granted() {
+    let world = World::circle_where(3, 1, |_| writer());
+    let trust = world.sites[0].mind().trust().expect("in a circle");
+    assert_eq!(trust.members().count(), 4);
+}
