@@ -280,6 +280,16 @@ pub enum CommandError {
     /// It is there already.
     #[error("node {0} is a member already")]
     AlreadyMember(NodeId),
+    /// A peer claims more of this node's log than there is here; it is asked for it. Retry in some seconds.
+    #[error(
+        "another node has more of this node's own log than it has itself: its store may have been set back; this is being reconciled, try again in some seconds"
+    )]
+    Reconciling,
+    /// The store may be older than what this node told others, and no other member was heard since. Retry.
+    #[error(
+        "this node's store may be older than what it has told others, and no other member of {0} was reached yet: try again once one is connected, or start with --alone"
+    )]
+    AsksFirst(Space),
     /// A member of the federation has not said that it knows entries of the kind that this would write.
     #[error(
         "member '{name}' ({node}) does not know {feature}: upgrade that node and let it connect once, or remove it from the federation"

@@ -13,6 +13,7 @@
 mod apply;
 mod artifacts;
 mod author;
+mod doubt;
 mod draft;
 mod following;
 mod forks;

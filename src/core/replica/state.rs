@@ -46,6 +46,8 @@ pub struct Peer {
     pub heads_at: Option<Timestamp>,
     /// What it last said it keeps beyond that, unapplied, per shared space.
     pub(super) kept: BTreeMap<Space, Heads>,
+    /// When it last claimed more of this node's present life than there is.
+    pub(super) doubted: Option<Timestamp>,
     /// Logs about which it was probed since the last round.
     pub(super) probed: BTreeSet<(Space, Incarnation)>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
@@ -93,6 +95,9 @@ pub struct Waking {
     pub fresh: u64,
     /// Which kinds of entries it knows: [`FEATURES`](super::message::FEATURES), except in simulation.
     pub features: u64,
+    /// Whether the rows may be older than what this node has told others (restored, rebuilt, copied): then nothing is
+    /// written where others are members before one of them said what it has.
+    pub asks_first: bool,
 }
 
 /// The rows as they were could not be understood at start.
@@ -124,6 +129,12 @@ pub struct Replica {
     pub(super) declined: BTreeSet<Space>,
     /// Which kinds of entries this version knows.
     pub(super) features: u64,
+    /// Whether peers must be heard before anything is written where they are members.
+    pub(super) asks_first: bool,
+    /// Spaces of which a full member said what it has since this start.
+    pub(super) heard: BTreeSet<Space>,
+    /// Since when a peer claims more of this very life than this node has, and for how many more ticks that counts.
+    pub(super) doubt: Option<(Timestamp, u32)>,
     /// Random bits of this start.
     pub(super) fresh: u64,
     /// Something that is kept may be known to this version.
@@ -153,7 +164,7 @@ impl<V> Work<'_, V> {
 impl Replica {
     /// Wakes up from the rows at rest.
     pub fn load(view: &impl View, me: Identity, waking: Waking) -> Result<(Replica, Vec<Output>), LoadError> {
-        let Waking { accept, placement, fresh, features } = waking;
+        let Waking { accept, placement, fresh, features, asks_first } = waking;
         let mut outputs = Vec::new();
         let number = match view.get(Table::Meta, rows::INCARNATION)? {
             Some(value) => stored(&value)?,
@@ -179,6 +190,9 @@ impl Replica {
             kept_untried: spaces.values().any(|state| !state.kept.heads.0.is_empty()),
             features,
             fresh,
+            asks_first,
+            heard: BTreeSet::new(),
+            doubt: None,
             spaces,
             repositories: load_repositories(view)?,
             addresses: load_addresses(view)?,

@@ -204,6 +204,9 @@ impl Replica {
                 continue;
             }
             let has_more = self.lacks(&space, &heads);
+            if held.is_some() {
+                self.doubt_oneself(work, from, space, &heads);
+            }
             self.compare_chains(work, from, space, &heads)?;
             let peer = self.peers.entry(from).or_default();
             peer.heads_at = Some(now);
@@ -402,6 +405,7 @@ impl Replica {
         self.settle(work)?;
         self.take_back(work)?;
         self.give_up_surplus(work)?;
+        self.pass_doubt();
         self.try_kept(work)?;
         let peers = self.connected_peers();
         for space in std::mem::take(&mut self.dirty) {

@@ -87,7 +87,8 @@ fn knows_only_more(world: &World, trust: &Trust, space: &Space, edge: &Heads, me
             _ => return false,
         }
     }
-    *space != Space::Trust && (last_words || !built_on)
+    // What they built on may be of Trust, too, which the edge has given up since.
+    *space != Space::Trust && (last_words || !built_on || !sealed.is_empty())
 }
 
 /// Whether a site takes part in a space in the eyes of any member in good standing: as a member, or following.

@@ -1,5 +1,6 @@
 //! Short stories, each with one moral: its name.
 
+mod doubting;
 mod enduring;
 mod federating;
 mod forking;
