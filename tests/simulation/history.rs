@@ -319,13 +319,13 @@ impl History {
         for (a, b) in self.world.network.connections() {
             self.world.disconnect(a, b);
         }
-        acts::upgrade_all(self);
         for (a, b) in self.world.network.unnoticed.clone() {
             self.world.notice(a, b);
         }
         // A liar's claim to know more of the founder than it does itself stops it for a while; a start ends that.
         self.world.crash(0);
         acts::wake(self, 0);
+        acts::upgrade_all(self);
         acts::pair_who_forgot(self);
         let mut last = Ok(());
         for round in 0..ROUNDS_MAX {
