@@ -10,7 +10,9 @@ use artimesh_core::trust::{Capabilities, VerifiedRequest};
 use super::acts;
 use super::checks::acknowledged::Ack;
 use super::checks::no_return::Graves;
-use super::checks::{Fault, acknowledged, agreement, bounded, followers, oracle, rights, seals, timestamps, wants};
+use super::checks::{
+    Fault, acknowledged, agreement, bounded, followers, ledger, oracle, rights, seals, timestamps, wants,
+};
 use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
@@ -233,6 +235,8 @@ impl History {
         acknowledged::check_here(&self.world, &self.acks)?;
         followers::check(&self.world, &self.edges)?;
         wants::check(&self.world)?;
+        let survivors = ledger::check(&self.world)?;
+        self.faults.count("put that outlived a delete seen", survivors);
         bounded::check(&self.world)
     }
 
