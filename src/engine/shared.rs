@@ -8,7 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use artimesh_core::model::{CircleId, Digest, Incarnation, KeyPair, NodeId, PublicKey, Space};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
-use artimesh_core::replica::{AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Waking};
+use artimesh_core::replica::{
+    AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Retention, Waking,
+};
 use artimesh_core::trust::Addresses;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;

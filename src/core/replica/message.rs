@@ -98,6 +98,15 @@ pub struct SegmentsMessage {
     pub more: bool,
 }
 
+/// The sender's wall clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClockMessage {
+    /// When it was sent.
+    pub wall: Timestamp,
+    /// `None` asks for the receiver's; an answer repeats what was asked with.
+    pub echo: Option<Timestamp>,
+}
+
 /// A question about one log, of which the asker and the asked hold different segments.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Probe {
@@ -120,6 +129,8 @@ pub enum Message {
     Segments(SegmentsMessage),
     /// All statements that I know.
     Statements(Vec<Statement>),
+    /// What time is it? Or: it is so late here.
+    Clock(ClockMessage),
     /// Proof that a life was lived twice.
     Fork(ForkProof),
     /// Your log of this life isn't mine: send yours from where they part.
@@ -165,6 +176,7 @@ impl Message {
             Message::Items(answer) => (39, codec::encode(answer)),
             Message::Fork(proof) => (17, codec::encode(proof)),
             Message::Probe(probe) => (18, codec::encode(probe)),
+            Message::Clock(clock) => (19, codec::encode(clock)),
             Message::Unknown(kind) => (*kind, Vec::new()),
         };
         Envelope { kind, body }.to_bytes()
@@ -190,6 +202,7 @@ impl Message {
             39 => Message::Items(codec::decode(&envelope.body).map_err(text)?),
             17 => Message::Fork(codec::decode(&envelope.body).map_err(text)?),
             18 => Message::Probe(codec::decode(&envelope.body).map_err(text)?),
+            19 => Message::Clock(codec::decode(&envelope.body).map_err(text)?),
             kind => Message::Unknown(kind),
         })
     }

@@ -13,6 +13,7 @@
 mod apply;
 mod artifacts;
 mod author;
+mod clocks;
 mod compact;
 mod doubt;
 mod draft;
@@ -38,6 +39,7 @@ mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use clocks::{Alarm, ClockReport, Offset};
 pub use compact::Retention;
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};

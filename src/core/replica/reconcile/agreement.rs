@@ -9,7 +9,7 @@ use super::merge::{Merge, MergeProgress, Step, Why};
 use super::snapshot::hash_of_logs;
 use super::wire::{SignedState, StateBody, hash_of_heads};
 use crate::clock::Timestamp;
-use crate::model::{CircleId, Digest, NodeId, Space};
+use crate::model::{CircleId, Digest, Heads, Incarnation, NodeId, Space};
 use crate::trust::Role;
 
 /// A source that doesn't answer for so many ticks is given up.
@@ -155,6 +155,29 @@ impl Replica {
         self.merges.insert(space, Merge::new(source, why));
         work.out.push(Output::Continue);
         true
+    }
+
+    /// At an edge: words of an author that every connected member lacks, and that it can't pass on because its log
+    /// isn't whole, are given up for a member's state. Who has them after all will pass them on.
+    pub(in super::super) fn shed_surplus<V: View>(&mut self, work: &mut Work<'_, V>) {
+        if self.role() != Some(Role::Edge) {
+            return;
+        }
+        let spaces: Vec<Space> = self.spaces.iter().filter(|(_, s)| !s.floors.is_empty()).map(|(s, _)| *s).collect();
+        for space in spaces {
+            let Some(source) = self.source_of(&space, None) else { continue };
+            let told = self
+                .peers
+                .iter()
+                .filter(|(node, peer)| peer.connected && self.source_of(&space, Some(**node)).is_some());
+            let told: Vec<Heads> = told.filter_map(|(_, peer)| peer.heads.get(&space).cloned()).collect();
+            let most = |incarnation: &Incarnation| told.iter().map(|heads| heads.of(incarnation).sequence).max();
+            let is_surplus =
+                |(incarnation, floor): (&Incarnation, &u64)| most(incarnation).is_some_and(|most| most < *floor);
+            if self.spaces[&space].floors.iter().any(is_surplus) {
+                self.begin_merge(work, space, source, Why::Follow);
+            }
+        }
     }
 
     /// Once a second: questions that nobody answers are asked again, or given up; what was caught up with is done.

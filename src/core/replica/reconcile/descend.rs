@@ -65,7 +65,7 @@ impl Replica {
         let Step::Descend(_, descent) = &mut merge.step else { return Ok(()) };
         let mut asked = std::mem::take(&mut descent.comparing);
         if answer.shown.len() > asked.len() {
-            return Ok(self.abandon(work, &space, &from, Refusal::Message("more nodes than were asked for".into())));
+            return self.abandon(work, &space, &from, Refusal::Message("more nodes than were asked for".into()));
         }
         let known = if is_settled { answer.shown.len() } else { 0 };
         let unanswered = asked.split_off(known);
@@ -77,7 +77,7 @@ impl Replica {
         let stands_still = known == 0;
         self.merges.insert(space, merge);
         if failed {
-            self.abandon(work, &space, &from, Refusal::Message("a malformed node".into()));
+            self.abandon(work, &space, &from, Refusal::Message("a malformed node".into()))?;
         } else if !stands_still {
             self.go_on(work, space)?;
         }
@@ -99,7 +99,7 @@ impl Replica {
         let is_lying = done > descent.fetch.len().min(FETCHED_MAX)
             || answer.rest.is_some() && (answer.segments.is_empty() || done >= descent.fetch.len());
         if is_lying || answer.segments.len() > SEGMENTS_MAX {
-            return Ok(self.abandon(work, &space, &from, Refusal::Message("an answer to no question".into())));
+            return self.abandon(work, &space, &from, Refusal::Message("an answer to no question".into()));
         }
         let stands_still = done == 0 && answer.rest.is_none();
         descent.fetch.drain(..done);
@@ -111,7 +111,7 @@ impl Replica {
             merge.progress.bytes += bytes.len() as u64;
             match self.check_proof(&space, bytes, &heads) {
                 Ok(pruned) => self.stage(work, &space, why, &pruned, &mut merge)?,
-                Err(refusal) => return Ok(self.abandon(work, &space, &from, refusal)),
+                Err(refusal) => return self.abandon(work, &space, &from, refusal),
             }
         }
         self.merges.insert(space, merge);

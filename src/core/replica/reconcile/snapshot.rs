@@ -41,7 +41,7 @@ impl Replica {
         let checked = checked.and_then(|body| Ok((body, self.check_logs(&space, &part.logs)?)));
         let (body, logs) = match checked {
             Ok(checked) => checked,
-            Err(refusal) => return Ok(self.abandon(work, &space, &from, refusal)),
+            Err(refusal) => return self.abandon(work, &space, &from, refusal),
         };
         if taken.state.as_ref().is_some_and(|known| known.logs != body.logs) {
             // It moved on between two parts.
@@ -60,7 +60,11 @@ impl Replica {
         taken.federation = part.federation;
         let is_whole = !part.more;
         self.merges.insert(space, merge);
-        if is_whole { self.begin_descent(work, space, from) } else { Ok(self.ask_snapshot(work, space)) }
+        if is_whole {
+            return self.begin_descent(work, space, from);
+        }
+        self.ask_snapshot(work, space);
+        Ok(())
     }
 
     /// Whether `body` is the word of `from`, a full member in good standing, on this space.
@@ -107,7 +111,7 @@ impl Replica {
         let federation = taken.federation.as_ref().filter(|federation| founds(federation));
         let Some(founder) = federation.map(|federation| federation.founder).filter(|_| whole) else {
             let refusal = Refusal::Message("a snapshot that is not what its source signed".into());
-            return Ok(self.abandon(work, &space, &from, refusal));
+            return self.abandon(work, &space, &from, refusal);
         };
         let taken = Box::new(std::mem::take(&mut **taken));
         let is_empty = self.spaces.get(&space).is_none_or(|state| state.live.is_some_and(|live| live.count == 0));
@@ -120,7 +124,7 @@ impl Replica {
         let is_dry = merge.why == Why::DryRun;
         if !self.spaces.contains_key(&space) && !self.accepts(&founder) && !is_dry {
             self.declined.insert(space);
-            return Ok(self.abandon(work, &space, &from, Refusal::NotAccepted(founder)));
+            return self.abandon(work, &space, &from, Refusal::NotAccepted(founder));
         }
         self.go_on(work, space)
     }
@@ -138,11 +142,18 @@ impl Replica {
     }
 
     /// Gives up a state sync that has committed nothing yet.
-    pub(super) fn abandon<V>(&mut self, work: &mut Work<'_, V>, space: &Space, from: &NodeId, refusal: Refusal) {
+    pub(super) fn abandon<V>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: &Space,
+        from: &NodeId,
+        refusal: Refusal,
+    ) -> Result<(), ViewFault> {
         self.merges.remove(space);
         self.wishes.remove(space);
         self.spend(*space, from);
         work.out.push(Output::Note(Event::Refused { from: Some(*from), refusal }));
+        Ok(())
     }
 }
 
