@@ -39,4 +39,4 @@ mod fake_node;
 
 pub use command::{Cli, Command, Global};
 pub use misuse::Misuse;
-pub use run::{Seams, WriteFounding, run, run_with};
+pub use run::{Seams, Serving, WriteFounding, run, run_with};

@@ -17,15 +17,19 @@ use super::{
     version,
 };
 use crate::config::{Keys, Settings};
+use crate::node::Start;
 
 /// Writes `circle.founding` into a data folder: the first grant of a new circle, signed by its root key.
 pub type WriteFounding = fn(&Path, &NodeName, &KeyPair, &Keys) -> anyhow::Result<()>;
+
+/// Runs a node on a data folder.
+pub type Serving = fn(Settings, PathBuf, Start) -> anyhow::Result<()>;
 
 /// What the composition root gives to the command line.
 #[derive(Clone, Copy)]
 pub struct Seams {
     /// Runs a node on a data folder until it is told to stop.
-    pub serve: fn(Settings, PathBuf) -> anyhow::Result<()>,
+    pub serve: Serving,
     /// Founds a circle.
     pub write_founding: WriteFounding,
 }

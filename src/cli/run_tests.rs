@@ -9,7 +9,7 @@ use crate::cli::fake_node::{FakeNode, answer};
 use crate::cli::flags::SettingFlags;
 use crate::config::KEYS;
 
-const SEAMS: Seams = Seams { serve: |_, _| Ok(()), write_founding: |_, _, _, _| Ok(()) };
+const SEAMS: Seams = Seams { serve: |_, _, _| Ok(()), write_founding: |_, _, _, _| Ok(()) };
 
 fn parse(words: &str) -> Result<Cli, i32> {
     let words = std::iter::once("artimesh").chain(words.split_whitespace());
@@ -31,6 +31,7 @@ fn every_command_of_the_contract_parses() {
         "init --data d --name berlin",
         "init --data d --name berlin --new-circle --root-key r --http 127.0.0.1:0",
         "serve --data d --http 127.0.0.1:0 --swarm /ip4/127.0.0.1/tcp/0 --bulk /ip4/127.0.0.1/tcp/0 --gossip false",
+        "serve --data d --alone",
         "serve --data d --anonymous-read --log-level debug",
         "status --json",
         "--data d status",
