@@ -169,7 +169,7 @@ pub enum Command {
         /// Who.
         by: String,
     },
-    /// Put a version again that lives as a sibling; it replaces all that are live.
+    /// Put a version again that is a sibling, or in the history here; it replaces all that are live.
     Restore {
         /// The repository.
         key: RepoKey,
@@ -180,13 +180,14 @@ pub enum Command {
         /// Who.
         by: String,
     },
-    /// End siblings, so that the rest of the path's versions stays.
+    /// End siblings, so that the rest of the path's versions stays; and strike survivors and versions that were lost off
+    /// this node's list of conflicts.
     Dismiss {
         /// The repository.
         key: RepoKey,
         /// Where in it.
         path: ArtifactPath,
-        /// Which; none stands for all but the one that is shown.
+        /// Which; none stands for all but the version that is shown.
         versions: Vec<Dot>,
         /// Who.
         by: String,

@@ -8,6 +8,8 @@ use super::draft::{Draft, stored};
 use super::forks::{Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
+use super::ledger::Age;
+use super::limits::Limits;
 use super::message::Hello;
 use super::parking::Parking;
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
@@ -17,7 +19,9 @@ use super::upgrade;
 use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
-use crate::model::{CircleId, Context, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
+use crate::model::{
+    ArtifactPath, CircleId, Context, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
+};
 use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
 /// Who this node is.
@@ -114,6 +118,9 @@ pub struct Replica {
     pub(super) me: Identity,
     pub(super) incarnation: Incarnation,
     pub(super) accept: AcceptPolicy,
+    pub(super) limits: Limits,
+    /// Of the history.
+    pub(super) age: Age,
     pub(super) placement: Option<Placement>,
     pub(super) circle: Option<CircleRow>,
     pub(super) trust: Option<Trust>,
@@ -153,6 +160,10 @@ pub(super) struct Work<'a, V> {
     pub(super) trust_changed: bool,
     pub(super) repositories_changed: bool,
     pub(super) membership_changed: BTreeSet<Space>,
+    /// Of the history.
+    pub(super) age: Age,
+    /// The move whose first half was just applied: the dot of its put, from where, and to where.
+    pub(super) moving: Option<(Dot, ArtifactPath, ArtifactPath)>,
 }
 
 impl<V> Work<'_, V> {
@@ -184,6 +195,8 @@ impl Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
             accept,
+            limits: Limits::default(),
+            age: view.get(Table::Meta, rows::AGE)?.map_or(Ok(Age::default()), |value| stored(&value))?,
             placement,
             circle,
             trust,
@@ -205,6 +218,12 @@ impl Replica {
         Ok((replica, outputs))
     }
 
+    /// The same with other bounds than the usual ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Replica {
+        Replica { limits, ..self }
+    }
+
     /// Handles one input at wall-clock time `now`. At most one [`Output::Persist`], and it comes first.
     pub fn handle<V: View>(&mut self, now: Timestamp, view: &V, input: Input) -> Result<Vec<Output>, ViewFault> {
         let mut work = Work {
@@ -216,6 +235,8 @@ impl Replica {
             trust_changed: false,
             repositories_changed: false,
             membership_changed: BTreeSet::new(),
+            age: self.age,
+            moving: None,
         };
         match input {
             Input::Local(commands) => self.local(&mut work, commands)?,

@@ -402,6 +402,7 @@ impl Replica {
 
     /// Once a second: tells peers which heads moved; once a round also asks one peer for all of its heads.
     pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
+        self.expire(work)?;
         self.settle(work)?;
         self.take_back(work)?;
         self.give_up_surplus(work)?;
