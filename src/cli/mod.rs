@@ -26,6 +26,7 @@ mod output;
 mod pair;
 mod repo;
 mod restore;
+mod rollback;
 mod run;
 mod serve;
 mod status;

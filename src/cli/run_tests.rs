@@ -66,6 +66,12 @@ fn every_command_of_the_contract_parses() {
         "artifact properties libs/a --set k=v,w --set x=y --remove z",
         "artifact restore libs/a 00.00.1",
         "conflict restore libs/a 00.00.1",
+        "conflict list libs",
+        "conflict list libs --limit 5",
+        "conflict show libs/a",
+        "artifact history libs/a --limit 5",
+        "rollback --author paris --since 2h",
+        "rollback --user eve --author paris --since 2026-11-21T21:47:00Z --repo libs --dry-run",
         "conflict dismiss libs/a",
         "conflict dismiss libs/a 00.00.1 00.00.2",
         "repo configure libs --description x --package-type maven",
@@ -103,6 +109,9 @@ fn misuse_is_exit_code_2_and_help_is_0() {
         "artifact get a//b",
         "artifact properties libs/a --set k",
         "artifact move libs/a",
+        "rollback --since 2h",
+        "rollback --author paris",
+        "rollback --author paris --since yesterday",
         "repo configure libs",
         "--token amt_x status",
     ] {
@@ -160,6 +169,7 @@ async fn ask(words: &str, status: u16, body: &'static str) -> (anyhow::Result<()
         Command::Artifact(command) => artifact::run(&cli.global, &command).await,
         Command::Federation(command) => federation::run(&cli.global, &command).await,
         Command::Conflict(command) => conflict::run(&cli.global, &command).await,
+        Command::Rollback(command) => rollback::run(&cli.global, &command).await,
         other => panic!("{other:?} doesn't talk to a node"),
     };
     let asked = node.asked();
@@ -209,6 +219,14 @@ async fn each_command_asks_what_the_contract_says() {
         ),
         ("federation invite libs oslo", format!("POST {mesh}/federation/libs/invite"), json!({"node": "oslo"})),
         ("federation remove libs oslo", format!("POST {mesh}/federation/libs/remove"), json!({"node": "oslo"})),
+        ("conflict list libs --limit 7", format!("GET {mesh}/conflicts/libs?limit=7&after="), Value::Null),
+        ("conflict show libs/a", format!("GET {mesh}/conflicts/libs/a"), Value::Null),
+        ("artifact history libs/a", format!("GET {mesh}/history/libs/a?limit=100"), Value::Null),
+        (
+            "rollback --user eve --since 2026-11-21 --repo libs --dry-run",
+            format!("POST {mesh}/rollback/libs"),
+            json!({"author": null, "user": "eve", "since": "2026-11-21", "dry_run": true, "after": null}),
+        ),
         ("conflict restore libs/a v", format!("POST {mesh}/restore/libs/a"), json!({"version": "v"})),
         ("conflict dismiss libs/a v w", format!("POST {mesh}/dismiss/libs/a"), json!({"versions": ["v", "w"]})),
         (
