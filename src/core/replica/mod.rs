@@ -13,6 +13,7 @@
 mod apply;
 mod artifacts;
 mod author;
+mod clocks;
 mod doubt;
 mod draft;
 mod following;
@@ -36,6 +37,7 @@ mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use clocks::{Alarm, ClockReport, Offset};
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{
