@@ -19,6 +19,7 @@ mod draft;
 mod following;
 mod forks;
 mod inspect;
+mod invitations;
 mod io;
 mod kept;
 mod ledger;
@@ -40,6 +41,7 @@ mod versions;
 pub use clocks::{Alarm, ClockReport, Offset};
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
+pub use invitations::Waiting;
 pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
     View, ViewFault,
