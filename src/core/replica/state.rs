@@ -171,6 +171,8 @@ pub struct Replica {
     pub(super) merges: BTreeMap<Space, Merge>,
     /// What must be applied before a state that was taken over is what its heads say; and for how many ticks it wasn't.
     pub(super) catching_up: BTreeMap<Space, (Context, u32)>,
+    /// Whether one of them replaced what was here.
+    pub(super) followed: bool,
     /// How the last ones ended.
     pub(super) merged: BTreeMap<Space, MergeProgress>,
     /// Spaces taken over from another member, on whose state others haven't yet given their word: nobody writes there.
@@ -254,6 +256,7 @@ impl Replica {
             declined: BTreeSet::new(),
             merges: BTreeMap::new(),
             merged: BTreeMap::new(),
+            followed: false,
             catching_up: BTreeMap::new(),
             unconfirmed: load_unconfirmed(view)?,
             signed: BTreeMap::new(),

@@ -220,6 +220,11 @@ impl Replica {
         self.merges.get(space).map(Merge::progress).or_else(|| self.merged.get(space))
     }
 
+    /// Whether any space's state was replaced by a member's since the start, or is being replaced.
+    pub fn followed_a_member(&self) -> bool {
+        self.followed || self.merges.values().any(|merge| merge.why == Why::Follow)
+    }
+
     /// Whether what is live in a space is just being taken over, and not yet what the heads say.
     pub fn is_merging(&self, space: &Space) -> bool {
         self.merges.get(space).is_some_and(Merge::is_committing) || self.catching_up.contains_key(space)

@@ -283,6 +283,7 @@ impl Replica {
         until.merge(&theirs.to_context());
         work.draft.set(Table::Meta, rows::catching_up_key(&space), &*until);
         merge.progress.is_done = true;
+        self.followed |= row.why == Why::Follow;
         self.merged.insert(space, merge.progress);
         let peer = self.peers.entry(merge.source).or_default();
         peer.heads.insert(space, theirs);
