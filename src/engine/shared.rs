@@ -42,12 +42,15 @@ pub struct Options {
     /// Why this life of the node has ended: the store is older than it was, or a copy, so its next sequence numbers may
     /// be in use elsewhere.
     pub reborn: Option<String>,
+    /// Whether nothing is written where others are members before one of them was heard: after what ends a life.
+    pub asks_first: bool,
 }
 
 impl Options {
     /// How the replica wakes up under these options.
     pub(super) fn waking(&self, fresh: u64) -> Waking {
-        Waking { accept: self.accept.clone(), placement: self.placement, fresh, features: FEATURES }
+        let (accept, placement) = (self.accept.clone(), self.placement);
+        Waking { accept, placement, fresh, features: FEATURES, asks_first: self.asks_first }
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
         advertise: Addresses { control: settings.swarm.advertise.clone(), bulk: settings.swarm.advertise_bulk.clone() },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         reborn: None,
+        asks_first: false,
     }
 }
 

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use artimesh_core::catalog::{
-    ConfigChange, Configure, Delete, DeletePrefix, EditProperties, Federation, Founding as FederationFounding,
-    Invitation, Membership, Put, Removal, RepositoryConfig, Version, Versions,
+    ConfigChange, Configure, Delete, DeletePrefix, Dispute, EditProperties, End, Ended, Federation,
+    Founding as FederationFounding, Historic, Invitation, Membership, Put, Removal, RepositoryConfig, Version,
+    Versions,
 };
 use artimesh_core::changelog::{Accept, Change, ForkProof, Header, Sealed};
 use artimesh_core::clock::Timestamp;
@@ -342,6 +343,19 @@ fn rows_are_what_they_were() {
         assert_eq!(read, federation);
     });
     check("row-federation-2", &rows::write(&federation), row_again::<Federation>);
+    let ended = Ended {
+        how: End::Moved(path("b")),
+        dot: Some(dot(9)),
+        by: "admin".into(),
+        timestamp: Timestamp(1_700_000_000_009),
+        at: Timestamp(1_700_000_000_010),
+    };
+    let version = versions.shown().expect("there are two").clone();
+    check("row-historic", &rows::write(&Historic { version, ended, lost: true }), row_again::<Historic>);
+    let mut dispute = Dispute { siblings: true, ..Dispute::default() };
+    dispute.survived(dot(4), dot(5));
+    dispute.lost.insert(dot(6), Digest::of(b"lost"));
+    check("row-dispute", &rows::write(&dispute), row_again::<Dispute>);
     check("row-statement", &rows::write(&statement()), row_again::<Statement>);
     check("row-addresses", &rows::write(&alice().addresses()), row_again::<artimesh_core::trust::Addresses>);
     // As the row of a fork is: its proofs by where the branches part, and when it was learnt.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use artimesh_core::catalog::{Put, Version, Versions};
+use artimesh_core::catalog::{EDITED_NAMES_MAX, Edit, Edits, Put, Register, Version, Versions};
 use artimesh_core::changelog::{Change, Sealed};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{Context, Digest, Dot, Envelope, Head, Heads, Incarnation, NodeId, codec};
@@ -45,6 +45,17 @@ fn version() -> impl Strategy<Value = Version> {
         // A dot names one version for ever, so its timestamp follows from it.
         let timestamp = dot.sequence % 3 + dot.incarnation.number % 2;
         Version::of(dot, Digest::of(&dot.sequence.to_le_bytes()), &put(timestamp, Vec::new()))
+    })
+}
+
+/// Edits of many names, so that the bound bites. A dot edits a name to one value for ever.
+fn edits() -> impl Strategy<Value = Vec<(String, Edit)>> {
+    vec((0..400_u32, 0..4_u64, dot()), 0..150).prop_map(|all| {
+        let edit = |(name, ms, dot): (u32, u64, Dot)| {
+            let values = (ms > 0).then(|| vec![format!("{name} {ms} {dot:?}")]);
+            (format!("{name:03}"), Edit { timestamp: Timestamp(ms), dot, values })
+        };
+        all.into_iter().map(edit).collect()
     })
 }
 
@@ -118,6 +129,45 @@ proptest! {
         let mut twice = after.clone();
         prop_assert!(twice.kill(&kills).is_empty());
         prop_assert_eq!(twice, after);
+    }
+
+    #[test]
+    fn edits_merge_to_the_same_whatever_the_order_and_stay_bounded(all in vec(edits(), 0..5), seed in any::<u64>()) {
+        let merged = |all: &[Vec<(String, Edit)>]| {
+            let mut edits = Edits::default();
+            all.iter().for_each(|more| edits.merge(more.clone()));
+            edits
+        };
+        let mut shuffled = all.clone();
+        let mut dice = super::dice::Dice::new(seed);
+        for at in (1..shuffled.len()).rev() {
+            shuffled.swap(at, dice.below(at + 1));
+        }
+        let whole = merged(&all);
+        prop_assert_eq!(&whole, &merged(&shuffled));
+        let halves = all.split_at(all.len() / 2);
+        let (mut left, right) = (merged(halves.0), merged(halves.1));
+        left.merge(right);
+        prop_assert_eq!(&whole, &left);
+        left.merge(whole.clone());
+        prop_assert_eq!(&whole, &left);
+        prop_assert!(whole.iter().count() <= EDITED_NAMES_MAX);
+    }
+
+    #[test]
+    fn registers_merge_to_the_same_whatever_the_order(all in vec((0..4_u64, dot()), 1..6), seed in any::<u64>()) {
+        let register = |(ms, dot): &(u64, Dot)| Register { value: (*ms, *dot), timestamp: Timestamp(*ms), dot: *dot };
+        let merged = |all: &[(u64, Dot)]| {
+            let mut first = register(&all[0]);
+            all.iter().for_each(|next| first.merge(&register(next)));
+            first
+        };
+        let mut shuffled = all.clone();
+        let mut dice = super::dice::Dice::new(seed);
+        for at in (1..shuffled.len()).rev() {
+            shuffled.swap(at, dice.below(at + 1));
+        }
+        prop_assert_eq!(merged(&all), merged(&shuffled));
     }
 
     #[test]

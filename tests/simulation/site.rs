@@ -22,6 +22,8 @@ pub struct Site {
     pub accept: AcceptPolicy,
     /// Which kinds of entries its version knows.
     pub features: u64,
+    /// Whether it asks others before it writes.
+    pub asks_first: bool,
     pub notes: Vec<Event>,
     /// Numbers its incarnations.
     pub lives: u64,
@@ -52,6 +54,7 @@ impl Site {
             stuck_at: None,
             accept: AcceptPolicy::Any,
             features: FEATURES,
+            asks_first: false,
             notes: Vec::new(),
             lives: 0,
             stolen: false,
@@ -80,8 +83,13 @@ impl Site {
     /// Wakes up from the rows at rest.
     pub fn start(&mut self) {
         self.lives += 1;
-        let waking =
-            Waking { accept: self.accept.clone(), placement: None, fresh: self.lives, features: self.features };
+        let waking = Waking {
+            accept: self.accept.clone(),
+            placement: None,
+            fresh: self.lives,
+            features: self.features,
+            asks_first: self.asks_first,
+        };
         let (replica, outputs) =
             Replica::load(&self.disk, self.identity.clone(), waking).expect("our own rows are readable");
         self.replica = Some(replica);

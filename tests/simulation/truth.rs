@@ -181,6 +181,29 @@ impl Truth {
         all
     }
 
+    /// The live puts that a delete of their path, or of a folder above, would have ended had its author seen them, where
+    /// neither author had seen the other's: put → the greatest such delete.
+    pub fn survivors(&self, space: &Space, heads: &Heads) -> BTreeMap<Dot, Dot> {
+        let (live, entries) = (self.live(space, heads, Ties::Right), &self.entries[space]);
+        let deletes = || {
+            entries.iter().filter(|(dot, _)| heads.cover(dot)).filter_map(|(dot, entry)| match &entry.change {
+                Some(Change::Delete(delete)) => Some((dot, entry, delete.path.as_str(), true)),
+                Some(Change::DeletePrefix(delete)) => Some((dot, entry, delete.prefix.as_str(), false)),
+                _ => None,
+            })
+        };
+        let outlived = |path: &ArtifactPath, put: &Dot| {
+            deletes()
+                .filter(|(_, _, text, is_path)| path.as_str() == *text || !is_path && path.as_str().starts_with(text))
+                .filter(|(dot, entry, ..)| !entry.saw(dot, put) && !entries[put].saw(put, dot))
+                .map(|(dot, ..)| *dot)
+                .max()
+        };
+        live.iter()
+            .flat_map(|(path, dots)| dots.iter().filter_map(move |dot| Some((*dot, outlived(path, dot)?))))
+            .collect()
+    }
+
     /// How often each of the rarer changes was written.
     pub fn written(&self) -> BTreeMap<&'static str, u64> {
         let mut written = BTreeMap::new();

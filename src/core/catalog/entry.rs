@@ -137,6 +137,7 @@ impl DeletePrefix {
     /// Checks the bounds.
     pub fn check(&self) -> Result<(), EntryFault> {
         check_user(&self.by)?;
-        if self.prefix.len() > 1024 { Err(EntryFault::Bounds("the prefix")) } else { Ok(()) }
+        let fits = self.prefix.len() <= 1024 && !self.prefix.contains(char::is_control);
+        if fits { Ok(()) } else { Err(EntryFault::Bounds("the prefix")) }
     }
 }

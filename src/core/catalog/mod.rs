@@ -12,6 +12,7 @@ mod configuration;
 mod edits;
 mod entry;
 mod federation;
+mod history;
 mod versions;
 
 pub use configuration::{ConfigChange, Configuration, Configure, Register, RepositoryConfig};
@@ -21,4 +22,5 @@ pub use entry::{
     check_user,
 };
 pub use federation::{Federation, FederationV1, Founding, Invitation, Membership, Removal};
+pub use history::{Conflict, Dispute, End, Ended, Historic};
 pub use versions::{Version, Versions, VersionsV1};

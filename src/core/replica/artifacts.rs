@@ -6,11 +6,11 @@ use super::apply::Stop;
 use super::author::{Failure, OPEN_BYTES_MAX, receipt};
 use super::draft::stored;
 use super::io::{CommandError, Receipt, Table, View, ViewFault};
-use super::rows;
 use super::state::{Replica, Work};
+use super::{ledger, rows};
 use crate::catalog::{
-    Content, Delete, DeletePrefix, EditProperties, EntryFault, KILLS_MAX, PREFIX_PATHS_MAX, Put, Version, Versions,
-    check_user,
+    Content, Delete, DeletePrefix, Dispute, EditProperties, EntryFault, KILLS_MAX, PREFIX_PATHS_MAX, Put, Version,
+    Versions, check_user,
 };
 use crate::changelog::{Change, ENTRIES_MAX, kind};
 use crate::clock::Timestamp;
@@ -194,8 +194,14 @@ impl Replica {
         let space = self.writable(key)?;
         check_user(&by)?;
         let before = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
-        let live = before.iter().find(|live| live.dot == version).cloned();
-        let found = live.ok_or_else(|| CommandError::NoVersion(path.clone(), version))?;
+        let found = match before.iter().find(|live| live.dot == version) {
+            Some(live) => Some(live.clone()),
+            None => {
+                let ended = ledger::find(&work.draft, &space, &path, &version).map_err(Failure::Fault)?;
+                ended.map(|historic| historic.version)
+            }
+        };
+        let found = found.ok_or_else(|| CommandError::NoVersion(path.clone(), version))?;
         let timestamp = Timestamp::of_write(work.now, stamps(&before).chain([found.timestamp]));
         let (created, created_by): Origin =
             before.shown().map_or((found.created, found.created_by.clone()), |v| (v.created, v.created_by.clone()));
@@ -223,25 +229,20 @@ impl Replica {
         let space = self.writable(key)?;
         check_user(&by)?;
         let before = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
-        if before.is_empty() {
-            return Err(CommandError::NoArtifact(path).into());
-        }
-        let siblings = || before.siblings().iter().map(|version| version.dot).collect();
-        let kills: Vec<Dot> = if versions.is_empty() { siblings() } else { versions.to_vec() };
-        if kills.is_empty() {
-            return Err(CommandError::NoConflict(path).into());
-        }
-        let dots = before.dots();
-        if let Some(dot) = kills.iter().find(|dot| !dots.contains(dot)) {
-            return Err(CommandError::NoVersion(path, *dot).into());
-        }
-        if dots.iter().all(|dot| kills.contains(dot)) {
-            return Err(CommandError::OneMustStay(path).into());
-        }
+        let dispute = ledger::dispute_at(&work.draft, &space, &path).map_err(Failure::Fault)?;
+        let kills = to_end(&path, &before, &dispute, versions)?;
         let dying = before.iter().filter(|version| kills.contains(&version.dot));
         let timestamp = Timestamp::of_write(work.now, dying.map(|version| version.timestamp));
         let dot = self.end(work, space, &path, &kills, timestamp, &by)?;
-        let dot = dot.ok_or(CommandError::NoConflict(path))?;
+        let live = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
+        let named = |dot: &Dot| versions.is_empty() || versions.contains(dot);
+        ledger::dispute(&mut work.draft, &space, &path, &live, |dispute| {
+            dispute.survivors.retain(|dot, _| !named(dot));
+            dispute.lost.retain(|dot, _| !named(dot));
+        })
+        .map_err(Failure::Fault)?;
+        // What ended already, or stays, is struck off this node's list only: nothing is written.
+        let dot = dot.unwrap_or(Dot { incarnation: self.incarnation, sequence: 0 });
         Ok(Receipt { timestamp, ..receipt(work.now, dot, space) })
     }
 
@@ -287,6 +288,27 @@ impl Replica {
         let (dot, timestamp) = first.ok_or_else(|| CommandError::NothingUnder(prefix.to_owned()))?;
         Ok(Receipt { timestamp, more: next.is_some(), ..receipt(work.now, dot, space) })
     }
+}
+
+/// Which live versions of a path a dismissal of `named` ends (of none: of all that is in dispute).
+fn to_end(path: &ArtifactPath, live: &Versions, dispute: &Dispute, named: &[Dot]) -> Result<Vec<Dot>, CommandError> {
+    if named.is_empty() {
+        let siblings: Vec<Dot> = live.siblings().iter().map(|version| version.dot).collect();
+        let nothing = siblings.is_empty() && dispute.is_settled();
+        return if nothing { Err(CommandError::NoConflict(path.clone())) } else { Ok(siblings) };
+    }
+    let dots = live.dots();
+    let is_known = |dot: &&Dot| dots.contains(dot) || dispute.lost.contains_key(dot);
+    if let Some(dot) = named.iter().find(|dot| !is_known(dot)) {
+        return Err(CommandError::NoVersion(path.clone(), *dot));
+    }
+    // A survivor that stands alone stays; that it outlived a delete is no longer in dispute.
+    let stays = |dot: &Dot| dots.len() == 1 && dispute.survivors.contains_key(dot);
+    let kills: Vec<Dot> = named.iter().filter(|dot| dots.contains(dot) && !stays(dot)).copied().collect();
+    if !kills.is_empty() && dots.iter().all(|dot| kills.contains(dot)) {
+        return Err(CommandError::OneMustStay(path.clone()));
+    }
+    Ok(kills)
 }
 
 fn stamps(versions: &Versions) -> impl Iterator<Item = Timestamp> {

@@ -52,6 +52,7 @@ impl Replica {
     }
 
     fn perform<V: View>(&mut self, work: &mut Work<'_, V>, command: Command) -> Result<Receipt, Failure> {
+        self.check_doubt(work.now)?;
         match command {
             Command::FoundCircle(founding) => self.found_circle(work, &founding),
             Command::Join(token) => self.join(work, token),
@@ -327,6 +328,7 @@ impl Replica {
         }
         let envelope = change.to_envelope();
         self.check_feature(&space, envelope.kind)?;
+        self.check_heard(&space)?;
         let state = self.spaces.entry(space).or_default();
         let open = work.open.entry(space).or_default();
         let sequence = state.heads.of(&self.incarnation).sequence + 1 + open.len() as u64;

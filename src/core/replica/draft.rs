@@ -96,9 +96,20 @@ impl<'a, V: View> Draft<'a, V> {
     }
 
     /// Makes `after` the versions of a path that has had `before`.
-    pub(super) fn set_versions(&mut self, space: &Space, path: &ArtifactPath, before: &Versions, after: &Versions) {
+    pub(super) fn set_versions(
+        &mut self,
+        space: &Space,
+        path: &ArtifactPath,
+        before: &Versions,
+        after: &Versions,
+    ) -> Result<(), ViewFault> {
         if before == after {
-            return;
+            return Ok(());
+        }
+        if before.is_empty() != after.is_empty() {
+            let count = self.live_paths(space)?;
+            let count = if after.is_empty() { count.saturating_sub(1) } else { count + 1 };
+            self.set(Table::Meta, rows::count_key(space), &count);
         }
         trie::changed(self, space, path, before, after);
         self.touched.insert(*space);
@@ -108,6 +119,12 @@ impl<'a, V: View> Draft<'a, V> {
         } else {
             self.set(Table::Catalog, key, after);
         }
+        Ok(())
+    }
+
+    /// How many paths of a space have live versions.
+    pub(super) fn live_paths(&self, space: &Space) -> Result<u64, ViewFault> {
+        self.get(Table::Meta, &rows::count_key(space))?.map_or(Ok(0), |value| stored(&value))
     }
 
     /// Spaces whose tries aren't settled any more.

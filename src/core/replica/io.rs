@@ -169,7 +169,7 @@ pub enum Command {
         /// Who.
         by: String,
     },
-    /// Put a version again that lives as a sibling; it replaces all that are live.
+    /// Put a version again that is a sibling, or in the history here; it replaces all that are live.
     Restore {
         /// The repository.
         key: RepoKey,
@@ -180,13 +180,14 @@ pub enum Command {
         /// Who.
         by: String,
     },
-    /// End siblings, so that the rest of the path's versions stays.
+    /// End siblings, so that the rest of the path's versions stays; and strike survivors and versions that were lost off
+    /// this node's list of conflicts.
     Dismiss {
         /// The repository.
         key: RepoKey,
         /// Where in it.
         path: ArtifactPath,
-        /// Which; none stands for all but the one that is shown.
+        /// Which; none stands for all but the version that is shown.
         versions: Vec<Dot>,
         /// Who.
         by: String,
@@ -280,6 +281,16 @@ pub enum CommandError {
     /// It is there already.
     #[error("node {0} is a member already")]
     AlreadyMember(NodeId),
+    /// A peer claims more of this node's log than there is here; it is asked for it. Retry in some seconds.
+    #[error(
+        "another node has more of this node's own log than it has itself: its store may have been set back; this is being reconciled, try again in some seconds"
+    )]
+    Reconciling,
+    /// The store may be older than what this node told others, and no other member was heard since. Retry.
+    #[error(
+        "this node's store may be older than what it has told others, and no other member of {0} was reached yet: try again once one is connected, or start with --alone"
+    )]
+    AsksFirst(Space),
     /// A member of the federation has not said that it knows entries of the kind that this would write.
     #[error(
         "member '{name}' ({node}) does not know {feature}: upgrade that node and let it connect once, or remove it from the federation"

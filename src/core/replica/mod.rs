@@ -13,15 +13,20 @@
 mod apply;
 mod artifacts;
 mod author;
+mod doubt;
 mod draft;
 mod following;
 mod forks;
 mod inspect;
 mod io;
 mod kept;
+mod ledger;
+mod limits;
 pub mod message;
 mod parking;
+mod past;
 mod receive;
+mod rollback;
 pub mod rows;
 mod state;
 mod sync;
@@ -37,6 +42,9 @@ pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
     View, ViewFault,
 };
+pub use limits::Limits;
 pub use message::{Hello, Message};
+pub use past::{conflicts, history, versions};
+pub use rollback::{RollbackAction, RollbackFilter, rollback_step};
 pub use rows::{Placement, Repository, Want};
 pub use state::{Identity, LoadError, Peer, Replica, Waking};

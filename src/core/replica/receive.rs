@@ -146,6 +146,7 @@ impl Replica {
         let digest = Digest::derived("artimesh/next-incarnation/v1", &seed);
         let number = u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes"));
         self.incarnation = Incarnation { number, ..old };
+        self.doubt = None;
         work.draft.set(Table::Meta, rows::INCARNATION.into(), &number);
         work.note(Event::RolledBack { old, new: self.incarnation });
     }

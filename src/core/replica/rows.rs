@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::forks::Fork;
-use crate::catalog::{Federation, FederationV1, Versions, VersionsV1};
+use super::io::{Table, View, ViewFault};
+use crate::catalog::{Dispute, Federation, FederationV1, Historic, Versions, VersionsV1};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
 use crate::model::{
@@ -90,6 +91,8 @@ pub const CIRCLE: &[u8] = b"circle";
 pub const INCARNATION: &[u8] = b"incarnation";
 /// Meta key of the number of the rows' layout: 2 from the release on that keeps a trie. A `u32`.
 pub const LAYOUT: &[u8] = b"layout";
+/// Meta key of how old the history is.
+pub const AGE: &[u8] = b"age";
 /// Prefix of the heads.
 pub const HEADS: &[u8] = b"head/";
 /// Prefix of the federations.
@@ -237,6 +240,110 @@ pub fn segment_key(space: &Space, incarnation: &Incarnation, first_sequence: u64
     [&space.key(), &incarnation_bytes(incarnation)[..], &first_sequence.to_be_bytes()].concat()
 }
 
+/// What a row of the history is, behind its space.
+const PAST: u8 = 1;
+const DELETE: u8 = 2;
+const DELETE_PREFIX: u8 = 3;
+const DISPUTE: u8 = 4;
+
+/// First byte of the history's index by time: no space begins with it.
+const EXPIRY: u8 = 0;
+
+fn dot_bytes(dot: &Dot) -> Vec<u8> {
+    [&incarnation_bytes(&dot.incarnation)[..], &dot.sequence.to_be_bytes()].concat()
+}
+
+/// The dot that a key of the history ends with.
+pub(super) fn dot_at_end(key: &[u8]) -> Option<Dot> {
+    let bytes = key.get(key.len().checked_sub(48)?..)?;
+    let sequence = u64::from_be_bytes(bytes[40..].try_into().ok()?);
+    Some(Dot { incarnation: incarnation_from(bytes)?, sequence })
+}
+
+/// History key under which a path's ended versions begin, newest first. No path has a byte below 32.
+pub(super) fn ended_start(space: &Space, path: &ArtifactPath) -> Vec<u8> {
+    [&space.key()[..], &[PAST], path.as_str().as_bytes(), &[0]].concat()
+}
+
+/// History key of the first version that ended at a path from `path` on.
+pub(super) fn ended_from(space: &Space, path: &str) -> Vec<u8> {
+    [&space.key()[..], &[PAST], path.as_bytes()].concat()
+}
+
+/// History key of the version `dot` of a path, whose end this node learnt `at`. The value is a [`Historic`]: its blob is
+/// in use as long as the row is there, though nobody fetches it for the row's sake.
+pub(super) fn ended_key(space: &Space, path: &ArtifactPath, at: Timestamp, dot: &Dot) -> Vec<u8> {
+    [ended_start(space, path), (!at.0).to_be_bytes().to_vec(), dot_bytes(dot)].concat()
+}
+
+/// The space and path of a version that ended.
+pub(super) fn ended_key_parts(key: &[u8]) -> Option<(Space, ArtifactPath)> {
+    let (space, rest) = (space_from(key)?, key.get(33..)?.strip_prefix(&[PAST])?);
+    let path = rest.split(|byte| *byte == 0).next()?;
+    Some((space, std::str::from_utf8(path).ok()?.parse().ok()?))
+}
+
+/// The [`Historic`] version in a row of the history; `None` for rows of another purpose. A garbage collector must go
+/// through them all: what they name is in use.
+pub fn historic(key: &[u8], value: &[u8]) -> Result<Option<Historic>, DecodeError> {
+    if key.first() == Some(&EXPIRY) || key.get(33) != Some(&PAST) { Ok(None) } else { read(value).map(Some) }
+}
+
+/// History key under which the deletes of one path begin.
+pub(super) fn delete_key_start(space: &Space, path: &ArtifactPath) -> Vec<u8> {
+    [&space.key()[..], &[DELETE], path.as_str().as_bytes(), &[0]].concat()
+}
+
+/// History key of the delete `dot` of one path. The value is empty.
+pub(super) fn delete_key(space: &Space, path: &ArtifactPath, dot: &Dot) -> Vec<u8> {
+    [delete_key_start(space, path), dot_bytes(dot)].concat()
+}
+
+/// History key under which all prefix deletes begin.
+pub(super) fn delete_prefixes(space: &Space) -> Vec<u8> {
+    [&space.key()[..], &[DELETE_PREFIX]].concat()
+}
+
+/// History key under which the deletes of one prefix begin.
+pub(super) fn delete_prefix_start(space: &Space, prefix: &str) -> Vec<u8> {
+    [&delete_prefixes(space)[..], prefix.as_bytes(), &[0]].concat()
+}
+
+/// History key of the prefix delete `dot`. The value is empty.
+pub(super) fn delete_prefix_key(space: &Space, prefix: &str, dot: &Dot) -> Vec<u8> {
+    [delete_prefix_start(space, prefix), dot_bytes(dot)].concat()
+}
+
+/// The prefix in the key of a prefix delete.
+pub(super) fn prefix_in(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(34..key.len().checked_sub(49)?)?).ok()
+}
+
+/// History key of what is in dispute at a path; of the first such path for the beginning of one.
+pub(super) fn dispute_key(space: &Space, path: &str) -> Vec<u8> {
+    [&space.key()[..], &[DISPUTE], path.as_bytes()].concat()
+}
+
+/// The path in such a key.
+pub(super) fn dispute_path(key: &[u8]) -> Option<ArtifactPath> {
+    std::str::from_utf8(key.get(34..)?).ok()?.parse().ok()
+}
+
+/// History key by which the row `key`, written when the history was `age_ms` old, is found when its time is over.
+pub(super) fn expiry_key(age_ms: u64, key: &[u8]) -> Vec<u8> {
+    [&[EXPIRY], &age_ms.to_be_bytes()[..], key].concat()
+}
+
+/// Meta key of how many paths of a space are live.
+pub(super) fn count_key(space: &Space) -> Vec<u8> {
+    [&b"count/"[..], &space.key()].concat()
+}
+
+/// How many paths of a space are live.
+pub fn live_paths(view: &impl View, space: &Space) -> Result<u64, ViewFault> {
+    view.get(Table::Meta, &count_key(space))?.map_or(Ok(0), |value| read(&value).map_err(|e| ViewFault(e.to_string())))
+}
+
 /// First byte of the log keys of segments that are kept and not applied: no space begins with it.
 pub const KEPT: &[u8] = &[9];
 
@@ -268,6 +375,8 @@ pub trait Stored: Serialize + DeserializeOwned {
 impl Stored for u32 {}
 impl Stored for u64 {}
 impl Stored for Context {}
+impl Stored for Historic {}
+impl Stored for Dispute {}
 impl Stored for Repository {}
 impl Stored for Want {}
 impl Stored for LogRow {}

@@ -8,6 +8,8 @@ use super::draft::{Draft, stored};
 use super::forks::{Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
+use super::ledger::Age;
+use super::limits::Limits;
 use super::message::Hello;
 use super::parking::Parking;
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
@@ -17,7 +19,9 @@ use super::upgrade;
 use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed};
 use crate::clock::Timestamp;
-use crate::model::{CircleId, Context, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space};
+use crate::model::{
+    ArtifactPath, CircleId, Context, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
+};
 use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
 /// Who this node is.
@@ -46,6 +50,8 @@ pub struct Peer {
     pub heads_at: Option<Timestamp>,
     /// What it last said it keeps beyond that, unapplied, per shared space.
     pub(super) kept: BTreeMap<Space, Heads>,
+    /// When it last claimed more of this node's present life than there is.
+    pub(super) doubted: Option<Timestamp>,
     /// Logs about which it was probed since the last round.
     pub(super) probed: BTreeSet<(Space, Incarnation)>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
@@ -93,6 +99,9 @@ pub struct Waking {
     pub fresh: u64,
     /// Which kinds of entries it knows: [`FEATURES`](super::message::FEATURES), except in simulation.
     pub features: u64,
+    /// Whether the rows may be older than what this node has told others (restored, rebuilt, copied): then nothing is
+    /// written where others are members before one of them said what it has.
+    pub asks_first: bool,
 }
 
 /// The rows as they were could not be understood at start.
@@ -109,6 +118,9 @@ pub struct Replica {
     pub(super) me: Identity,
     pub(super) incarnation: Incarnation,
     pub(super) accept: AcceptPolicy,
+    pub(super) limits: Limits,
+    /// Of the history.
+    pub(super) age: Age,
     pub(super) placement: Option<Placement>,
     pub(super) circle: Option<CircleRow>,
     pub(super) trust: Option<Trust>,
@@ -124,6 +136,12 @@ pub struct Replica {
     pub(super) declined: BTreeSet<Space>,
     /// Which kinds of entries this version knows.
     pub(super) features: u64,
+    /// Whether peers must be heard before anything is written where they are members.
+    pub(super) asks_first: bool,
+    /// Spaces of which a full member said what it has since this start.
+    pub(super) heard: BTreeSet<Space>,
+    /// Since when a peer claims more of this very life than this node has, and for how many more ticks that counts.
+    pub(super) doubt: Option<(Timestamp, u32)>,
     /// Random bits of this start.
     pub(super) fresh: u64,
     /// Something that is kept may be known to this version.
@@ -142,6 +160,10 @@ pub(super) struct Work<'a, V> {
     pub(super) trust_changed: bool,
     pub(super) repositories_changed: bool,
     pub(super) membership_changed: BTreeSet<Space>,
+    /// Of the history.
+    pub(super) age: Age,
+    /// The move whose first half was just applied: the dot of its put, from where, and to where.
+    pub(super) moving: Option<(Dot, ArtifactPath, ArtifactPath)>,
 }
 
 impl<V> Work<'_, V> {
@@ -153,7 +175,7 @@ impl<V> Work<'_, V> {
 impl Replica {
     /// Wakes up from the rows at rest.
     pub fn load(view: &impl View, me: Identity, waking: Waking) -> Result<(Replica, Vec<Output>), LoadError> {
-        let Waking { accept, placement, fresh, features } = waking;
+        let Waking { accept, placement, fresh, features, asks_first } = waking;
         let mut outputs = Vec::new();
         let number = match view.get(Table::Meta, rows::INCARNATION)? {
             Some(value) => stored(&value)?,
@@ -173,12 +195,17 @@ impl Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
             accept,
+            limits: Limits::default(),
+            age: view.get(Table::Meta, rows::AGE)?.map_or(Ok(Age::default()), |value| stored(&value))?,
             placement,
             circle,
             trust,
             kept_untried: spaces.values().any(|state| !state.kept.heads.0.is_empty()),
             features,
             fresh,
+            asks_first,
+            heard: BTreeSet::new(),
+            doubt: None,
             spaces,
             repositories: load_repositories(view)?,
             addresses: load_addresses(view)?,
@@ -189,6 +216,12 @@ impl Replica {
             declined: BTreeSet::new(),
         };
         Ok((replica, outputs))
+    }
+
+    /// The same with other bounds than the usual ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Replica {
+        Replica { limits, ..self }
     }
 
     /// Handles one input at wall-clock time `now`. At most one [`Output::Persist`], and it comes first.
@@ -202,6 +235,8 @@ impl Replica {
             trust_changed: false,
             repositories_changed: false,
             membership_changed: BTreeSet::new(),
+            age: self.age,
+            moving: None,
         };
         match input {
             Input::Local(commands) => self.local(&mut work, commands)?,

@@ -204,6 +204,9 @@ impl Replica {
                 continue;
             }
             let has_more = self.lacks(&space, &heads);
+            if held.is_some() {
+                self.doubt_oneself(work, from, space, &heads);
+            }
             self.compare_chains(work, from, space, &heads)?;
             let peer = self.peers.entry(from).or_default();
             peer.heads_at = Some(now);
@@ -399,9 +402,11 @@ impl Replica {
 
     /// Once a second: tells peers which heads moved; once a round also asks one peer for all of its heads.
     pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
+        self.expire(work)?;
         self.settle(work)?;
         self.take_back(work)?;
         self.give_up_surplus(work)?;
+        self.pass_doubt();
         self.try_kept(work)?;
         let peers = self.connected_peers();
         for space in std::mem::take(&mut self.dirty) {

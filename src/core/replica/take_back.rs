@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::apply::{Entry, Stop};
 use super::author::Failure;
 use super::io::{Event, Table, View, ViewFault};
+use super::ledger::{self, Cause};
 use super::rows;
 use super::state::{Replica, Work, stored_segment};
-use crate::catalog::{Federation, Put, Version, Versions};
+use crate::catalog::{Delete, End, Ended, Federation, Put, Version, Versions};
 use crate::changelog::{Change, Sealed, entry_hash, kind};
 use crate::model::{ArtifactPath, Context, Envelope, Head, Incarnation, Space};
 use crate::trust::Role;
@@ -203,23 +204,25 @@ impl Replica {
                 Ok(()) | Err(Stop::Refused(_)) => {}
                 Err(Stop::Fault(fault)) => return Err(fault),
             }
+            touched.paths.extend(path_of(change).cloned());
         }
-        Ok(())
+        touched.paths.iter().try_for_each(|path| ledger::tidy(&mut work.draft, &space, path))
     }
 
     /// Empties every path that is touched.
     fn clear<V: View>(&self, work: &mut Work<'_, V>, space: Space, touched: &mut Touched) -> Result<(), ViewFault> {
         for prefix in &touched.prefixes {
+            ledger::forget_prefix_deletes(&mut work.draft, &space, prefix)?;
             let from = rows::catalog_prefix(&space, prefix);
             let live = work.draft.range(Table::Catalog, &from, &rows::end_of(&from), usize::MAX)?;
             touched.paths.extend(live.iter().filter_map(|(key, _)| rows::catalog_path(key)));
         }
         for path in &touched.paths {
             let before = work.draft.versions(&space, path)?;
-            for version in before.iter() {
-                work.draft.remove(Table::Meta, rows::want_key(&space, &version.dot));
-            }
-            work.draft.set_versions(&space, path, &before, &Versions::default());
+            let ended = Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
+            let cause = Cause { ended, age: work.age, saw: &|_| false };
+            ledger::forget_deletes(&mut work.draft, &space, path)?;
+            ledger::change(&mut work.draft, &space, path, &before, &Versions::default(), &cause)?;
         }
         Ok(())
     }
@@ -329,5 +332,13 @@ fn each_segment<V: View>(
             Some((last, _)) if page.len() == 64 => low = [last.as_slice(), &[0]].concat(),
             _ => return Ok(()),
         }
+    }
+}
+
+/// Where versions begin or end by a change.
+fn path_of(change: &Change) -> Option<&ArtifactPath> {
+    match change {
+        Change::Put(Put { path, .. }) | Change::Delete(Delete { path, .. }) => Some(path),
+        _ => None,
     }
 }

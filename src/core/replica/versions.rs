@@ -7,10 +7,11 @@
 use super::apply::{Entry, Stop};
 use super::draft::stored;
 use super::io::{Event, Output, Table, View};
+use super::ledger::{self, Cause};
 use super::rows::{self, Want};
 use super::state::{Replica, Work};
-use crate::catalog::{Delete, DeletePrefix, EditProperties, PREFIX_PATHS_MAX, Put, Version, Versions};
-use crate::clock::AHEAD_MS_MAX;
+use crate::catalog::{Delete, DeletePrefix, EditProperties, End, Ended, PREFIX_PATHS_MAX, Put, Version, Versions};
+use crate::clock::{AHEAD_MS_MAX, Timestamp};
 use crate::model::{ArtifactPath, Dot, Space};
 
 /// How many catalog rows are read at a time.
@@ -27,10 +28,21 @@ impl Replica {
         put.check(|dot| entry.saw(dot)).map_err(|fault| entry.at_fault(fault))?;
         let before = work.draft.versions(&space, &put.path)?;
         let mut versions = before.clone();
-        forget_wants(work, &space, &versions.kill(&put.kills));
+        versions.kill(&put.kills);
         let version = Version::of(entry.dot, entry.hash, put);
         versions.put(version.clone());
-        work.draft.set_versions(&space, &put.path, &before, &versions);
+        let saw = |dot: &Dot| entry.saw(dot);
+        let ended = ended(work.now, entry, End::Replaced, &put.modified_by, put.timestamp);
+        ledger::change(
+            &mut work.draft,
+            &space,
+            &put.path,
+            &before,
+            &versions,
+            &Cause { ended, age: work.age, saw: &saw },
+        )?;
+        ledger::look_for_deletes(&mut work.draft, &space, &put.path, &versions, entry.dot, saw)?;
+        work.moving = put.moved_from.clone().map(|from| (entry.dot, from, put.path.clone()));
         if entry.dot.incarnation == self.incarnation {
             return Ok(());
         }
@@ -61,6 +73,10 @@ impl Replica {
     }
 }
 
+fn ended(now: Timestamp, entry: &Entry<'_>, how: End, by: &str, timestamp: Timestamp) -> Ended {
+    Ended { how, dot: Some(entry.dot), by: by.to_owned(), timestamp, at: now }
+}
+
 pub(super) fn apply_delete<V: View>(
     work: &mut Work<'_, V>,
     space: Space,
@@ -68,27 +84,21 @@ pub(super) fn apply_delete<V: View>(
     delete: &Delete,
 ) -> Result<(), Stop> {
     delete.check(|dot| entry.saw(dot)).map_err(|fault| entry.at_fault(fault))?;
-    let before = work.draft.versions(&space, &delete.path)?;
-    kill(work, &space, &delete.path, &before, |dot| delete.kills.contains(dot));
-    Ok(())
-}
-
-/// Ends what `dies` says of the versions `before` at a path; says whether that is any.
-fn kill<V: View>(
-    work: &mut Work<'_, V>,
-    space: &Space,
-    path: &ArtifactPath,
-    before: &Versions,
-    dies: impl Fn(&Dot) -> bool,
-) -> bool {
+    let (path, saw) = (&delete.path, |dot: &Dot| entry.saw(dot));
+    let before = work.draft.versions(&space, path)?;
     let mut versions = before.clone();
-    let dead = versions.kill_where(dies);
-    if dead.is_empty() {
-        return false;
-    }
-    forget_wants(work, space, &dead);
-    work.draft.set_versions(space, path, before, &versions);
-    true
+    versions.kill(&delete.kills);
+    let follows = |(put, ..): &(Dot, ArtifactPath, ArtifactPath)| {
+        put.incarnation == entry.dot.incarnation && put.sequence + 1 == entry.dot.sequence
+    };
+    let how = match work.moving.as_ref().filter(|moving| follows(moving)) {
+        Some((_, from, to)) if from == path => End::Moved(to.clone()),
+        _ => End::Deleted,
+    };
+    let cause = Cause { ended: ended(work.now, entry, how, &delete.by, delete.timestamp), age: work.age, saw: &saw };
+    ledger::change(&mut work.draft, &space, path, &before, &versions, &cause)?;
+    ledger::deleted(&mut work.draft, &space, path, &versions, entry.dot, &cause)?;
+    Ok(())
 }
 
 /// Properties of a version that is gone, or was never at that path, change nothing.
@@ -102,7 +112,7 @@ pub(super) fn apply_edit<V: View>(
     let before = work.draft.versions(&space, &edit.path)?;
     let mut versions = before.clone();
     if versions.edit(entry.dot, edit) {
-        work.draft.set_versions(&space, &edit.path, &before, &versions);
+        work.draft.set_versions(&space, &edit.path, &before, &versions)?;
     }
     Ok(())
 }
@@ -118,28 +128,29 @@ pub(super) fn apply_delete_prefix<V: View>(
     delete: &DeletePrefix,
 ) -> Result<(), Stop> {
     delete.check().map_err(|fault| entry.at_fault(fault))?;
+    let saw = |dot: &Dot| entry.saw(dot);
+    let cause =
+        Cause { ended: ended(work.now, entry, End::Deleted, &delete.by, delete.timestamp), age: work.age, saw: &saw };
+    ledger::deleted_prefix(&mut work.draft, &space, &delete.prefix, entry.dot, work.age);
     let mut from = rows::catalog_prefix(&space, &delete.prefix);
-    let (end, mut ended) = (rows::end_of(&from), 0);
+    let (end, mut paths) = (rows::end_of(&from), 0);
     loop {
         let page = work.draft.range(Table::Catalog, &from, &end, ROWS_AT_ONCE)?;
         for (key, value) in &page {
             let broken = || Stop::Fault(super::io::ViewFault("a catalog row has a broken key".into()));
             let path = rows::catalog_path(key).ok_or_else(broken)?;
-            ended += usize::from(kill(work, &space, &path, &stored(value)?, |dot| entry.saw(dot)));
+            let before: Versions = stored(value)?;
+            let mut versions = before.clone();
+            paths += usize::from(!versions.kill_where(saw).is_empty());
+            ledger::change(&mut work.draft, &space, &path, &before, &versions, &cause)?;
+            ledger::outlived(&mut work.draft, &space, &path, &versions, entry.dot, &cause)?;
         }
-        if ended > PREFIX_PATHS_MAX {
+        if paths > PREFIX_PATHS_MAX {
             return Err(entry.misplaced("a prefix delete of more paths than one entry may end"));
         }
         match page.last() {
             Some((last, _)) if page.len() == ROWS_AT_ONCE => from = [last.as_slice(), &[0]].concat(),
             _ => return Ok(()),
         }
-    }
-}
-
-/// What is dead here need not be fetched any more.
-fn forget_wants<V: View>(work: &mut Work<'_, V>, space: &Space, killed: &[Version]) {
-    for version in killed {
-        work.draft.remove(Table::Meta, rows::want_key(space, &version.dot));
     }
 }

@@ -4,6 +4,7 @@ pub mod acknowledged;
 pub mod agreement;
 pub mod bounded;
 pub mod followers;
+pub mod ledger;
 pub mod no_return;
 pub mod oracle;
 pub mod rights;

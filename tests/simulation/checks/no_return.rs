@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artimesh_core::model::{Dot, Space};
+use artimesh_core::replica::Event;
 
 use super::{Fault, oracle};
 use crate::world::World;
@@ -12,6 +13,8 @@ use crate::world::World;
 pub struct Graves {
     live: BTreeMap<(usize, Space), BTreeSet<Dot>>,
     dead: BTreeMap<(usize, Space), BTreeSet<Dot>>,
+    /// How often each site took a branch of a forked log back, with all that it had killed.
+    taken_back: BTreeMap<usize, usize>,
 }
 
 impl Graves {
@@ -23,6 +26,10 @@ impl Graves {
 
     pub fn check(&mut self, world: &World) -> Result<(), Fault> {
         for (number, site) in world.sites.iter().enumerate().filter(|(_, site)| site.is_up()) {
+            let taken_back = site.notes.iter().filter(|note| matches!(note, Event::TakenBack { .. })).count();
+            if self.taken_back.insert(number, taken_back).unwrap_or_default() < taken_back {
+                self.forget(number);
+            }
             for (space, _, federation) in site.mind().spaces() {
                 if federation.is_none() {
                     continue;

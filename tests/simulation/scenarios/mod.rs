@@ -1,10 +1,13 @@
 //! Short stories, each with one moral: its name.
 
+mod curating;
+mod doubting;
 mod enduring;
 mod federating;
 mod forking;
 mod pairing;
 mod refusing;
+mod remembering;
 mod removing;
 mod restarting;
 mod revoking;

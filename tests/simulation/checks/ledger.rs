@@ -1,0 +1,65 @@
+//! What ended is kept, and what is in dispute is known: at the first site, which never loses anything, exactly what the
+//! rules say; everywhere at least that siblings which differ are listed, and that live paths are counted right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use artimesh_core::model::{ArtifactPath, Dot, Space};
+use artimesh_core::replica::{Table, conflicts, rows};
+
+use super::{Fault, oracle};
+use crate::world::World;
+
+pub fn check(world: &World) -> Result<u64, Fault> {
+    let mut survivors = 0;
+    for (number, site) in world.sites.iter().enumerate().filter(|(_, site)| site.is_up()) {
+        for (space, heads, federation) in site.mind().spaces() {
+            if federation.is_none() {
+                continue;
+            }
+            let live = oracle::catalog(&site.disk, space);
+            let listed = conflicts(&site.disk, space, None, usize::MAX).map_err(|fault| fault.to_string())?;
+            for (path, versions) in &live {
+                let differ = versions.iter().any(|version| version.content.digest != versions[0].content.digest);
+                if differ && listed.iter().all(|conflict| conflict.path != *path) {
+                    return Err(format!("{} doesn't list the conflict at {path}", site.identity.name));
+                }
+            }
+            let counted = rows::live_paths(&site.disk, space).map_err(|fault| fault.to_string())?;
+            if counted != live.len() as u64 {
+                return Err(format!("{} counts {counted} paths of {}", site.identity.name, live.len()));
+            }
+            if number == 0 {
+                check_past(world, space)?;
+                let flagged: BTreeMap<Dot, Dot> = listed.iter().flat_map(|c| c.survivors.clone()).collect();
+                let expected = world.truth.survivors(space, heads);
+                if flagged != expected {
+                    return Err(format!("survivors are {flagged:?}, the rules say {expected:?}"));
+                }
+                survivors += flagged.len() as u64;
+            }
+        }
+    }
+    Ok(survivors)
+}
+
+/// The history of the first site holds all that was live there and isn't.
+fn check_past(world: &World, space: &Space) -> Result<(), Fault> {
+    let site = &world.sites[0];
+    let heads = site.mind().heads(space);
+    let live: BTreeSet<Dot> = oracle::catalog(&site.disk, space).values().flatten().map(|v| v.dot).collect();
+    let mine = site.disk.table(Table::History).filter(|(key, _)| key.starts_with(&space.key()));
+    let past: BTreeMap<Dot, ArtifactPath> = mine
+        .filter_map(|(key, value)| rows::historic(key, value).expect("our own rows are readable"))
+        .map(|historic| (historic.version.dot, historic.ended))
+        .map(|(dot, ended)| {
+            assert!(ended.dot.is_some_and(|by| heads.cover(&by)), "{dot:?} was ended by {:?}", ended.dot);
+            let put = world.truth.entries[space][&dot].put().expect("only puts end");
+            (dot, put.path.clone())
+        })
+        .collect();
+    let puts = world.truth.entries[space].iter().filter(|(dot, entry)| heads.cover(dot) && entry.put().is_some());
+    match puts.map(|(dot, _)| *dot).find(|dot| live.contains(dot) == past.contains_key(dot)) {
+        Some(dot) => Err(format!("{dot:?} is live and in the history, or neither")),
+        None => Ok(()),
+    }
+}
