@@ -109,7 +109,8 @@ impl Service {
         }))
     }
 
-    async fn walk<T: Send + 'static>(
+    /// Reads rows beside the mind, in a thread that may block.
+    pub(super) async fn walk<T: Send + 'static>(
         &self,
         walk: impl FnOnce(&StoreView) -> Result<T, ViewFault> + Send + 'static,
     ) -> Result<T, ServiceError> {

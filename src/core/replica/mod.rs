@@ -48,7 +48,7 @@ pub use io::{
 };
 pub use limits::Limits;
 pub use message::{Hello, Message};
-pub use past::{conflicts, history, versions};
+pub use past::{conflict, conflicts, history, versions};
 pub use rollback::{RollbackAction, RollbackFilter, rollback_step};
 pub use rows::{Placement, Repository, Want};
 pub use state::{Identity, LoadError, Peer, Replica, Waking};
