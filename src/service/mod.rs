@@ -4,6 +4,7 @@ mod artifacts;
 mod audit;
 mod backup;
 mod caller;
+mod clock;
 mod error;
 mod federations;
 mod folders;

@@ -11,6 +11,7 @@ use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
 use super::caller::Caller;
+use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::pairing::state_of;
@@ -146,6 +147,7 @@ fn of_replica(replica: &Replica, engine: &Engine, now: Timestamp) -> Value {
             "role": role,
             "circle": replica.circle().map(|circle| circle.to_string()),
         },
+        "clock": clock::of(replica),
         "members": members(replica, engine),
         "repositories": repositories,
         "trust": {
