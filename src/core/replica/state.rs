@@ -171,6 +171,8 @@ pub struct Replica {
     pub(super) merges: BTreeMap<Space, Merge>,
     /// What must be applied before a state that was taken over is what its heads say; and for how many ticks it wasn't.
     pub(super) catching_up: BTreeMap<Space, (Context, u32)>,
+    /// Spaces whose blobs are being looked through, and the next row.
+    pub(super) sweeps: BTreeMap<Space, Vec<u8>>,
     /// Whether one of them replaced what was here.
     pub(super) followed: bool,
     /// How the last ones ended.
@@ -257,6 +259,7 @@ impl Replica {
             merges: BTreeMap::new(),
             merged: BTreeMap::new(),
             followed: false,
+            sweeps: BTreeMap::new(),
             catching_up: BTreeMap::new(),
             unconfirmed: load_unconfirmed(view)?,
             signed: BTreeMap::new(),
