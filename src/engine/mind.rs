@@ -284,6 +284,13 @@ impl Mind {
             Event::FarAhead { author, path, ahead_ms } => {
                 tracing::warn!(author = %author.short(), %path, ahead_ms, "a peer's clock is far ahead of ours");
             }
+            Event::ClockAhead { ahead_ms } => {
+                tracing::error!(
+                    ahead_ms,
+                    "this node's clock is ahead of the other members': no writes until it is right"
+                );
+            }
+            Event::ClockRight => tracing::info!("this node's clock is right again: writes are taken"),
             Event::KeyTaken { federation, key } => {
                 let federation = federation.short();
                 tracing::warn!(federation, %key, "an invitation waits: its repository key is in use here");

@@ -53,6 +53,7 @@ impl Replica {
 
     fn perform<V: View>(&mut self, work: &mut Work<'_, V>, command: Command) -> Result<Receipt, Failure> {
         self.check_doubt(work.now)?;
+        self.check_clock(&command)?;
         match command {
             Command::FoundCircle(founding) => self.found_circle(work, &founding),
             Command::Join(token) => self.join(work, token),

@@ -13,11 +13,13 @@
 mod apply;
 mod artifacts;
 mod author;
+mod clocks;
 mod doubt;
 mod draft;
 mod following;
 mod forks;
 mod inspect;
+mod invitations;
 mod io;
 mod kept;
 mod ledger;
@@ -36,8 +38,10 @@ mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use clocks::{Alarm, ClockReport, Offset};
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
+pub use invitations::Waiting;
 pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
     View, ViewFault,

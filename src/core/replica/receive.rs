@@ -347,7 +347,7 @@ impl Replica {
 
     /// What a federation asks of this node when its membership changed: a repository that shows it, and an acceptance;
     /// or that the repository goes, because this node left in an earlier life.
-    fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+    pub(super) fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
         let Space::Federation(id) = space else { return Ok(()) };
         if !work.membership_changed.contains(&space) {
             return Ok(());
