@@ -173,8 +173,8 @@ impl Truth {
     pub fn live(&self, space: &Space, heads: &Heads, ties: Ties) -> BTreeMap<ArtifactPath, Vec<Dot>> {
         let known = self.known(space, heads);
         let killed: BTreeSet<(&ArtifactPath, &Dot)> = known
-            .iter()
-            .filter_map(|(_, entry)| entry.kills())
+            .values()
+            .filter_map(|entry| entry.kills())
             .flat_map(|(path, kills)| kills.iter().map(move |dot| (path, dot)))
             .collect();
         let mut live: BTreeMap<ArtifactPath, Vec<(u64, Dot)>> = BTreeMap::new();
