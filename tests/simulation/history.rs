@@ -59,8 +59,8 @@ pub struct History {
 /// What a history came to.
 pub struct Outcome {
     pub faults: Faults,
-    /// What each site noted, for who replays a seed.
-    pub notes: Vec<(String, Vec<Event>)>,
+    /// As it was in the end, for who replays a seed.
+    pub world: World,
     /// All that all sites know in the end.
     pub state: Digest,
     pub result: Result<(), Fault>,
@@ -94,8 +94,7 @@ fn base(full: usize, edges: usize) -> World {
 pub fn run(seed: u64, mutation: Mutation) -> Outcome {
     let mut history = History::begin(seed, mutation);
     let result = history.live().and_then(|()| history.heal()).and_then(|()| history.judge());
-    let notes = history.world.sites.iter().map(|site| (site.identity.name.to_string(), site.notes.clone())).collect();
-    Outcome { state: history.state(), faults: history.faults, notes, result }
+    Outcome { state: history.state(), faults: history.faults, world: history.world, result }
 }
 
 impl History {

@@ -168,7 +168,9 @@ impl Replica {
         }
         let founds = segment.header.first_sequence == 1 && segment.entries[0].kind == kind::FOUND;
         let founder = segment.header.incarnation.node;
-        if founds && !self.accepts(&founder) {
+        // One that isn't known yet can't be judged by its name: what it founded waits for its grant.
+        let is_known = self.trust.as_ref().is_some_and(|trust| trust.member(&founder).is_some());
+        if founds && is_known && !self.accepts(&founder) {
             return Err(Refusal::NotAccepted(founder));
         }
         Ok(())
