@@ -51,7 +51,7 @@ fn replay(seed: u64) {
     println!("{}", outcome.faults.table());
     for site in &outcome.world.sites {
         println!("{} ({}), clock {} ms off:", site.identity.name, site.node().short(), site.skew_ms);
-        for mind in site.mind_or_none() {
+        if let Some(mind) = site.mind_or_none() {
             println!("  {} parked, {} asked for, {} kept", mind.parked(), mind.wishes(), mind.kept().count());
             mind.spaces().for_each(|(space, heads, _)| println!("  {space}: {:?}", heads.0));
         }
