@@ -1,6 +1,7 @@
 //! What a node does for its user. Knows no HTTP; every call takes a [`Caller`].
 
 mod artifacts;
+mod attention;
 mod audit;
 mod backup;
 mod caller;

@@ -276,6 +276,8 @@ async fn kill_in_the_middle(circle: &mut Circle, number: usize, ledger: &Arc<Mut
         circle.nodes[victim].kill();
     }
     circle.nodes[victim].start();
+    // Without its index it asks a peer first.
+    circle.nodes[victim].may_write().await;
     let (acknowledged, unknown) = round.ledger().counts();
     println!(
         "round {number}: killed {} ({kind:?}) after {delay:?} with {uploading} uploads in flight, index {damage:?}; \
