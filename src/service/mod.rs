@@ -5,6 +5,7 @@ mod attention;
 mod audit;
 mod backup;
 mod caller;
+mod clock;
 mod error;
 mod federations;
 mod folders;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::attention::attention;
 use super::caller::Caller;
+use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::pairing::state_of;
@@ -163,6 +164,7 @@ fn of_replica(replica: &Replica, engine: &Engine, now: Timestamp) -> Value {
             "role": role,
             "circle": replica.circle().map(|circle| circle.to_string()),
         },
+        "clock": clock::of(replica),
         "members": members(replica, engine),
         "repositories": repositories,
         "trust": {

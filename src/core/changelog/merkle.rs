@@ -30,5 +30,6 @@ mod tests {
         assert_ne!(root(&leaves), root(&swapped));
         assert_ne!(root(&leaves), root(&leaves[..4]));
         assert_ne!(root(&leaves[..1]), leaves[0]);
+        assert_ne!(root(&leaves[..1]), root(&[]));
     }
 }
