@@ -360,6 +360,7 @@ async fn lose_the_index(circle: &mut Circle, round: usize, dice: &mut Dice) {
     assert_eq!(before, after, "{} after its index was lost: {damage:?}", circle.nodes[victim].name);
     let is_all_there = held_before.iter().zip(&held_after).all(|(before, after)| before <= after);
     assert!(is_all_there, "{}: {held_before:?} became {held_after:?}: {damage:?}", circle.nodes[victim].name);
+    circle.nodes[victim].may_write().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
