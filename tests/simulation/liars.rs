@@ -222,8 +222,7 @@ fn kill_unseen(history: &mut History) {
     let (Some(thief), Some(space)) = (history.dice.pick(&thieves).copied(), libs(history)) else { return };
     let circle = history.world.sites[0].mind().circle().expect("the founder has a circle");
     let Some(mut forgery) = forge(history, thief, space) else { return };
-    if history.prunes && has_more(history, &forgery) {
-        // It would be a fork, which is taken back only where logs are whole.
+    if has_more(history, &forgery) {
         return;
     }
     let Some(victim) = forgery.context.0.keys().next().copied() else { return };
@@ -231,7 +230,7 @@ fn kill_unseen(history: &mut History) {
     // Beyond what anybody wrote, so that no receiver can take it for seen and let a fork in.
     let unseen = Dot { incarnation: victim, sequence: seen + 1_000 };
     let change = lie(history, vec![unseen], "a/x");
-    // Continues its own log from where the first site has it; a fork of it, perhaps, if others have more.
+    // Continues its own log from where the first site has it, or something else.
     forgery.after.chain = if history.dice.once_in(4) { Digest::of(b"fork") } else { forgery.after.chain };
     let segment = forgery.says(&change).signed(&history.world.sites[thief], &circle);
     let refused = bring(history, space, segment.bytes());
