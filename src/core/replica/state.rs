@@ -171,6 +171,8 @@ pub struct Replica {
     pub(super) merges: BTreeMap<Space, Merge>,
     /// What must be applied before a state that was taken over is what its heads say; and for how many ticks it wasn't.
     pub(super) catching_up: BTreeMap<Space, (Context, u32)>,
+    /// Spaces in which a state sync ended since the last tick.
+    pub(super) rested: BTreeSet<Space>,
     /// Spaces whose blobs are being looked through, and the next row.
     pub(super) sweeps: BTreeMap<Space, Vec<u8>>,
     /// Whether one of them replaced what was here.
@@ -259,6 +261,7 @@ impl Replica {
             merges: BTreeMap::new(),
             merged: BTreeMap::new(),
             followed: false,
+            rested: BTreeSet::new(),
             sweeps: BTreeMap::new(),
             catching_up: BTreeMap::new(),
             unconfirmed: load_unconfirmed(view)?,

@@ -284,6 +284,7 @@ impl Replica {
         until.merge(&theirs.to_context());
         work.draft.set(Table::Meta, rows::catching_up_key(&space), &*until);
         merge.progress.is_done = true;
+        self.rested.insert(space);
         self.followed |= row.why == Why::Follow;
         if row.why == Why::Asked {
             self.begin_sweep(work, space);
