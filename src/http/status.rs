@@ -62,6 +62,8 @@ fn of_command(error: &CommandError) -> StatusCode {
         CommandError::NotGranted
         | CommandError::Reconciling
         | CommandError::ClockAhead { .. }
+        | CommandError::Merging(_)
+        | CommandError::NoSource(_)
         | CommandError::AsksFirst(_) => StatusCode::SERVICE_UNAVAILABLE,
         CommandError::SelfRevoked | CommandError::Follower | CommandError::Trust(_) => StatusCode::FORBIDDEN,
         CommandError::NoRepository(_)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use artimesh_core::model::{Digest, NodeId, Space, codec};
-use artimesh_core::replica::{AcceptPolicy, CommandError, Event, Input, Receipt};
+use artimesh_core::replica::{AcceptPolicy, CommandError, Event, Input, Receipt, Retention};
 use artimesh_core::trust::{Capabilities, VerifiedRequest};
 
 use super::acts;
@@ -116,6 +116,11 @@ impl History {
             let policies = [AcceptPolicy::Any, AcceptPolicy::Any, AcceptPolicy::Of(vec!["alice".into()])];
             world.sites[site].accept = dice.pick(&policies).expect("three of them").clone();
             world.sites[site].disk.has_blobs = !dice.once_in(4);
+            if dice.once_in(2) {
+                // Logs are pruned while the history lasts.
+                let whole_ms = 20_000 + dice.below(120_000) as u64;
+                world.sites[site].retention = Retention { whole_ms, deletes_ms: whole_ms * 2 };
+            }
             world.sites[site].disk.lies = mutation == Mutation::LyingDisk;
             if mutation == Mutation::DroppedWrite && site == 0 {
                 world.sites[site].disk.drops_write_after = Some(dice.below(20) as u32);
@@ -252,6 +257,10 @@ impl History {
 
     fn deliver_something(&mut self) {
         let at = self.crash_point();
+        if let Some(site) = self.world.continues.first().copied().filter(|_| self.dice.once_in(2)) {
+            let crashed = self.world.go_on(site, at);
+            return self.note_crash(crashed, at);
+        }
         let rumours = self.world.network.rumours(self.world.now);
         if self.dice.once_in(3) && !rumours.is_empty() {
             return self.hear(&rumours, at);
@@ -396,6 +405,13 @@ impl History {
                         return Err(format!("{} gave up {old:?} for no reason", site.identity.name));
                     }
                     Event::RolledBack { .. } => {}
+                    Event::Reconciled { .. } => self.faults.count("state taken over", 1),
+                    Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored => {
+                        self.faults.count("divergence noticed", 1);
+                    }
+                    Event::Diverged { space, peer } => {
+                        return Err(format!("{} differs from {} in {space}", site.identity.name, peer.short()));
+                    }
                     Event::Removed { .. } => self.faults.count("removal heard", 1),
                     Event::Forked { .. } => self.faults.count("fork proved", 1),
                     Event::TakenBack { .. } => self.faults.count("branch taken back", 1),

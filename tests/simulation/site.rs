@@ -3,7 +3,7 @@
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{KeyPair, NodeId, NodeName};
 use artimesh_core::replica::message::FEATURES;
-use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica, Waking};
+use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica, Retention, Waking};
 use artimesh_core::trust::{Addresses, NodeKeys};
 
 use super::disk::Disk;
@@ -22,6 +22,7 @@ pub struct Site {
     pub accept: AcceptPolicy,
     /// Which kinds of entries its version knows.
     pub features: u64,
+    pub retention: Retention,
     /// Whether it asks others before it writes.
     pub asks_first: bool,
     pub notes: Vec<Event>,
@@ -54,6 +55,7 @@ impl Site {
             stuck_at: None,
             accept: AcceptPolicy::Any,
             features: FEATURES,
+            retention: Retention::default(),
             asks_first: false,
             notes: Vec::new(),
             lives: 0,
@@ -88,6 +90,7 @@ impl Site {
             placement: None,
             fresh: self.lives,
             features: self.features,
+            retention: self.retention,
             asks_first: self.asks_first,
         };
         let (replica, outputs) =

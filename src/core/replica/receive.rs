@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
+use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, SpaceState, Work};
 use crate::catalog::Membership;
-use crate::changelog::{Change, ChangeError, Sealed, entry_hash, kind};
+use crate::changelog::{Change, ChangeError, Sealed, Stored, entry_hash, kind};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, TrustRefusal};
 
@@ -81,6 +82,10 @@ impl Replica {
         let (space, incarnation) = (header.space, header.incarnation);
         if let Err(refusal) = self.check_scope(&segment) {
             return Ok(self.refuse(work, from, refusal));
+        }
+        if self.merges.get(&space).is_some_and(Merge::is_committing) {
+            // The rows are between two states: fetched again in a moment.
+            return Ok(Taken::Parked);
         }
         let state = self.spaces.get(&space).cloned_heads();
         let head = state.of(&incarnation);
@@ -169,12 +174,14 @@ impl Replica {
         let founds = segment.header.first_sequence == 1 && segment.entries[0].kind == kind::FOUND;
         let founder = segment.header.incarnation.node;
         if founds && !self.accepts(&founder) {
-            return Err(Refusal::NotAccepted(founder));
+            let is_known = self.trust.as_ref().is_some_and(|trust| trust.member(&founder).is_some());
+            // Who isn't known yet may be accepted once it is.
+            return Err(if is_known { Refusal::NotAccepted(founder) } else { Refusal::NotShared(space) });
         }
         Ok(())
     }
 
-    fn accepts(&self, founder: &NodeId) -> bool {
+    pub(super) fn accepts(&self, founder: &NodeId) -> bool {
         if self.role() == Some(Role::Edge) || *founder == self.me.node {
             return true;
         }
@@ -202,7 +209,15 @@ impl Replica {
             head.chain == segment.hash
         } else {
             let key = rows::segment_key(&header.space, &header.incarnation, header.first_sequence);
-            work.draft.get(Table::Log, &key)?.is_some_and(|stored| stored == segment.bytes())
+            match work.draft.get(Table::Log, &key)?.map(|stored| Stored::read(&stored)) {
+                Some(Ok(stored)) => stored.hash() == segment.hash,
+                Some(Err(_)) => false,
+                // Pruned away: whatever it was, it was applied.
+                None => {
+                    let floor = self.spaces.get(&header.space).and_then(|state| state.floors.get(&header.incarnation));
+                    floor.is_some_and(|floor| header.last_sequence() <= *floor)
+                }
+            }
         };
         if same {
             return Ok(Taken::Duplicate);
