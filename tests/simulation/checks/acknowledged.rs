@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use artimesh_core::model::{Dot, Space};
 
-use super::agreement::good_sites;
+use super::agreement::{forgot_its_leave, good_sites};
 use super::{Fault, oracle};
 use crate::truth::Entry;
 use crate::world::World;
@@ -37,7 +37,7 @@ pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
         for site in &good {
             let mind = world.sites[*site].mind();
             let member = mind.federation(&ack.space).is_some_and(|f| f.is_member(&world.node(*site)));
-            if member && !mind.heads(&ack.space).cover(&ack.dot) {
+            if member && !forgot_its_leave(world, *site, &ack.space) && !mind.heads(&ack.space).cover(&ack.dot) {
                 return Err(format!("site {site} never got {:?} of {}", ack.dot, author.short()));
             }
         }

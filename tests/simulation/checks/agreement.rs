@@ -1,6 +1,7 @@
 //! Equal heads mean equal states, always; and in the end all members in good standing have equal heads.
 
 use artimesh_core::model::{Digest, Heads, NodeId, Space};
+use artimesh_core::replica::Event;
 use artimesh_core::trust::{Role, State as Trust};
 
 use super::Fault;
@@ -99,6 +100,9 @@ fn belongs(world: &World, site: usize, space: &Space) -> bool {
     }
     let node = world.node(site);
     let good = good_sites(world);
+    if forgot_its_leave(world, site, space) {
+        return false;
+    }
     let sees = |other: &usize| {
         let mind = world.sites[*other].mind();
         let is_member = mind.federation(space).is_some_and(|federation| federation.is_member(&node));
@@ -107,4 +111,17 @@ fn belongs(world: &World, site: usize, space: &Space) -> bool {
             && (is_member || mind.trust().and_then(|t| t.good(&node)).is_some_and(|m| m.role() == Role::Edge))
     };
     good.iter().any(sees)
+}
+
+/// Whether a site was set back to before it left, and others have since pruned what would tell it. States aren't shown to
+/// who left, so it goes on for itself: a known limit.
+pub fn forgot_its_leave(world: &World, site: usize, space: &Space) -> bool {
+    let node = world.node(site);
+    let pruned = |site: &Site| site.notes.iter().any(|note| matches!(note, Event::Pruned { .. }));
+    let saw_leave = |other: &usize| {
+        let federation = world.sites[*other].mind().federation(space);
+        let left = federation.and_then(|f| f.members.get(&node)).is_some_and(|m| !m.left.is_empty());
+        *other != site && left && federation.is_some_and(|federation| !federation.is_member(&node))
+    };
+    world.sites[site].was_restored && world.sites.iter().any(pruned) && good_sites(world).iter().any(saw_leave)
 }
