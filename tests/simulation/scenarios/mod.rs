@@ -1,5 +1,6 @@
 //! Short stories, each with one moral: its name.
 
+mod adopting;
 mod clocks;
 mod curating;
 mod doubting;
