@@ -18,5 +18,6 @@ mod talking;
 mod upgrading;
 mod writing;
 
+pub use reconciling::away;
 pub use refusing::{circle, forgery, lie};
 pub use writing::federated;
