@@ -44,8 +44,8 @@ impl Service {
             Some(text) => Some(self.author_named(text).await?),
             None => None,
         };
-        let wanted = key.clone();
-        let waiting = self.engine().inspect(move |replica, _| waiting_for(replica, &wanted, founder)).await?;
+        let (wanted, me) = (key.clone(), self.engine().identity().node);
+        let waiting = self.engine().inspect(move |replica, _| waiting_for(replica, &wanted, founder, me)).await?;
         let into = match waiting[..] {
             [into] => into,
             [] => {
@@ -63,8 +63,8 @@ impl Service {
     }
 }
 
-/// The federations that a repository of this key is on its way into, or could join.
-fn waiting_for(replica: &Replica, key: &RepoKey, founder: Option<NodeId>) -> Vec<Space> {
+/// The federations that a repository of this key is on its way into, or could join; else the one that it has joined.
+fn waiting_for(replica: &Replica, key: &RepoKey, founder: Option<NodeId>, me: NodeId) -> Vec<Space> {
     let begun = replica.adoptions().find(|(_, adoption)| adoption.key.folded() == key.folded());
     if let Some((_, adoption)) = begun {
         return vec![adoption.into];
@@ -75,5 +75,12 @@ fn waiting_for(replica: &Replica, key: &RepoKey, founder: Option<NodeId>) -> Vec
         let federation = replica.federation(space);
         founder.is_none_or(|node| federation.is_some_and(|federation| federation.founder == node))
     };
-    spaces.filter(is_meant).collect()
+    let meant: Vec<Space> = spaces.filter(is_meant).collect();
+    if !meant.is_empty() {
+        return meant;
+    }
+    // The node went on by itself, and is done: the repository shows what somebody else founded.
+    let shown = replica.repositories().get(&key.folded()).map(|repository| repository.space);
+    let is_joined = |space: &Space| replica.federation(space).is_some_and(|federation| federation.founder != me);
+    shown.filter(is_meant).filter(is_joined).into_iter().collect()
 }

@@ -98,13 +98,16 @@ fn rows_of_floors_and_adoptions_and_what_is_left_of_segments_are_what_they_were(
     });
 }
 
+/// All rows of one table.
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
 fn is_committing(site: &Site) -> bool {
     let has = |prefix: &[u8]| site.disk.table(Table::Meta).any(|(key, _)| key.starts_with(prefix));
     has(b"merge/") && has(b"merge-log/")
 }
 
 /// Goes on alone with what is at rest; the digest of the state that comes of it.
-fn went_on(disk: &[Vec<(Vec<u8>, Vec<u8>)>]) -> Digest {
+fn went_on(disk: &[Rows]) -> Digest {
     let mut site = Site::new("bob");
     for (all, table) in disk.iter().zip(TABLES) {
         let row = |(key, value): &(Vec<u8>, Vec<u8>)| Row { table, key: key.clone(), value: Some(value.clone()) };
@@ -131,12 +134,11 @@ fn a_disk_in_the_middle_of_a_state_sync_is_woken_up_from() {
     let golden = keep("disk-syncing", || {
         let (world, _) = a_sync(|world| is_committing(&world.sites[1]));
         let row = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
-        let disk: Vec<Vec<(Vec<u8>, Vec<u8>)>> =
-            TABLES.iter().map(|table| world.sites[1].disk.table(*table).map(row).collect()).collect();
+        let disk: Vec<Rows> = TABLES.iter().map(|table| world.sites[1].disk.table(*table).map(row).collect()).collect();
         let digest = went_on(&disk);
         assert_eq!(digest, world.digest(0, &world.space(0, "libs")), "the others'");
         codec::encode(&(disk, digest))
     });
-    let (disk, digest): (Vec<Vec<(Vec<u8>, Vec<u8>)>>, Digest) = codec::decode(&golden).expect("rows");
+    let (disk, digest): (Vec<Rows>, Digest) = codec::decode(&golden).expect("rows");
     assert_eq!(went_on(&disk), digest);
 }
