@@ -6,7 +6,7 @@ use artimesh_core::catalog::{Content, RepositoryConfig};
 use artimesh_core::model::{ArtifactPath, Checksums, Digest, KeyPair, NodeId, Properties, RepoKey, Space, TokenId};
 use artimesh_core::replica::message::PROTOCOL;
 use artimesh_core::replica::{
-    Command, CommandError, Event, Hello, Input, Output, Receipt, Refusal, Verdict, state_digest,
+    Command, CommandError, Event, Hello, Input, Message, Output, Receipt, Refusal, Verdict, state_digest,
 };
 use artimesh_core::trust::{
     Capabilities, Capability, Founding, PairingReason, PairingRequest, PairingToken, Role, VerifiedRequest,
@@ -419,6 +419,18 @@ impl World {
         }
     }
 
+    /// Delivers between two sites what state sync says; anything else is lost.
+    pub fn drain_sync(&mut self, a: usize, b: usize) {
+        for (from, to) in [(a, b), (b, a)] {
+            while let Some(frame) = self.network.receive(from, to) {
+                let kind = u16::from_le_bytes([frame[0], frame[1]]);
+                if kind >= 34 {
+                    self.handle(to, Input::Frame(self.node(from), frame), None);
+                }
+            }
+        }
+    }
+
     /// Delivers the next frame of a connection, if any; says whether the receiver crashed over it.
     pub fn deliver(&mut self, from: usize, to: usize, crash_at: Option<usize>) -> bool {
         let Some(frame) = self.network.receive(from, to) else { return false };
@@ -458,7 +470,14 @@ impl World {
                 return;
             }
         }
-        panic!("the network never falls silent");
+        let mut last = Vec::new();
+        for _ in 0..6 {
+            let Some((from, to)) = self.network.busy().first().copied() else { break };
+            let frame = self.network.receive(from, to).unwrap_or_default();
+            last.push(format!("{from} to {to}: {:.300}", format!("{:?}", Message::read(&frame))));
+            self.handle(to, Input::Frame(self.node(from), frame), None);
+        }
+        panic!("the network never falls silent: {last:#?}, going on at {:?}", self.continues);
     }
 
     /// Lets a site do more of what it has begun; says whether it crashed over it.

@@ -200,6 +200,7 @@ impl Replica {
         segments: &[Sealed],
     ) -> Result<(), ViewFault> {
         if !self.has_whole_logs(&space) {
+            // What was pruned can't be applied again.
             return Ok(());
         }
         // What this input wrote itself must be in the log to be found there.
