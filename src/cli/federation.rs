@@ -1,4 +1,4 @@
-//! `artimesh federation invite|remove|sync|checkpoint`
+//! `artimesh federation invite|remove|adopt|sync|checkpoint`
 
 use std::time::Duration;
 
@@ -20,10 +20,22 @@ pub enum Federation {
     Invite(Member),
     /// End another node's membership: it shows the repository no more, the others keep theirs
     Remove(Member),
+    /// Bring a repository, with all that is in it, into a federation that this node is invited to and that waits for its key
+    Adopt(Adopt),
     /// Compare a repository's state with another member's, and take over what differs
     Sync(Sync),
     /// Ask whether all members have what is here now
     Checkpoint(Checkpoint),
+}
+
+/// A repository, and whose federation it joins.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// The repository's key
+    key: RepoKey,
+    /// The node that founded the federation, by name or id: needed when several wait for the key
+    #[arg(long, value_name = "NODE")]
+    from: Option<String>,
 }
 
 /// What is compared, and with whom.
@@ -78,8 +90,23 @@ pub(super) async fn run(global: &Global, command: &Federation) -> anyhow::Result
             let answer = client.call(Method::POST, &path(key, "remove"), Some(json!({"node": node}))).await?;
             output::answer(global.json, &answer, removed)
         }
+        Federation::Adopt(command) => adopt(&client, command, global.json).await,
         Federation::Sync(command) => sync(&client, command, global.json).await,
         Federation::Checkpoint(command) => checkpoint(&client, command, global.json).await,
+    }
+}
+
+/// Brings along batch after batch. What is begun goes on at the node, too, should this end.
+async fn adopt(client: &Client, command: &Adopt, json: bool) -> anyhow::Result<()> {
+    let bar = output::progress_count("adopt: batches");
+    loop {
+        let body = json!({"from": command.from});
+        let answer = client.call(Method::POST, &path(&command.key, "adopt"), Some(body)).await?;
+        bar.inc(1);
+        if answer["more"] != true {
+            bar.finish_and_clear();
+            return output::answer(json, &answer, adopted);
+        }
     }
 }
 
@@ -153,4 +180,9 @@ fn invited(answer: &Value) -> String {
 fn removed(answer: &Value) -> String {
     let (node, repository) = (short(&field(answer, "removed")), field(answer, "repository"));
     format!("removed {node} from {repository}: it shows the repository no more; what it has it may keep")
+}
+
+fn adopted(answer: &Value) -> String {
+    let (repository, federation) = (field(answer, "repository"), field(answer, "federation"));
+    format!("{repository} is part of {federation} now; where contents differ: `artimesh conflict list {repository}`")
 }

@@ -21,6 +21,12 @@ struct Member {
     node: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct From {
+    from: Option<String>,
+}
+
 /// `POST /artifactory/api/mesh/federation/{key}/invite`
 pub async fn invite(ask: Ask) -> Result<Answer, HttpError> {
     let key: RepoKey = ask.name.parse()?;
@@ -37,6 +43,16 @@ pub async fn remove(ask: Ask) -> Result<Answer, HttpError> {
     let wish = body.json::<Member>().await?;
     let node = site.service.remove_member(&caller, &key, &wish.node).await?;
     answer::json(StatusCode::OK, &json!({"repository": key, "removed": node.to_string()}))
+}
+
+/// `POST /artifactory/api/mesh/federation/{key}/adopt`
+pub async fn adopt(ask: Ask) -> Result<Answer, HttpError> {
+    let key: RepoKey = ask.name.parse()?;
+    let Ask { site, caller, body, .. } = ask;
+    let wish = body.json::<From>().await?;
+    let adopted = site.service.adopt(&caller, &key, wish.from.as_deref()).await?;
+    let value = json!({"repository": key, "federation": adopted.space.to_string(), "more": adopted.more});
+    answer::json(StatusCode::OK, &value)
 }
 
 #[derive(Deserialize)]

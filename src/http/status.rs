@@ -58,11 +58,14 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::InCircle
         | CommandError::AlreadyMember(_)
         | CommandError::NeedsUpgrade { .. }
+        | CommandError::SharedAlready(_)
+        | CommandError::NotInvited(_)
         | CommandError::NotAMember(_) => StatusCode::CONFLICT,
         CommandError::NotGranted
         | CommandError::Reconciling
         | CommandError::ClockAhead { .. }
         | CommandError::Merging(_)
+        | CommandError::Adopting(_)
         | CommandError::NoSource(_)
         | CommandError::AsksFirst(_) => StatusCode::SERVICE_UNAVAILABLE,
         CommandError::SelfRevoked | CommandError::Follower | CommandError::Trust(_) => StatusCode::FORBIDDEN,

@@ -29,13 +29,13 @@ use artimesh_core::trust::{
 use super::site::Site;
 use super::world::{World, content, create, path, put, repo, writer};
 
-fn file(name: &str) -> PathBuf {
+pub fn file(name: &str) -> PathBuf {
     let crate_folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     crate_folder.join("../../tests/golden/core").join(format!("{name}.bin"))
 }
 
 /// Holds `bytes`, as made today, against the committed file; and `again`, which reads and writes it, against itself.
-fn check(name: &str, bytes: &[u8], again: impl Fn(&[u8]) -> Vec<u8>) {
+pub fn check(name: &str, bytes: &[u8], again: impl Fn(&[u8]) -> Vec<u8>) {
     let file = file(name);
     if !file.exists() && std::env::var("ARTIMESH_GOLDEN").is_ok_and(|value| value == "write") {
         std::fs::write(&file, bytes).expect("the folder is there");
@@ -63,15 +63,15 @@ fn circle() -> CircleId {
     CircleId::of(&root().public())
 }
 
-fn life() -> Incarnation {
+pub fn life() -> Incarnation {
     Incarnation { node: alice().node(), number: 0x0102_0304_0506_0708 }
 }
 
-fn dot(sequence: u64) -> Dot {
+pub fn dot(sequence: u64) -> Dot {
     Dot { incarnation: life(), sequence }
 }
 
-fn space() -> Space {
+pub fn space() -> Space {
     Space::Federation(FederationId([5; 32]))
 }
 
@@ -148,7 +148,7 @@ fn entries() -> Vec<(&'static str, Change)> {
     ]
 }
 
-fn segment() -> Sealed {
+pub fn segment() -> Sealed {
     let header = Header {
         space: space(),
         incarnation: life(),
@@ -299,7 +299,7 @@ fn pairing_statements_and_foundings_are_what_they_were() {
     check("founding", &codec::encode(&founding), again::<Founding>);
 }
 
-fn row_again<T: rows::Stored>(bytes: &[u8]) -> Vec<u8> {
+pub fn row_again<T: rows::Stored>(bytes: &[u8]) -> Vec<u8> {
     rows::write(&rows::read::<T>(bytes).expect("read for ever"))
 }
 

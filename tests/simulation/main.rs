@@ -11,6 +11,7 @@ mod disk;
 mod faults;
 mod forge;
 mod golden;
+mod golden_sync;
 mod history;
 mod laws;
 mod liars;

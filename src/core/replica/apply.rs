@@ -197,10 +197,18 @@ impl Replica {
 
     /// Makes a repository for a space under `key`, if the key is free.
     pub(super) fn add_repository<V: View>(&mut self, work: &mut Work<'_, V>, key: &RepoKey, space: Space) -> bool {
-        if self.repositories.contains_key(&key.folded()) {
-            return false;
-        }
-        let placement = self.default_placement();
+        !self.repositories.contains_key(&key.folded()) && self.show(work, key, space, None)
+    }
+
+    /// Makes `key` show a space, and keep its bytes as it is told or as is usual here.
+    pub(super) fn show<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        key: &RepoKey,
+        space: Space,
+        placement: Option<Placement>,
+    ) -> bool {
+        let placement = placement.unwrap_or_else(|| self.default_placement());
         let repository = Repository { key: key.clone(), space, placement, created: work.now };
         work.draft.set(Table::Meta, rows::repository_key(key), &repository);
         self.repositories.insert(key.folded(), repository);

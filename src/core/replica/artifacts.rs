@@ -327,7 +327,7 @@ fn check_room(shown: &Version, edit: &EditProperties) -> Result<(), EntryFault> 
     Properties::try_from(all).map(|_| ()).map_err(EntryFault::from)
 }
 
-fn read_page(page: super::io::Page) -> Result<Vec<(ArtifactPath, Versions)>, ViewFault> {
+pub(super) fn read_page(page: super::io::Page) -> Result<Vec<(ArtifactPath, Versions)>, ViewFault> {
     let read = |(key, value): (Vec<u8>, Vec<u8>)| {
         let path = rows::catalog_path(&key).ok_or_else(|| ViewFault("a catalog row has a broken key".into()))?;
         Ok((path, stored(&value)?))

@@ -64,6 +64,7 @@ impl Replica {
                 self.create_repository(work, &key, config, &invite, secret)
             }
             Command::Invite(key, node) => self.invite(work, &key, node),
+            Command::Adopt { key, into, most, by } => self.adopt(work, &key, into, most, by),
             Command::Sync { key, member, dry_run } => Ok(self.sync(work, &key, member, dry_run)?),
             Command::Remove { key, node, by } => self.remove_member(work, &key, node, by),
             Command::DeleteRepository(key) => self.delete_repository(work, &key),
@@ -95,6 +96,7 @@ impl Replica {
         let space = repository.map(|repository| repository.space);
         let space = space.ok_or_else(|| CommandError::NoRepository(key.clone()))?;
         self.check_whole(&space)?;
+        self.check_adoption(&space)?;
         Ok(space)
     }
 
@@ -117,7 +119,7 @@ impl Replica {
     }
 
     /// Nobody writes between two states, nor on one that no other member has confirmed.
-    fn check_whole(&self, space: &Space) -> Result<(), CommandError> {
+    pub(super) fn check_whole(&self, space: &Space) -> Result<(), CommandError> {
         let is_committing = self.merges.get(space).is_some_and(Merge::is_committing);
         if is_committing || self.unconfirmed.contains(space) { Err(CommandError::Merging(*space)) } else { Ok(()) }
     }
@@ -326,7 +328,9 @@ impl Replica {
     }
 
     pub(super) fn forget_repository<V: View>(&mut self, work: &mut Work<'_, V>, key: &RepoKey) {
-        self.repositories.remove(&key.folded());
+        if let Some(gone) = self.repositories.remove(&key.folded()) {
+            self.forget_adoption(work, &gone.space);
+        }
         work.draft.remove(Table::Meta, rows::repository_key(key));
         work.repositories_changed = true;
     }

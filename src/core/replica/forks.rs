@@ -19,6 +19,10 @@
 //! and told to the operator, but nothing is taken back: members that applied different branches differ there, until one
 //! of the two is repaired by a full sync or the author revoked and the federation founded anew. A member that was invited
 //! on a losing branch alone stays a member only where its acceptance had been applied.
+//!
+//! Nor a fork in a space whose logs aren't whole any more (pruned, or taken over by a state sync): what all other entries make
+//! of a path can't be told there. It is proved and fenced, the author writes on in a new life, and each member keeps the
+//! branch that it had applied; those who applied different ones differ at the paths of these branches, and at no others.
 
 use std::collections::BTreeMap;
 

@@ -105,6 +105,18 @@ pub enum Command {
         /// 32 random bytes.
         secret: [u8; 32],
     },
+    /// Bring a repository that nobody else shares, with all that is live in it, into a federation that waits for its key.
+    /// [`Receipt::more`] says whether paths are left; then ask again, though it goes on by itself too.
+    Adopt {
+        /// The repository.
+        key: RepoKey,
+        /// A federation that this node is invited to.
+        into: Space,
+        /// At most so many paths at once, and at most 256.
+        most: usize,
+        /// Who.
+        by: String,
+    },
     /// Compare the state of the repository with another member's and take over what differs, whatever the logs say.
     Sync {
         /// The repository.
@@ -277,6 +289,17 @@ pub enum CommandError {
     /// A move to where it is.
     #[error("'{0}' cannot be moved onto itself")]
     OntoItself(ArtifactPath),
+    /// It is on its way into a federation: soon.
+    #[error("repository '{0}' is joining a federation: it can be read meanwhile, and written again shortly")]
+    Adopting(RepoKey),
+    /// Only a repository of one can join another federation.
+    #[error(
+        "repository '{0}' has other members or invitations: only one that nobody else shares can join a federation"
+    )]
+    SharedAlready(RepoKey),
+    /// The federation doesn't wait for a repository here.
+    #[error("{0} has not invited this node, or is shown by another repository here")]
+    NotInvited(Space),
     /// No such node in good standing.
     #[error("node {0} is not a member of the circle in good standing")]
     NoSuchNode(NodeId),

@@ -10,6 +10,7 @@
 //! every map is ordered; so a seed replays. The replica holds members, heads and work in flight, never artifacts: those
 //! are rows, read through the view.
 
+mod adopt;
 mod apply;
 mod artifacts;
 mod author;
@@ -40,6 +41,7 @@ mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use adopt::Adoption;
 pub use clocks::{Alarm, ClockReport, Offset};
 pub use compact::Retention;
 pub use forks::Fork;

@@ -115,6 +115,9 @@ pub const ALARMS: &[u8] = b"ahead/";
 /// Prefix of what removed members may still know.
 pub const REMOVED: &[u8] = b"removed/";
 
+/// Prefix of the repositories that are on their way into a federation.
+pub const ADOPTIONS: &[u8] = b"adopt/";
+
 /// Prefix of the commits of state syncs that are under way.
 pub(super) const MERGES: &[u8] = b"merge/";
 /// Prefix of the source's logs in such a commit.
@@ -149,6 +152,10 @@ pub(super) fn incarnation_from(bytes: &[u8]) -> Option<Incarnation> {
     let node = NodeId(bytes.get(..32)?.try_into().ok()?);
     let number = u64::from_be_bytes(bytes.get(32..40)?.try_into().ok()?);
     Some(Incarnation { node, number })
+}
+
+pub(super) fn adoption_key(from: &Space) -> Vec<u8> {
+    [ADOPTIONS, &from.key()].concat()
 }
 
 pub(super) fn merge_key(space: &Space) -> Vec<u8> {
@@ -442,6 +449,7 @@ pub trait Stored: Serialize + DeserializeOwned {
 impl Stored for () {}
 impl Stored for (Head, Context, Context) {}
 impl Stored for super::reconcile::MergeRow {}
+impl Stored for super::adopt::Adoption {}
 impl Stored for u32 {}
 impl Stored for u64 {}
 impl Stored for Context {}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use super::adopt::{Adoption, load_adoptions};
 use super::apply::fold_trust;
 use super::clocks::{Alarm, Offset, load_alarms};
 use super::compact::{Compaction, Retention};
@@ -169,6 +170,8 @@ pub struct Replica {
     pub(super) kept_untried: bool,
     /// State syncs under way.
     pub(super) merges: BTreeMap<Space, Merge>,
+    /// Repositories on their way into a federation, by the spaces that they show until then.
+    pub(super) adoptions: BTreeMap<Space, Adoption>,
     /// What must be applied before a state that was taken over is what its heads say; and for how many ticks it wasn't.
     pub(super) catching_up: BTreeMap<Space, (Context, u32)>,
     /// Spaces in which a state sync ended since the last tick.
@@ -261,6 +264,7 @@ impl Replica {
             merges: BTreeMap::new(),
             merged: BTreeMap::new(),
             followed: false,
+            adoptions: load_adoptions(view)?,
             rested: BTreeSet::new(),
             sweeps: BTreeMap::new(),
             catching_up: BTreeMap::new(),

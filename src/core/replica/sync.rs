@@ -480,6 +480,7 @@ impl Replica {
         self.compact(work)?;
         self.take_back(work)?;
         self.give_up_surplus(work)?;
+        self.go_on_adopting(work)?;
         self.take_invitations(work)?;
         self.pass_doubt();
         self.watch_clock(work, round);

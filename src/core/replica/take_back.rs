@@ -6,6 +6,7 @@ use super::apply::{Entry, Stop};
 use super::author::Failure;
 use super::io::{Event, Table, View, ViewFault};
 use super::ledger::{self, Cause};
+use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, Work, stored_segment};
 use crate::catalog::{Delete, End, Ended, Federation, Put, Version, Versions};
@@ -68,9 +69,9 @@ impl Replica {
         incarnation: Incarnation,
         from: u64,
     ) -> Result<(), ViewFault> {
-        if self.spaces.get(&space).is_some_and(|state| !state.floors.is_empty()) {
+        if !self.has_whole_logs(&space) {
             // What all other entries make of it can't be told from a log that isn't whole. The author stays fenced, and
-            // the operator, who is told of the fork, compares states.
+            // the operator is told of the fork: members that applied different branches stay apart at the paths of those.
             return Ok(());
         }
         let high = rows::segment_key(&space, &incarnation, u64::MAX);
@@ -183,14 +184,22 @@ impl Replica {
         Ok(())
     }
 
-    /// Makes of every path that `segments` touch what all applied entries make of it, whatever order they came in.
+    /// Whether all that was ever applied in a space is at rest here. The commit of a state sync puts what is left of logs
+    /// among the rows before it sets their floors.
+    fn has_whole_logs(&self, space: &Space) -> bool {
+        let has_floors = self.spaces.get(space).is_some_and(|state| !state.floors.is_empty());
+        !has_floors && !self.merges.get(space).is_some_and(Merge::is_committing)
+    }
+
+    /// Makes of every path that `segments` touch what all applied entries make of it, whatever order they came in; leaves
+    /// them as they are where that can't be told any more.
     pub(super) fn replay<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         space: Space,
         segments: &[Sealed],
     ) -> Result<(), ViewFault> {
-        if self.spaces.get(&space).is_some_and(|state| !state.floors.is_empty()) {
+        if !self.has_whole_logs(&space) {
             // What was pruned can't be applied again.
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use artimesh_core::changelog::{Change, Claim, ForkProof};
 use artimesh_core::model::{Digest, Incarnation};
 use artimesh_core::replica::message::Message;
-use artimesh_core::replica::{Event, Input};
+use artimesh_core::replica::{Event, Input, Retention};
 
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
@@ -26,7 +26,17 @@ fn cut(world: &mut World, one: usize, other: usize) {
 /// The second site's rows are copied; what it writes then reaches the first site alone, and what its copy writes reaches
 /// the third alone. Then all meet. Returns the life that was lived twice.
 fn forked(first: impl Fn(&mut World), second: impl Fn(&mut World)) -> (World, Incarnation) {
+    forked_after(|_| {}, first, second)
+}
+
+/// The same, in a federation where something happened before.
+fn forked_after(
+    before: impl Fn(&mut World),
+    first: impl Fn(&mut World),
+    second: impl Fn(&mut World),
+) -> (World, Incarnation) {
     let mut world = federated();
+    before(&mut world);
     world.network.gossip_is_off = true;
     let life = world.sites[1].mind().incarnation();
     let copy = world.sites[1].disk.clone();
@@ -241,4 +251,43 @@ fn what_proves_nothing_changes_nothing() {
     let proof = ForkProof::of(one.claim(), two.claim()).expect("two successors");
     world.handle(0, Input::Frame(world.node(2), Message::Fork(proof).to_bytes()), None);
     assert_eq!(world.sites[0].mind().forks().count(), 1, "this one is a proof, whoever brings it");
+}
+
+/// What can't be taken back, because the log that would tell what all else makes of it isn't whole: members that applied
+/// different branches stay apart, each knows of the fork, and no state is taken for another's.
+#[test]
+fn where_logs_were_pruned_a_fork_is_proved_and_fenced_and_branches_are_not_taken_back() {
+    let (mut world, life) = forked_after(
+        |world| {
+            for number in 0..20 {
+                world.ask(0, put("libs", "old", &number.to_string())).expect("put");
+            }
+            world.settle();
+            for site in 0..4 {
+                world.sites[site].retention = Retention { whole_ms: 1_000, deletes_ms: 1_000 };
+                world.crash(site);
+                world.restart(site);
+            }
+            world.connect_all();
+            for dice in 0..30 {
+                world.round(dice);
+            }
+        },
+        |world| drop(world.ask(1, put("libs", "x", "one")).expect("put")),
+        |world| drop(world.ask(1, put("libs", "y", "two")).expect("put")),
+    );
+    rounds(&mut world);
+    for site in &world.sites {
+        assert!(site.mind().forks().any(|(_, whose, ..)| *whose == life), "{} knows", site.identity.name);
+        assert!(!site.notes.iter().any(|note| matches!(note, Event::TakenBack { .. })), "{}", site.identity.name);
+    }
+    assert_ne!(world.sites[1].mind().incarnation(), life);
+    let space = world.space(0, "libs");
+    let chain = |site: usize| world.sites[site].mind().heads(&space).of(&life).chain;
+    assert_ne!(chain(0), chain(2), "apart");
+    world.ask(1, put("libs", "z", "in a new life")).expect("writes on");
+    rounds(&mut world);
+    for site in 0..4 {
+        assert_eq!(world.versions(site, "libs", "z").len(), 1, "all else goes on at site {site}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Short stories, each with one moral: its name.
 
+mod adopting;
 mod clocks;
 mod curating;
 mod doubting;
@@ -17,5 +18,6 @@ mod talking;
 mod upgrading;
 mod writing;
 
+pub use reconciling::away;
 pub use refusing::{circle, forgery, lie};
 pub use writing::federated;

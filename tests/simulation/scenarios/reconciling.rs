@@ -32,7 +32,7 @@ fn all_agree(world: &World) {
 }
 
 /// Three members; bob is away while alice and carol write, delete and prune.
-fn away() -> World {
+pub fn away() -> World {
     let mut world = federated();
     for number in 0..40 {
         world.ask(0, put("libs", &format!("old/{number}"), &format!("{number}"))).expect("put");
