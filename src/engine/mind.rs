@@ -284,6 +284,10 @@ impl Mind {
             Event::FarAhead { author, path, ahead_ms } => {
                 tracing::warn!(author = %author.short(), %path, ahead_ms, "a peer's clock is far ahead of ours");
             }
+            Event::Held { space, author, paths, allowed } => tracing::error!(
+                author = %author.short(), %space, paths, allowed,
+                "a node would end or overwrite too many artifacts at once: held until `artimesh federation release`"
+            ),
             Event::KeyTaken { federation, key } => {
                 let federation = federation.short();
                 tracing::warn!(federation, %key, "an invitation waits: its repository key is in use here");

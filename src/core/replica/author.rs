@@ -64,6 +64,7 @@ impl Replica {
             Command::Invite(key, node) => self.invite(work, &key, node),
             Command::Remove { key, node, by } => self.remove_member(work, &key, node, by),
             Command::DeleteRepository(key) => self.delete_repository(work, &key),
+            Command::Release { key, author } => self.release(work, &key, author),
             Command::Configure { key, set, by } => self.configure(work, &key, set, by),
             Command::Put { key, path, content, by } => self.put(work, &key, path, content, by),
             Command::Delete { key, path, by } => self.delete(work, &key, path, by),

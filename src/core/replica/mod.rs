@@ -13,6 +13,7 @@
 mod apply;
 mod artifacts;
 mod author;
+mod brake;
 mod doubt;
 mod draft;
 mod following;
@@ -36,6 +37,7 @@ mod trust_duties;
 mod upgrade;
 mod versions;
 
+pub use brake::{Hold, holds};
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{

@@ -123,6 +123,9 @@ impl Replica {
                 Ok(Taken::Applied)
             }
             Err(Stop::Fault(fault)) => Err(fault),
+            Err(Stop::Refused(Refusal::Held { paths, allowed, .. })) => {
+                self.hold(work, &segment.header, paths, allowed)
+            }
             Err(Stop::Refused(refusal)) => Ok(self.refuse(work, from, refusal)),
         }
     }
@@ -261,7 +264,11 @@ impl Replica {
         let saved = (self.trust.clone().filter(|_| space == Space::Trust), self.saved_federation(&space, segment));
         let (notes, changed, membership) = (work.out.len(), work.trust_changed, work.membership_changed.clone());
         work.draft.mark();
-        let result = self.apply_entries(work, segment, &context, &needs, founds_circle);
+        if matches!(saved.1, Saved::NoSpace) {
+            self.begin_space(work, &space);
+        }
+        let result =
+            self.apply_entries(work, segment, &context, &needs, founds_circle).and_then(|()| self.brake(work, header));
         if result.is_err() {
             work.draft.roll_back();
             work.out.truncate(notes);

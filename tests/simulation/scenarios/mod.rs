@@ -1,5 +1,6 @@
 //! Short stories, each with one moral: its name.
 
+mod braking;
 mod curating;
 mod doubting;
 mod enduring;
