@@ -1,5 +1,6 @@
 //! One seed, one history: sites that write while everything around them fails, then peace, then the checks.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use artimesh_core::model::{Digest, NodeId, Space, codec};
@@ -16,7 +17,7 @@ use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
 use super::weather::{Bias, Weather};
-use super::world::{Mutation, World, create, writer};
+use super::world::{Mutation, World, create, follower, writer};
 
 pub const PATHS: [&str; 5] = ["a/x", "a/y", "b/x", "b/y/z", "c"];
 pub const REPOSITORIES: [&str; 3] = ["libs", "apps", "docs"];
@@ -39,6 +40,8 @@ pub struct History {
     pub clones: Vec<Option<Disk>>,
     /// Sites that are or were edges and never anything else.
     pub edges: Vec<usize>,
+    /// Sites in whose name somebody lies with their own keys while they live.
+    pub impersonated: BTreeSet<usize>,
     /// The last site joins in the middle of the history, with this token.
     pub late: Option<(usize, Option<VerifiedRequest>)>,
     pub writes: u64,
@@ -69,6 +72,8 @@ fn base(full: usize, edges: usize) -> World {
             .map(|(full, edges)| {
                 let mut world = World::circle_where(full, edges, |site| match site {
                     1 => Capabilities::all(),
+                    // Invited like the others, but may not write.
+                    5 => follower(),
                     _ => writer(),
                 });
                 let invite: Vec<NodeId> = (1..full).map(|site| world.node(site)).collect();
@@ -103,8 +108,9 @@ impl History {
         world.mutation = mutation;
         world.network.gossip_is_off = dice.once_in(3);
         world.network.weather = Weather::drawn(&mut dice, world.sites.len());
+        let clocks_agree = dice.once_in(4);
         for site in 0..world.sites.len() {
-            let skew_ms = acts::clocks::skew_ms(&mut dice);
+            let skew_ms = if clocks_agree { 0 } else { acts::clocks::skew_ms(&mut dice) };
             world.sites[site].set_clock(skew_ms);
             // Policies and blobs are what a site wakes up with.
             let policies = [AcceptPolicy::Any, AcceptPolicy::Any, AcceptPolicy::Of(vec!["alice".into()])];
@@ -134,6 +140,7 @@ impl History {
             graves: Graves::default(),
             copies,
             clones,
+            impersonated: edges.iter().copied().collect(),
             edges,
             late,
             writes: 0,
@@ -204,7 +211,8 @@ impl History {
         let steps = 60 + self.dice.below(91);
         let mut step = 0;
         while step < steps || self.operations() < OPERATIONS_MIN {
-            self.world.now += self.dice.below(3_000) as u64;
+            // Often two sites act at the same time, and with clocks that agree only the dots tell their writes apart.
+            self.world.now += if self.dice.once_in(3) { 0 } else { self.dice.below(3_000) as u64 };
             acts::act(self);
             self.chat();
             for _ in 0..self.dice.below(6) {
@@ -325,6 +333,7 @@ impl History {
         // A liar's claim to know more of the founder than it does itself stops it for a while; a start ends that.
         self.world.crash(0);
         acts::wake(self, 0);
+        acts::upgrade_all(self);
         acts::pair_who_forgot(self);
         let mut last = Ok(());
         for round in 0..ROUNDS_MAX {
@@ -397,8 +406,8 @@ impl History {
                     Event::KeyTaken { .. } => self.faults.count("key taken", 1),
                     Event::Revoked(_) => self.faults.count("revocation heard", 1),
                     Event::SelfRevoked => self.faults.count("own revocation heard", 1),
-                    // Only edges, to which their own lies are brought, may find words of theirs that they forgot.
-                    Event::RolledBack { .. } if self.edges.contains(&number) => {
+                    // Only those to whom their own lies are brought may find words of theirs that they forgot.
+                    Event::RolledBack { .. } if self.impersonated.contains(&number) => {
                         self.faults.count("own lie brought back", 1);
                     }
                     Event::RolledBack { old, .. } if self.world.mutation != Mutation::SameIncarnation => {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::catalog::Put;
-use artimesh_core::changelog::Change;
+use artimesh_core::changelog::{Accept, Change};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{CircleId, Digest, Dot, Head, Incarnation, Space};
 use artimesh_core::replica::message::{Announcement, Message, SegmentsMessage};
 use artimesh_core::replica::{Event, Input};
+use artimesh_core::trust::Capability;
 
 use super::forge::{Forgery, frame};
 use super::history::History;
-use super::world::{content, path};
+use super::world::{content, path, repo};
 
 /// How a member twists what it sends, while it does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +49,7 @@ pub fn act(history: &mut History) {
         0 => alter(history),
         1 => replay(history),
         2 => foreign(history),
-        3 => edge_authors(history),
+        3 => overstep(history),
         4 => babble(history),
         _ => turn_face(history),
     }
@@ -159,14 +160,23 @@ fn foreign(history: &mut History) {
     history.liar_acted("foreign segment refused", refused);
 }
 
-fn edge_authors(history: &mut History) {
-    let (Some(edge), Some(space)) = (history.edges.first().copied(), libs(history)) else { return };
+/// An edge, or a member that may only look on, lets itself in and writes.
+fn overstep(history: &mut History) {
+    let Some(space) = libs(history) else { return };
+    let trust = history.world.sites[0].mind().trust().expect("the founder has a circle");
+    let mays_not = |site: &usize| !trust.holds(&history.world.node(*site), &Capability::Write(None), None);
+    let all: Vec<usize> = (0..history.world.sites.len()).filter(mays_not).collect();
+    let Some(site) = history.dice.pick(&all).copied() else { return };
     let circle = history.world.sites[0].mind().circle().expect("the founder has a circle");
+    history.impersonated.insert(site);
+    let accept = Change::Accept(Accept { repo_key: repo("libs") });
     let change = lie(history, Vec::new(), "a/x");
-    let Some(forgery) = forge(history, edge, space) else { return };
-    let segment = forgery.says(&change).signed(&history.world.sites[edge], &circle);
+    let Some(forgery) = forge(history, site, space) else { return };
+    let segment = forgery.says(&accept).says(&change).signed(&history.world.sites[site], &circle);
     let refused = bring(history, space, segment.bytes());
-    history.liar_acted("entry of an edge refused", refused);
+    let is_edge = history.edges.contains(&site);
+    let what = if is_edge { "entry of an edge refused" } else { "entry of who may only look on refused" };
+    history.liar_acted(what, refused);
 }
 
 fn babble(history: &mut History) {

@@ -8,7 +8,7 @@ mod sites;
 mod writing;
 
 pub use members::pair_who_forgot;
-pub use sites::wake;
+pub use sites::{upgrade_all, wake};
 
 use super::history::History;
 use super::liars;

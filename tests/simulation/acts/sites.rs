@@ -1,5 +1,7 @@
 //! What happens to a site's machine: power, disks, backups, copies.
 
+use artimesh_core::replica::message::FEATURES;
+
 use crate::disk::Disk;
 use crate::history::History;
 use crate::world::Mutation;
@@ -11,10 +13,35 @@ pub fn crash(history: &mut History) {
     }
 }
 
+/// Mostly a site runs the newest version; sometimes one that knows fewer kinds of entries.
+fn change_version(history: &mut History, site: usize) {
+    let before = history.world.sites[site].features;
+    let fewer = history.dice.bits() & FEATURES;
+    history.world.sites[site].features = if history.dice.once_in(5) { fewer } else { FEATURES };
+    let after = history.world.sites[site].features;
+    if before & !after != 0 {
+        history.did("started with a version that knows less");
+    } else if after != before {
+        history.did("upgraded");
+    }
+}
+
+/// Everybody runs the newest version from now on.
+pub fn upgrade_all(history: &mut History) {
+    for site in &mut history.world.sites {
+        if site.features != FEATURES && site.is_up() {
+            site.replica = None;
+            site.features = FEATURES;
+            site.start();
+        }
+    }
+}
+
 /// Starts a site that is down and may come back.
 pub fn wake(history: &mut History, site: usize) {
     let it = &history.world.sites[site];
     if !it.is_up() && !it.is_gone() {
+        change_version(history, site);
         history.world.restart(site);
         history.did("restart");
     }

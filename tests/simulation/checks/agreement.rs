@@ -71,14 +71,17 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
 /// which it alone heard and keeps until its state is replaced whole; and what authors built on those that are gone for
 /// good or forgot it with their rows, before they stated what they had applied.
 fn knows_only_more(world: &World, trust: &Trust, space: &Space, edge: &Heads, members: &Heads) -> bool {
-    let sealed: Vec<&NodeId> = trust.sealed_nodes().collect();
+    // Of a life that was lived twice members admit what one of them has, as of a revoked author's.
+    let forked = good_sites(world).into_iter().flat_map(|site| world.sites[site].mind().forks());
+    let forked = forked.map(|(_, life, ..)| life.node);
+    let sealed: Vec<NodeId> = trust.sealed_nodes().copied().chain(forked).collect();
     let forgot = |site: &Site| !site.is_up() || site.was_restored;
     let is_lost = |node: &NodeId| world.number(node).is_some_and(|site| forgot(&world.sites[site]));
     let (mut last_words, mut built_on) = (false, false);
     for incarnation in edge.0.keys().chain(members.0.keys()) {
         let (more, less) = (edge.of(incarnation), members.of(incarnation));
         match more.sequence > less.sequence {
-            true if sealed.contains(&&incarnation.node) => last_words = true,
+            true if sealed.contains(&incarnation.node) => last_words = true,
             true if is_lost(&incarnation.node) => built_on = true,
             false if more == less => {}
             _ => return false,
