@@ -288,6 +288,13 @@ impl Mind {
                 author = %author.short(), %space, paths, allowed,
                 "a node would end or overwrite too many artifacts at once: held until `artimesh federation release`"
             ),
+            Event::ClockAhead { ahead_ms } => {
+                tracing::error!(
+                    ahead_ms,
+                    "this node's clock is ahead of the other members': no writes until it is right"
+                );
+            }
+            Event::ClockRight => tracing::info!("this node's clock is right again: writes are taken"),
             Event::KeyTaken { federation, key } => {
                 let federation = federation.short();
                 tracing::warn!(federation, %key, "an invitation waits: its repository key is in use here");

@@ -58,9 +58,10 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::AlreadyMember(_)
         | CommandError::NeedsUpgrade { .. }
         | CommandError::NotAMember(_) => StatusCode::CONFLICT,
-        CommandError::NotGranted | CommandError::Reconciling | CommandError::AsksFirst(_) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        CommandError::NotGranted
+        | CommandError::Reconciling
+        | CommandError::ClockAhead { .. }
+        | CommandError::AsksFirst(_) => StatusCode::SERVICE_UNAVAILABLE,
         CommandError::SelfRevoked | CommandError::Follower | CommandError::Trust(_) => StatusCode::FORBIDDEN,
         CommandError::NoRepository(_)
         | CommandError::NoArtifact(_)

@@ -18,9 +18,9 @@ use artimesh_core::model::{
     TokenId, codec,
 };
 use artimesh_core::replica::message::{
-    Announcement, HeadsMessage, Hello, Message, Probe, SegmentsMessage, SpaceHeads, WantMessage,
+    Announcement, ClockMessage, HeadsMessage, Hello, Message, Probe, SegmentsMessage, SpaceHeads, WantMessage,
 };
-use artimesh_core::replica::{Fork, Placement, Repository, Table, Want, rows, state_digest};
+use artimesh_core::replica::{Alarm, Fork, Placement, Repository, Table, Want, rows, state_digest};
 use artimesh_core::trust::{
     Capabilities, Capability, Founding, Grant, GrantBody, PairingAnswer, PairingReason, PairingRequest, PairingToken,
     Revocation, Role, Root, Seal, Statement,
@@ -209,6 +209,7 @@ fn messages_are_what_they_were() {
     let segments = vec![segment().bytes().to_vec()];
     let messages = [
         ("kept", Message::Kept(spaces.clone())),
+        ("clock", Message::Clock(ClockMessage { wall: Timestamp(7), echo: Some(Timestamp(5)) })),
         ("fork", Message::Fork(proof())),
         ("probe", Message::Probe(Probe { space: space(), incarnation: life(), ends: vec![heads.of(&life())] })),
         ("heads", Message::Heads(HeadsMessage { spaces, statements: Digest::of(b"all"), reply: true })),
@@ -358,6 +359,8 @@ fn rows_are_what_they_were() {
     check("row-dispute", &rows::write(&dispute), row_again::<Dispute>);
     check("row-statement", &rows::write(&statement()), row_again::<Statement>);
     check("row-addresses", &rows::write(&alice().addresses()), row_again::<artimesh_core::trust::Addresses>);
+    let alarm = Alarm { space: space(), path: path("a/b"), dot: dot(4), timestamp: Timestamp(9), ahead_ms: 400_000 };
+    check("row-alarm", &rows::write(&alarm), row_again::<Alarm>);
     // As the row of a fork is: its proofs by where the branches part, and when it was learnt.
     let parted = BTreeMap::from([((4_u64, Digest::of(b"previous")), proof())]);
     let row = [vec![1], codec::encode(&(parted, Timestamp(5)))].concat();

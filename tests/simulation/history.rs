@@ -417,6 +417,8 @@ impl History {
                     Event::Removed { .. } => self.faults.count("removal heard", 1),
                     Event::Forked { .. } => self.faults.count("fork proved", 1),
                     Event::TakenBack { .. } => self.faults.count("branch taken back", 1),
+                    Event::ClockAhead { .. } => self.faults.count("own clock found ahead", 1),
+                    Event::ClockRight => self.faults.count("own clock found right again", 1),
                     Event::Kept { .. } => self.faults.count("kept for an upgrade", 1),
                     Event::Addresses(..) => {}
                 }

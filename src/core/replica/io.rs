@@ -296,6 +296,16 @@ pub enum CommandError {
         "another node has more of this node's own log than it has itself: its store may have been set back; this is being reconciled, try again in some seconds"
     )]
     Reconciling,
+    /// This node's clock is ahead of the other members'. It recovers by itself when the clock is set back.
+    #[error(
+        "this node's clock is {ahead_ms} ms ahead of the median of the full members (measured against {against}): no writes are taken until it is set right"
+    )]
+    ClockAhead {
+        /// By how much, in milliseconds.
+        ahead_ms: u64,
+        /// Names of some that were measured.
+        against: String,
+    },
     /// The store may be older than what this node told others, and no other member was heard since. Retry.
     #[error(
         "this node's store may be older than what it has told others, and no other member of {0} was reached yet: try again once one is connected, or start with --alone"
@@ -456,6 +466,13 @@ pub enum Event {
         /// By how much.
         ahead_ms: u64,
     },
+    /// This node's own clock is ahead of the others': it takes no writes until it is right.
+    ClockAhead {
+        /// By so much, in milliseconds.
+        ahead_ms: u64,
+    },
+    /// This node's own clock is right again.
+    ClockRight,
     /// An invitation can't be taken because its repository key is in use here.
     KeyTaken {
         /// The federation.

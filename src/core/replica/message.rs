@@ -97,6 +97,15 @@ pub struct SegmentsMessage {
     pub more: bool,
 }
 
+/// The sender's wall clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClockMessage {
+    /// When it was sent.
+    pub wall: Timestamp,
+    /// `None` asks for the receiver's; an answer repeats what was asked with.
+    pub echo: Option<Timestamp>,
+}
+
 /// A question about one log, of which the asker and the asked hold different segments.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Probe {
@@ -119,6 +128,8 @@ pub enum Message {
     Segments(SegmentsMessage),
     /// All statements that I know.
     Statements(Vec<Statement>),
+    /// What time is it? Or: it is so late here.
+    Clock(ClockMessage),
     /// Proof that a life was lived twice.
     Fork(ForkProof),
     /// Your log of this life isn't mine: send yours from where they part.
@@ -140,6 +151,7 @@ impl Message {
             Message::Kept(spaces) => (16, codec::encode(spaces)),
             Message::Fork(proof) => (17, codec::encode(proof)),
             Message::Probe(probe) => (18, codec::encode(probe)),
+            Message::Clock(clock) => (19, codec::encode(clock)),
             Message::Unknown(kind) => (*kind, Vec::new()),
         };
         Envelope { kind, body }.to_bytes()
@@ -157,6 +169,7 @@ impl Message {
             16 => Message::Kept(codec::decode(&envelope.body).map_err(text)?),
             17 => Message::Fork(codec::decode(&envelope.body).map_err(text)?),
             18 => Message::Probe(codec::decode(&envelope.body).map_err(text)?),
+            19 => Message::Clock(codec::decode(&envelope.body).map_err(text)?),
             kind => Message::Unknown(kind),
         })
     }

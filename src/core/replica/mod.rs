@@ -14,6 +14,7 @@ mod apply;
 mod artifacts;
 mod author;
 mod brake;
+mod clocks;
 mod doubt;
 mod draft;
 mod following;
@@ -38,6 +39,7 @@ mod upgrade;
 mod versions;
 
 pub use brake::{Hold, holds};
+pub use clocks::{Alarm, ClockReport, Offset};
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
 pub use io::{

@@ -111,6 +111,8 @@ pub const ADDRESSES: &[u8] = b"addr/";
 pub const FORKS: &[u8] = b"fork/";
 /// Prefix of the lives that their nodes have ended by an entry.
 pub const ENDED: &[u8] = b"ended/";
+/// Prefix of the alarms about versions stamped far ahead.
+pub const ALARMS: &[u8] = b"ahead/";
 /// Prefix of what removed members may still know.
 pub const REMOVED: &[u8] = b"removed/";
 
@@ -170,6 +172,10 @@ pub(super) fn life_key(prefix: &[u8], space: &Space, incarnation: &Incarnation) 
 pub(super) fn life_from(key: &[u8], prefix: &[u8]) -> Option<(Space, Incarnation)> {
     let rest = key.strip_prefix(prefix)?;
     Some((space_from(rest)?, incarnation_from(rest.get(33..)?)?))
+}
+
+pub(super) fn alarm_key(space: &Space, path: &ArtifactPath) -> Vec<u8> {
+    [ALARMS, &space.key(), path.as_str().as_bytes()].concat()
 }
 
 pub(super) fn removed_key(space: &Space, node: &NodeId) -> Vec<u8> {
@@ -404,6 +410,7 @@ impl Stored for Statement {}
 impl Stored for Addresses {}
 impl Stored for Dot {}
 impl Stored for Fork {}
+impl Stored for super::clocks::Alarm {}
 
 impl Stored for Versions {
     const VERSION: u8 = 2;

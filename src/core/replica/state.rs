@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use super::apply::fold_trust;
+use super::clocks::{Alarm, Offset, load_alarms};
 use super::draft::{Draft, stored};
 use super::forks::{Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
@@ -50,6 +51,10 @@ pub struct Peer {
     pub heads_at: Option<Timestamp>,
     /// What it last said it keeps beyond that, unapplied, per shared space.
     pub(super) kept: BTreeMap<Space, Heads>,
+    /// How its clock differs from ours, as measured since it connected.
+    pub(super) offset: Option<Offset>,
+    /// When it was asked for the time.
+    pub(super) asked_time: Option<Timestamp>,
     /// When it last claimed more of this node's present life than there is.
     pub(super) doubted: Option<Timestamp>,
     /// Logs about which it was probed since the last round.
@@ -142,6 +147,12 @@ pub struct Replica {
     pub(super) heard: BTreeSet<Space>,
     /// Since when a peer claims more of this very life than this node has, and for how many more ticks that counts.
     pub(super) doubt: Option<(Timestamp, u32)>,
+    /// When the last tick was.
+    pub(super) ticked: Option<Timestamp>,
+    /// Since when this node's clock is so far ahead that it takes no writes.
+    pub(super) stopped_since: Option<Timestamp>,
+    /// Versions stamped far ahead of our clock, by their row keys.
+    pub(super) alarms: BTreeMap<Vec<u8>, Alarm>,
     /// Random bits of this start.
     pub(super) fresh: u64,
     /// Something that is kept may be known to this version.
@@ -206,6 +217,9 @@ impl Replica {
             asks_first,
             heard: BTreeSet::new(),
             doubt: None,
+            ticked: None,
+            stopped_since: None,
+            alarms: load_alarms(view)?,
             spaces,
             repositories: load_repositories(view)?,
             addresses: load_addresses(view)?,

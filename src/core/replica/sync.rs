@@ -119,11 +119,13 @@ impl Replica {
         self.send_statements(work, node);
         self.send_heads(work, node, None, true);
         self.send_proofs(work, node);
+        self.ask_time(work, node);
     }
 
     pub(super) fn disconnected(&mut self, node: NodeId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.connected = false;
+            peer.offset = None;
         }
         self.wishes.retain(|_, wish| wish.peer != node);
     }
@@ -176,6 +178,7 @@ impl Replica {
             Ok(Message::Want(want)) => self.serve(work, from, &want)?,
             Ok(Message::Segments(segments)) => self.take_segments(work, from, segments)?,
             Ok(Message::Statements(statements)) => self.take_statements(work, from, &statements),
+            Ok(Message::Clock(clock)) => self.take_time(work, from, &clock),
             Ok(Message::Fork(proof)) => self.take_proof(work, Some(from), &proof)?,
             Ok(Message::Probe(probe)) => self.answer_probe(work, from, &probe)?,
             Ok(Message::Kept(spaces)) => self.take_kept(work, from, spaces),
@@ -407,6 +410,10 @@ impl Replica {
         self.take_back(work)?;
         self.give_up_surplus(work)?;
         self.pass_doubt();
+        self.watch_clock(work, round);
+        if round {
+            self.settle_alarms(work, dice)?;
+        }
         self.try_kept(work)?;
         let peers = self.connected_peers();
         for space in std::mem::take(&mut self.dirty) {
@@ -431,6 +438,7 @@ impl Replica {
         if round && !peers.is_empty() {
             let choice = peers[(dice % peers.len() as u64) as usize];
             self.send_heads(work, choice, None, true);
+            self.ask_time(work, choice);
         }
         Ok(())
     }

@@ -5,8 +5,9 @@
 //! in which entries arrive (causal delivery holds), every member ends with the same versions.
 
 use super::apply::{Entry, Stop};
+use super::clocks::Alarm;
 use super::draft::stored;
-use super::io::{Event, Output, Table, View};
+use super::io::{Output, Table, View};
 use super::ledger::{self, Cause};
 use super::rows::{self, Want};
 use super::state::{Replica, Work};
@@ -48,7 +49,8 @@ impl Replica {
         }
         let ahead_ms = put.timestamp.ms_since(work.now);
         if ahead_ms > AHEAD_MS_MAX {
-            work.note(Event::FarAhead { author: entry.author(), path: put.path.clone(), ahead_ms });
+            let (path, dot, timestamp) = (put.path.clone(), entry.dot, put.timestamp);
+            self.alarm(work, Alarm { space, path, dot, timestamp, ahead_ms });
         }
         self.want(work, space, &put.path, &version)
     }

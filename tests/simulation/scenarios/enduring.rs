@@ -149,8 +149,9 @@ fn peers_that_agree_have_little_to_say() {
     }
     let now = world.now;
     let outputs = world.sites[0].handle(now, Input::Tick { dice: 1, round: true });
-    let frames: Vec<usize> =
-        outputs.iter().filter_map(|o| if let Output::Send(_, frame) = o { Some(frame.len()) } else { None }).collect();
-    assert_eq!(frames.len(), 1, "one peer a round");
-    assert!(frames[0] < 2_000);
+    let sent = |output: &Output| if let Output::Send(to, frame) = output { Some((*to, frame.len())) } else { None };
+    let frames: Vec<_> = outputs.iter().filter_map(sent).collect();
+    assert_eq!(frames.len(), 2, "its heads are asked for, and its time");
+    assert_eq!(frames[0].0, frames[1].0, "one peer a round");
+    assert!(frames[0].1 + frames[1].1 < 2_000);
 }
