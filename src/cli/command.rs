@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{artifact, backup, config, conflict, doctor, federation, init, pair, repo, restore, serve, trust};
+use super::{
+    artifact, backup, config, conflict, doctor, federation, init, pair, repo, restore, rollback, serve, trust,
+};
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
 #[derive(Debug, Parser)]
@@ -67,6 +69,8 @@ pub enum Command {
     /// Upload, download, list, move, restore and delete artifacts
     #[command(subcommand)]
     Artifact(artifact::Artifact),
+    /// Undo what a node or user did since some time, out of the history
+    Rollback(rollback::Rollback),
     /// Copy all of a node, running or not, into one archive
     Backup(backup::Backup),
     /// Make a data folder out of a backup

@@ -26,6 +26,7 @@ mod output;
 mod pair;
 mod repo;
 mod restore;
+mod rollback;
 mod run;
 mod serve;
 mod status;
@@ -39,4 +40,4 @@ mod fake_node;
 
 pub use command::{Cli, Command, Global};
 pub use misuse::Misuse;
-pub use run::{Seams, WriteFounding, run, run_with};
+pub use run::{Seams, Serving, WriteFounding, run, run_with};

@@ -65,6 +65,15 @@ pub(super) fn short(id: &str) -> String {
     id.chars().take(12).collect()
 }
 
+/// A version for people, as short as it can be given back: `node.incarnation.sequence`, the first two cut to 8 digits.
+pub(super) fn short_version(version: &str) -> String {
+    let parts: Vec<String> = version.split('.').map(|part| part.chars().take(8).collect()).collect();
+    match (&parts[..], version.rsplit_once('.')) {
+        ([node, number, _], Some((_, sequence))) => format!("{node}.{number}.{sequence}"),
+        _ => version.to_owned(),
+    }
+}
+
 /// A table without lines round it.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
@@ -104,4 +113,10 @@ pub(super) fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(template).expect("the two templates above are well-formed");
     bar.with_style(style).with_message(what)
+}
+
+/// A count of things that are done, of which nobody knows how many there are; shown as [`progress`] is.
+pub(super) fn progress_count(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {spinner} {human_pos}").expect("the template is well-formed");
+    ProgressBar::no_length().with_style(style).with_message(what)
 }

@@ -13,19 +13,23 @@ use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
 use super::{
-    artifact, backup, config, conflict, doctor, federation, init, output, pair, repo, restore, serve, status, trust,
-    version,
+    artifact, backup, config, conflict, doctor, federation, init, output, pair, repo, restore, rollback, serve, status,
+    trust, version,
 };
 use crate::config::{Keys, Settings};
+use crate::node::Start;
 
 /// Writes `circle.founding` into a data folder: the first grant of a new circle, signed by its root key.
 pub type WriteFounding = fn(&Path, &NodeName, &KeyPair, &Keys) -> anyhow::Result<()>;
+
+/// Runs a node on a data folder.
+pub type Serving = fn(Settings, PathBuf, Start) -> anyhow::Result<()>;
 
 /// What the composition root gives to the command line.
 #[derive(Clone, Copy)]
 pub struct Seams {
     /// Runs a node on a data folder until it is told to stop.
-    pub serve: fn(Settings, PathBuf) -> anyhow::Result<()>,
+    pub serve: Serving,
     /// Founds a circle.
     pub write_founding: WriteFounding,
 }
@@ -70,6 +74,7 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Pair(command) => wait(pair::run(&global, &command)),
         Command::Trust(command) => wait(trust::run(&global, &command)),
         Command::Repo(command) => wait(repo::run(&global, &command)),
+        Command::Rollback(command) => wait(rollback::run(&global, &command)),
         Command::Backup(command) => wait(backup::run(&global, &command)),
         Command::Federation(command) => wait(federation::run(&global, &command)),
         Command::Conflict(command) => wait(conflict::run(&global, &command)),

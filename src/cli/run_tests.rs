@@ -9,7 +9,7 @@ use crate::cli::fake_node::{FakeNode, answer};
 use crate::cli::flags::SettingFlags;
 use crate::config::KEYS;
 
-const SEAMS: Seams = Seams { serve: |_, _| Ok(()), write_founding: |_, _, _, _| Ok(()) };
+const SEAMS: Seams = Seams { serve: |_, _, _| Ok(()), write_founding: |_, _, _, _| Ok(()) };
 
 fn parse(words: &str) -> Result<Cli, i32> {
     let words = std::iter::once("artimesh").chain(words.split_whitespace());
@@ -31,6 +31,7 @@ fn every_command_of_the_contract_parses() {
         "init --data d --name berlin",
         "init --data d --name berlin --new-circle --root-key r --http 127.0.0.1:0",
         "serve --data d --http 127.0.0.1:0 --swarm /ip4/127.0.0.1/tcp/0 --bulk /ip4/127.0.0.1/tcp/0 --gossip false",
+        "serve --data d --alone",
         "serve --data d --anonymous-read --log-level debug",
         "status --json",
         "--data d status",
@@ -65,6 +66,12 @@ fn every_command_of_the_contract_parses() {
         "artifact properties libs/a --set k=v,w --set x=y --remove z",
         "artifact restore libs/a 00.00.1",
         "conflict restore libs/a 00.00.1",
+        "conflict list libs",
+        "conflict list libs --limit 5",
+        "conflict show libs/a",
+        "artifact history libs/a --limit 5",
+        "rollback --author paris --since 2h",
+        "rollback --user eve --author paris --since 2026-11-21T21:47:00Z --repo libs --dry-run",
         "conflict dismiss libs/a",
         "conflict dismiss libs/a 00.00.1 00.00.2",
         "repo configure libs --description x --package-type maven",
@@ -102,6 +109,9 @@ fn misuse_is_exit_code_2_and_help_is_0() {
         "artifact get a//b",
         "artifact properties libs/a --set k",
         "artifact move libs/a",
+        "rollback --since 2h",
+        "rollback --author paris",
+        "rollback --author paris --since yesterday",
         "repo configure libs",
         "--token amt_x status",
     ] {
@@ -159,6 +169,7 @@ async fn ask(words: &str, status: u16, body: &'static str) -> (anyhow::Result<()
         Command::Artifact(command) => artifact::run(&cli.global, &command).await,
         Command::Federation(command) => federation::run(&cli.global, &command).await,
         Command::Conflict(command) => conflict::run(&cli.global, &command).await,
+        Command::Rollback(command) => rollback::run(&cli.global, &command).await,
         other => panic!("{other:?} doesn't talk to a node"),
     };
     let asked = node.asked();
@@ -208,6 +219,14 @@ async fn each_command_asks_what_the_contract_says() {
         ),
         ("federation invite libs oslo", format!("POST {mesh}/federation/libs/invite"), json!({"node": "oslo"})),
         ("federation remove libs oslo", format!("POST {mesh}/federation/libs/remove"), json!({"node": "oslo"})),
+        ("conflict list libs --limit 7", format!("GET {mesh}/conflicts/libs?limit=7&after="), Value::Null),
+        ("conflict show libs/a", format!("GET {mesh}/conflicts/libs/a"), Value::Null),
+        ("artifact history libs/a", format!("GET {mesh}/history/libs/a?limit=100"), Value::Null),
+        (
+            "rollback --user eve --since 2026-11-21 --repo libs --dry-run",
+            format!("POST {mesh}/rollback/libs"),
+            json!({"author": null, "user": "eve", "since": "2026-11-21", "dry_run": true, "after": null}),
+        ),
         ("conflict restore libs/a v", format!("POST {mesh}/restore/libs/a"), json!({"version": "v"})),
         ("conflict dismiss libs/a v w", format!("POST {mesh}/dismiss/libs/a"), json!({"versions": ["v", "w"]})),
         (

@@ -1,7 +1,7 @@
 //! `artimesh serve`
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -10,11 +10,16 @@ use tracing_subscriber::EnvFilter;
 use super::command::Global;
 use super::flags::SettingFlags;
 use super::misuse::Misuse;
+use super::run::Serving;
 use crate::config::{FILE_NAME, LogFormat, Settings, load};
+use crate::node::Start;
 
 /// The options of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
+    /// Write at once, also when the folder was restored, copied or set back and no peer was asked what this node wrote
+    #[arg(long)]
+    alone: bool,
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -27,15 +32,12 @@ impl Serve {
 }
 
 /// Loads the configuration, begins to log, and runs the node.
-pub(super) fn run(
-    global: &Global,
-    command: &Serve,
-    serve: fn(Settings, PathBuf) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub(super) fn run(global: &Global, command: &Serve, serve: Serving) -> anyhow::Result<()> {
     let folder = folder(global)?;
     let loaded = load(Some(&folder.join(FILE_NAME)), std::env::vars_os(), &command.settings().0)?;
     begin_logging(&loaded.settings, std::env::var("ARTIMESH_LOG").ok().as_deref())?;
-    serve(loaded.settings, folder.to_owned())
+    let start = if command.alone { Start::Alone } else { Start::AskPeers };
+    serve(loaded.settings, folder.to_owned(), start)
 }
 
 /// The data folder that `global` names, which `init` has made.

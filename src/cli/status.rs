@@ -23,6 +23,7 @@ fn human(status: &Value) -> String {
     let uptime = node["uptime_ms"].as_u64().map_or("-".to_owned(), duration);
     text += &format!("version     {}, up {uptime}\n", field(node, "version"));
     text += &format!("circle      {} as {}\n", short(&field(node, "circle")), field(node, "role"));
+    text += &clock(&status["clock"]);
     text += &format!("http        {}\n", field(&status["http"], "address"));
     text += &format!("swarm       {}\n", field(&status["swarm"], "control"));
     text += &format!("bulk        {}\n", field(&status["swarm"], "bulk"));
@@ -42,6 +43,18 @@ fn human(status: &Value) -> String {
         text += &format!("\n{replicas}\n");
     }
     text
+}
+
+/// How the node's clock stands among the others'; nothing while nobody was measured.
+fn clock(clock: &Value) -> String {
+    let Some(ahead_ms) = clock["ahead_ms"].as_i64().filter(|_| !items(clock, "peers").is_empty()) else {
+        return String::new();
+    };
+    let way = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let off = duration(ahead_ms.unsigned_abs());
+    let stopped = clock["takes_writes"] == false;
+    let turn = if stopped { ": no writes are taken until it is set right" } else { "" };
+    format!("clock       {off} {way} the other members{turn}\n")
 }
 
 fn amount(name: &str, value: &Value) -> String {
@@ -118,6 +131,7 @@ mod tests {
         let status = json!({
             "node": {"id": "aabbccddeeff00112233", "name": "berlin", "version": "0.1.0", "role": "full",
                      "circle": "00112233445566", "uptime_ms": 7_200_000},
+            "clock": {"ahead_ms": 10_800_000, "takes_writes": false, "peers": [{"name": "paris"}]},
             "http": {"address": "127.0.0.1:8082"},
             "swarm": {"control": ["/ip4/127.0.0.1/tcp/8083"], "bulk": []},
             "store": {"bytes": 2048, "blobs": 3, "failed": null},
@@ -132,6 +146,7 @@ mod tests {
 node        berlin (aabbccddeeff)
 version     0.1.0, up 2 h
 circle      001122334455 as full
+clock       3 h ahead of the other members: no writes are taken until it is set right
 http        127.0.0.1:8082
 swarm       /ip4/127.0.0.1/tcp/8083
 bulk        -

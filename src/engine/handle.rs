@@ -91,7 +91,8 @@ impl Engine {
             tracker: TaskTracker::new(),
             fresh_incarnation,
         });
-        let mind = Mind { replica, view, shared: shared.clone(), inbox: messages, topics: BTreeMap::new() };
+        let mind =
+            Mind { replica, view, shared: shared.clone(), inbox: messages, topics: BTreeMap::new(), has_more: true };
         let mut tasks = JoinSet::new();
         tasks.spawn(mind_until_stopped(mind, shared.clone()));
         tasks.spawn(events::pump(shared.clone(), events));

@@ -42,6 +42,8 @@ pub(super) struct Mind {
     pub(super) shared: Arc<Shared>,
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) topics: BTreeMap<Space, Topic>,
+    /// The replica has more to do than fitted its last input.
+    pub(super) has_more: bool,
 }
 
 /// What waits for the outputs of the input being handled.
@@ -66,18 +68,30 @@ impl Mind {
         let mut later = VecDeque::new();
         loop {
             let message = match later.pop_front() {
-                Some(message) => message,
+                Some(message) => Some(message),
+                // What was begun goes on between messages, one step at a time, so that neither waits for the other.
+                None if self.has_more => self.inbox.try_recv().ok(),
                 None => match self.inbox.recv().await {
-                    Some(message) => message,
+                    Some(message) => Some(message),
                     None => return,
                 },
             };
-            if let Err(failed) = self.take(message, &mut later).await {
+            if let Err(failed) = self.step(message, &mut later).await {
                 tracing::error!("{failed}");
                 self.shared.fail(failed);
                 return;
             }
         }
+    }
+
+    async fn step(&mut self, message: Option<Message>, later: &mut VecDeque<Message>) -> Result<(), EngineFailed> {
+        if let Some(message) = message {
+            self.take(message, later).await?;
+        }
+        if std::mem::take(&mut self.has_more) {
+            self.handle(Input::Continue, Waiting { vital: true, ..Waiting::default() }).await?;
+        }
+        Ok(())
     }
 
     async fn take(&mut self, message: Message, later: &mut VecDeque<Message>) -> Result<(), EngineFailed> {
@@ -177,6 +191,7 @@ impl Mind {
                 }
                 Output::Publish(space, bytes) => self.publish(&space, &bytes).await,
                 Output::Judge(verdict) => judge(waiting.verdict.take(), verdict),
+                Output::Continue => self.has_more = true,
                 Output::Send(..) | Output::Members | Output::Spaces => {}
                 Output::Wanted { .. } => self.shared.wanted.notify_one(),
                 Output::Note(event) => self.note(&event),
@@ -288,6 +303,10 @@ impl Mind {
                 author = %author.short(), %space, paths, allowed,
                 "a node would end or overwrite too many artifacts at once: held until `artimesh federation release`"
             ),
+            Event::TookOver { space, source, paths, allowed } => tracing::error!(
+                source = %source.short(), %space, paths, allowed,
+                "with another member's state many deletes and overwrites were taken over: see `artimesh artifact history`"
+            ),
             Event::ClockAhead { ahead_ms } => {
                 tracing::error!(
                     ahead_ms,
@@ -295,6 +314,14 @@ impl Mind {
                 );
             }
             Event::ClockRight => tracing::info!("this node's clock is right again: writes are taken"),
+            Event::Reconciled { space, source } => {
+                tracing::info!(%space, source = %source.short(), "took over another member's state");
+            }
+            Event::Diverged { space, peer } => tracing::error!(
+                %space,
+                peer = %peer.short(),
+                "another member that applied the same entries has another state: compare with `artimesh federation sync`"
+            ),
             Event::KeyTaken { federation, key } => {
                 let federation = federation.short();
                 tracing::warn!(federation, %key, "an invitation waits: its repository key is in use here");

@@ -8,7 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use artimesh_core::model::{CircleId, Digest, Incarnation, KeyPair, NodeId, PublicKey, Space};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
-use artimesh_core::replica::{AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Waking};
+use artimesh_core::replica::{
+    AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Retention, Waking,
+};
 use artimesh_core::trust::Addresses;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +52,8 @@ impl Options {
     /// How the replica wakes up under these options.
     pub(super) fn waking(&self, fresh: u64) -> Waking {
         let (accept, placement) = (self.accept.clone(), self.placement);
-        Waking { accept, placement, fresh, features: FEATURES, asks_first: self.asks_first }
+        let retention = Retention::default();
+        Waking { accept, placement, fresh, features: FEATURES, retention, asks_first: self.asks_first }
     }
 }
 

@@ -9,6 +9,13 @@ use crate::store::{RowWrite, Store, Tree};
 #[derive(Clone)]
 pub struct StoreView(pub(super) Store);
 
+impl StoreView {
+    /// The rows of `store`.
+    pub fn of(store: Store) -> StoreView {
+        StoreView(store)
+    }
+}
+
 pub(super) fn tree(table: Table) -> Tree {
     match table {
         Table::Meta => Tree::Meta,

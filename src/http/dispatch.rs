@@ -22,7 +22,7 @@ use super::links::{Links, authority};
 use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
-use super::{artifact, backup, federation, mesh, relocation, repositories, storage, system, ui, versions};
+use super::{artifact, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, versions};
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
 /// The longest request target, in bytes.
@@ -169,6 +169,10 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::RepositoryDelete => repositories::delete(ask).await,
         Endpoint::FederationInvite => federation::invite(ask).await,
         Endpoint::FederationRemove => federation::remove(ask).await,
+        Endpoint::Rollback => rollback::post(ask).await,
+        Endpoint::ConflictList => versions::conflicts(ask).await,
+        Endpoint::ConflictGet => versions::conflict_at(ask).await,
+        Endpoint::History => versions::history(ask).await,
         Endpoint::VersionRestore => versions::restore(ask).await,
         Endpoint::VersionDismiss => versions::dismiss(ask).await,
         Endpoint::StorageGet => storage::get(ask).await,

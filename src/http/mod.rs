@@ -31,6 +31,7 @@ mod options;
 mod relocation;
 mod repositories;
 mod request_id;
+mod rollback;
 mod routes;
 mod server;
 mod stalling;

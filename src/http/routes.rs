@@ -43,6 +43,10 @@ pub enum Endpoint {
     RepositoryDelete,
     FederationInvite,
     FederationRemove,
+    Rollback,
+    ConflictList,
+    ConflictGet,
+    History,
     VersionRestore,
     VersionDismiss,
     StorageGet,
@@ -111,6 +115,10 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/mesh/trust/revoke", "trust_revoke", Needs::Administer, Endpoint::TrustRevoke, "Revokes a node: {node, reason, wait_s}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/invite", "federation_invite", Needs::Administer, Endpoint::FederationInvite, "Invites a node to share a repository: {node}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/remove", "federation_remove", Needs::Administer, Endpoint::FederationRemove, "Ends another node's membership: {node}"),
+    route(POST, "/artifactory/api/mesh/rollback/{key}", "rollback", Needs::Administer, Endpoint::Rollback, "Undoes what a node or user did: {author, user, since, dry_run, after}; goes on where `next` says"),
+    route(GET, "/artifactory/api/mesh/conflicts/{repo}", "conflict_list", Needs::Read, Endpoint::ConflictList, "Paths whose versions contradict each other; ?after= and ?limit= page"),
+    route(GET, "/artifactory/api/mesh/conflicts/{repo}/{*path}", "conflict_get", Needs::Read, Endpoint::ConflictGet, "The versions of one such path"),
+    route(GET, "/artifactory/api/mesh/history/{repo}/{*path}", "history", Needs::Read, Endpoint::History, "The versions of a path, live and ended; ?limit="),
     route(POST, "/artifactory/api/mesh/restore/{repo}/{*path}", "version_restore", Needs::Write, Endpoint::VersionRestore, "Puts a sibling or an earlier version again: {version}"),
     route(POST, "/artifactory/api/mesh/dismiss/{repo}/{*path}", "version_dismiss", Needs::Write, Endpoint::VersionDismiss, "Ends siblings, all or some: {versions}"),
     route(GET, "/artifactory/api/repositories", "repository_list", Needs::Administer, Endpoint::RepositoryList, "All repositories; ?type= and ?packageType= select"),
@@ -224,6 +232,10 @@ GET /artifactory/api/mesh/trust Administer
 POST /artifactory/api/mesh/trust/revoke Administer
 POST /artifactory/api/mesh/federation/{key}/invite Administer
 POST /artifactory/api/mesh/federation/{key}/remove Administer
+POST /artifactory/api/mesh/rollback/{key} Administer
+GET /artifactory/api/mesh/conflicts/{repo} Read
+GET /artifactory/api/mesh/conflicts/{repo}/{*path} Read
+GET /artifactory/api/mesh/history/{repo}/{*path} Read
 POST /artifactory/api/mesh/restore/{repo}/{*path} Write
 POST /artifactory/api/mesh/dismiss/{repo}/{*path} Write
 GET /artifactory/api/repositories Administer

@@ -39,9 +39,10 @@ fn of_service(error: &ServiceError) -> StatusCode {
     match error {
         ServiceError::Denied(_) | ServiceError::BadCredential => StatusCode::UNAUTHORIZED,
         ServiceError::NotLoopback | ServiceError::Edge | ServiceError::PairingRefused(_) => StatusCode::FORBIDDEN,
-        ServiceError::NoRepository(_) | ServiceError::NoArtifact { .. } | ServiceError::NoSuchNode(_) => {
-            StatusCode::NOT_FOUND
-        }
+        ServiceError::NoRepository(_)
+        | ServiceError::NoArtifact { .. }
+        | ServiceError::NoConflict { .. }
+        | ServiceError::NoSuchNode(_) => StatusCode::NOT_FOUND,
         ServiceError::ChecksumMismatch { .. } => StatusCode::CONFLICT,
         ServiceError::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
         ServiceError::NotHere { .. } | ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -61,6 +62,8 @@ fn of_command(error: &CommandError) -> StatusCode {
         CommandError::NotGranted
         | CommandError::Reconciling
         | CommandError::ClockAhead { .. }
+        | CommandError::Merging(_)
+        | CommandError::NoSource(_)
         | CommandError::AsksFirst(_) => StatusCode::SERVICE_UNAVAILABLE,
         CommandError::SelfRevoked | CommandError::Follower | CommandError::Trust(_) => StatusCode::FORBIDDEN,
         CommandError::NoRepository(_)

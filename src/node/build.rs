@@ -11,6 +11,7 @@ use artimesh_core::trust::Addresses;
 use super::backup::OWN_FILES;
 use super::founding::public_keys;
 use super::imprint;
+use super::run::Start;
 use crate::config::{self, Keys, Settings};
 use crate::engine::{self, Engine, SystemClock};
 use crate::store::files::RealFiles;
@@ -41,15 +42,35 @@ pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Re
     tokio::task::spawn_blocking(open).await?.context("the store cannot be opened")
 }
 
-/// Why this node can't go on in the incarnation that the store names: it may have written on elsewhere.
-pub(super) fn reborn(folder: &Path, recovery: &Recovery) -> anyhow::Result<Option<String>> {
+/// What the folder leaves in doubt.
+pub(super) struct Doubts {
+    /// Why this node can't go on in the incarnation that the store names: it may have written on elsewhere.
+    reborn: Option<String>,
+    /// Whether a peer is asked before anything is written where others are members.
+    pub(super) asks_first: bool,
+}
+
+/// Compares the folder with what the last start noted. An index that had to be built anew is a doubt too: whoever restores
+/// packs by hand leaves the index out.
+pub(super) fn doubts(folder: &Path, recovery: &Recovery, start: Start) -> anyhow::Result<Doubts> {
     if recovery.is_created {
-        return Ok(None);
+        return Ok(Doubts { reborn: None, asks_first: false });
     }
-    if let IndexRecovery::Rebuilt { fault: IndexFault::Ahead } = recovery.index {
-        return Ok(Some("the packs were set back: the index knew more commits".into()));
+    let seen = imprint::look(folder, recovery.last_commit)?;
+    let (reborn, is_rebuilt) = match &recovery.index {
+        IndexRecovery::Rebuilt { fault: IndexFault::Ahead } => {
+            (Some("the packs were set back: the index knew more commits".to_owned()), true)
+        }
+        IndexRecovery::Rebuilt { .. } => (seen.changed, true),
+        IndexRecovery::Current | IndexRecovery::Replayed => (seen.changed, false),
+    };
+    let asks_first = start == Start::AskPeers && (reborn.is_some() || is_rebuilt || seen.asks);
+    if asks_first {
+        tracing::info!(
+            "a peer is asked before anything is written where others are members; `serve --alone` does not ask"
+        );
     }
-    imprint::changed(folder, recovery.last_commit)
+    Ok(Doubts { reborn, asks_first })
 }
 
 pub(super) async fn start_swarm(
@@ -90,13 +111,14 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
 pub(super) async fn start_engine(
     settings: &Settings,
     keys: &Keys,
-    reborn: Option<String>,
+    doubts: Doubts,
     store: Store,
     swarm: Swarm,
     events: tokio::sync::mpsc::Receiver<swarm::Event>,
 ) -> anyhow::Result<Engine> {
     let identity = identity(settings, keys);
-    let options = engine::Options { reborn, ..engine_options(settings) };
+    let Doubts { reborn, asks_first } = doubts;
+    let options = engine::Options { reborn, asks_first, ..engine_options(settings) };
     let fresh = getrandom::u64()?;
     let clock = Arc::new(SystemClock);
     Ok(Engine::start(identity, keys.pairing.clone(), store, swarm, events, clock, options, fresh).await?)

@@ -37,6 +37,18 @@ struct Imprint {
     /// Set by a restore: the folder never ran.
     #[serde(default)]
     restored: bool,
+    /// A peer was to be asked what it knows of this node, and none was reached before the end.
+    #[serde(default)]
+    asks: bool,
+}
+
+/// What the note says of the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Why the folder can't be taken for the one that the node last ran on; `None` when it can.
+    pub(super) changed: Option<String>,
+    /// Whether the last start asked for a peer, and ended without having reached one.
+    pub(super) asks: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,34 +58,34 @@ enum Mark {
     Inode(u64),
 }
 
-/// Why the folder can't be taken for the one that the node last ran on; `None` when it can. `commit` is the last commit of
-/// the store as it was just opened.
+/// Compares the folder with the note. `commit` is the last commit of the store as it was just opened.
 ///
 /// # Errors
 /// The note can't be read. One that can't be understood counts as absent.
-pub(super) fn changed(folder: &Path, commit: u64) -> anyhow::Result<Option<String>> {
+pub(super) fn look(folder: &Path, commit: u64) -> anyhow::Result<Seen> {
+    let changed = |reason: String| Ok(Seen { changed: Some(reason), asks: true });
     let path = folder.join(FILE_NAME);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Some("nothing says that this folder is where the node last ran".into()));
+            return changed("nothing says that this folder is where the node last ran".into());
         }
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
     let Ok(noted) = serde_json::from_slice::<Imprint>(&text) else {
-        return Ok(Some(format!("{} can't be understood", path.display())));
+        return changed(format!("{} can't be understood", path.display()));
     };
-    Ok(noted.differs(&Imprint::of(folder, commit)))
+    Ok(Seen { changed: noted.differs(&Imprint::of(folder, commit, false)), asks: noted.asks })
 }
 
-/// Notes that the node runs on this folder, on this machine.
-pub(super) fn note(folder: &Path, commit: u64) -> anyhow::Result<()> {
-    write(folder, &Imprint::of(folder, commit))
+/// Notes that the node runs on this folder, on this machine; `asks` says whether a peer has still to be asked.
+pub(super) fn note(folder: &Path, commit: u64, asks: bool) -> anyhow::Result<()> {
+    write(folder, &Imprint::of(folder, commit, asks))
 }
 
 /// Notes that the folder was restored and never ran.
 pub(super) fn mark_restored(folder: &Path, commit: u64) -> anyhow::Result<()> {
-    write(folder, &Imprint { machine: None, files: BTreeMap::new(), commit, restored: true })
+    write(folder, &Imprint { machine: None, files: BTreeMap::new(), commit, restored: true, asks: true })
 }
 
 fn write(folder: &Path, imprint: &Imprint) -> anyhow::Result<()> {
@@ -88,9 +100,9 @@ fn write(folder: &Path, imprint: &Imprint) -> anyhow::Result<()> {
 }
 
 impl Imprint {
-    fn of(folder: &Path, commit: u64) -> Imprint {
+    fn of(folder: &Path, commit: u64, asks: bool) -> Imprint {
         let mark = |name: &&str| Some(((*name).to_owned(), Mark::of(&folder.join(name)).ok()?));
-        Imprint { machine: machine(), files: LASTING.iter().filter_map(mark).collect(), commit, restored: false }
+        Imprint { machine: machine(), files: LASTING.iter().filter_map(mark).collect(), commit, restored: false, asks }
     }
 
     /// Why `now` isn't what was noted.
@@ -144,7 +156,7 @@ mod tests {
         for name in &LASTING[1..] {
             fs::write(folder.join(name), name).expect("written");
         }
-        note(&folder, 7).expect("noted");
+        note(&folder, 7, false).expect("noted");
         root
     }
 
@@ -154,7 +166,7 @@ mod tests {
     }
 
     fn reason(folder: &Path, commit: u64) -> String {
-        changed(folder, commit).expect("readable").unwrap_or_default()
+        look(folder, commit).expect("readable").changed.unwrap_or_default()
     }
 
     #[test]
@@ -163,6 +175,14 @@ mod tests {
         assert_eq!(reason(&root.path().join("node"), 7), "");
         fs::rename(root.path().join("node"), root.path().join("moved")).expect("renamed");
         assert_eq!(reason(&root.path().join("moved"), 9), "");
+    }
+
+    #[test]
+    fn who_found_no_peer_to_ask_asks_again() {
+        let root = used();
+        let folder = root.path().join("node");
+        note(&folder, 7, true).expect("noted");
+        assert_eq!(look(&folder, 7).expect("readable"), Seen { changed: None, asks: true });
     }
 
     #[test]

@@ -11,4 +11,4 @@ mod lock;
 pub mod restore;
 mod run;
 
-pub use run::run;
+pub use run::{Start, run};

@@ -26,19 +26,28 @@ use crate::store::{IndexRecovery, Recovery};
 /// How long the last commits may take to reach the index.
 const CLOSE_WAIT: Duration = Duration::from_secs(60);
 
+/// Whether a node whose store may be older than what it has told others asks one of them before it writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// It does.
+    AskPeers,
+    /// It doesn't: there is nobody to ask any more, or the operator knows better.
+    Alone,
+}
+
 /// Runs the node in `folder` until SIGTERM or SIGINT, or until its store fails.
 ///
 /// # Errors
 /// When it can't start, saying what to do; when its store failed.
-pub fn run(settings: Settings, folder: PathBuf) -> anyhow::Result<()> {
+pub fn run(settings: Settings, folder: PathBuf, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(&settings, &folder));
+    let result = runtime.block_on(serve(&settings, &folder, start));
     // Blocking reads of a slow disk may still run: nobody waits for them any more.
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
 
-async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Result<()> {
     let _lock = FolderLock::take(folder)?;
     let keys = Keys::load(folder)?;
     let admin_token = read_secret(&folder.join("admin.token"))?;
@@ -49,11 +58,12 @@ async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
 
     let (store, recovery) = build::open_store(settings, folder).await?;
     tell(&recovery);
-    let reborn = build::reborn(folder, &recovery)?;
+    let doubts = build::doubts(folder, &recovery, start)?;
+    let asks_first = doubts.asks_first;
     let (swarm, events) = build::start_swarm(settings, &keys).await?;
-    let engine = build::start_engine(settings, &keys, reborn, store.clone(), swarm.clone(), events).await?;
+    let engine = build::start_engine(settings, &keys, doubts, store.clone(), swarm.clone(), events).await?;
     // Not before the new incarnation is durable: a start that is cut short here is followed by one that sees the same.
-    imprint::note(folder, store.usage().last_commit)?;
+    imprint::note(folder, store.usage().last_commit, asks_first)?;
     found_circle(&engine, folder).await?;
 
     let options = build::service_options(settings, folder, admin_token);
@@ -86,12 +96,13 @@ async fn serve(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
         }
         outcome
     };
+    let still_asks = engine.inspect(|replica, _| replica.unheard().next().is_some()).await.unwrap_or(asks_first);
     engine.stop().await;
     swarm.close().await;
     if timeout(CLOSE_WAIT, store.close()).await.is_err() {
         tracing::warn!("the index is not up to date yet; the next start catches up");
     }
-    if let Err(error) = imprint::note(folder, store.usage().last_commit) {
+    if let Err(error) = imprint::note(folder, store.usage().last_commit, still_asks) {
         tracing::warn!(%error, "what the store has reached was not noted");
     }
     tracing::info!("stopped");

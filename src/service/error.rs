@@ -28,6 +28,14 @@ pub enum ServiceError {
         /// What was looked for.
         path: ArtifactPath,
     },
+    /// Nothing is in conflict there (404).
+    #[error("'{path}' in repository '{repo}' has no conflict")]
+    NoConflict {
+        /// Where it was looked for.
+        repo: RepoKey,
+        /// What was looked for.
+        path: ArtifactPath,
+    },
     /// An edge has no write routes (403).
     #[error("Deployment to an Edge Artifactory node is not supported.")]
     Edge,

@@ -1,5 +1,6 @@
 //! The service itself: what it is made of, who may call, and whether it is well.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -226,6 +227,40 @@ impl Service {
             (Some((node, _)), None) => Ok(*node),
             _ => Err(unknown()),
         }
+    }
+}
+
+impl Service {
+    /// The one node that `text` names, by name or id, whatever its standing: a revoked one wrote too.
+    pub(super) async fn author_named(&self, text: &str) -> Result<NodeId, ServiceError> {
+        if let Ok(node) = text.parse() {
+            return Ok(node);
+        }
+        let (wanted, me) = (text.to_owned(), self.engine().identity());
+        if me.name.as_str() == wanted {
+            return Ok(me.node);
+        }
+        let named = self.engine().inspect(move |replica, _| {
+            let members = replica.trust().into_iter().flat_map(|trust| trust.members());
+            let named = members.filter(|(_, member)| member.grant().name.as_str() == wanted);
+            named.map(|(node, _)| *node).collect::<Vec<_>>()
+        });
+        match named.await?[..] {
+            [node] => Ok(node),
+            _ => Err(ServiceError::NoSuchNode(text.chars().take(80).collect())),
+        }
+    }
+
+    /// What a node is called, as far as is known here.
+    pub async fn names(&self) -> Result<BTreeMap<NodeId, NodeName>, ServiceError> {
+        let me = self.engine().identity();
+        let mut names = BTreeMap::from([(me.node, me.name.clone())]);
+        let others = self.engine().inspect(|replica, _| {
+            let members = replica.trust().into_iter().flat_map(|trust| trust.members());
+            members.map(|(node, member)| (*node, member.grant().name.clone())).collect::<Vec<_>>()
+        });
+        names.extend(others.await?);
+        Ok(names)
     }
 }
 

@@ -4,6 +4,7 @@ mod artifacts;
 mod audit;
 mod backup;
 mod caller;
+mod clock;
 mod error;
 mod federations;
 mod folders;
@@ -13,6 +14,7 @@ mod pairing;
 mod properties;
 mod relocation;
 mod repositories;
+mod rollback;
 mod status;
 mod versions;
 
@@ -27,9 +29,10 @@ pub use pairing::{CircleMember, CircleView, Issued, Joined, PairingWish, Revoked
 pub use properties::PropertyChange;
 pub use relocation::{Destination, Effect, Relocation};
 pub use repositories::{MemberView, RepositorySpec, RepositoryView};
+pub use rollback::{RollbackWish, RolledBack};
 
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.
-pub use artimesh_core::catalog::ConfigChange;
+pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version, Versions};
 pub use artimesh_core::clock::Timestamp;
-pub use artimesh_core::replica::{CommandError, Placement};
+pub use artimesh_core::replica::{CommandError, Placement, RollbackAction};
 pub use artimesh_core::trust::{PairingReason, Role};

@@ -11,6 +11,7 @@ use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
 use super::caller::Caller;
+use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::pairing::state_of;
@@ -108,7 +109,8 @@ impl Service {
         }))
     }
 
-    async fn walk<T: Send + 'static>(
+    /// Reads rows beside the mind, in a thread that may block.
+    pub(super) async fn walk<T: Send + 'static>(
         &self,
         walk: impl FnOnce(&StoreView) -> Result<T, ViewFault> + Send + 'static,
     ) -> Result<T, ServiceError> {
@@ -145,6 +147,7 @@ fn of_replica(replica: &Replica, engine: &Engine, now: Timestamp) -> Value {
             "role": role,
             "circle": replica.circle().map(|circle| circle.to_string()),
         },
+        "clock": clock::of(replica),
         "members": members(replica, engine),
         "repositories": repositories,
         "trust": {

@@ -1,10 +1,10 @@
 //! Bounds and edges of values, to the byte and the millisecond: one more is refused, one less is fine.
 
-use artimesh_core::catalog::Put;
+use artimesh_core::catalog::{ConfigChange, EditProperties, Put};
 use artimesh_core::changelog::{Change, Header, Sealed, SegmentError};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{CircleId, Context, Digest, Dot, Incarnation, KeyPair, NodeId, Space};
-use artimesh_core::replica::{Event, Hello, Input};
+use artimesh_core::replica::{Command, Event, Hello, Input};
 use artimesh_core::trust::{
     Addresses, BadToken, Capabilities, Capability, Grant, PairingToken, Root, State, TrustRefusal,
 };
@@ -12,7 +12,7 @@ use artimesh_core::trust::{
 use super::forge::frame;
 use super::scenarios::{circle, federated, forgery, lie};
 use super::site::Site;
-use super::world::{World, writer};
+use super::world::{World, path, put, repo, writer};
 
 #[test]
 fn addresses_are_at_most_16_of_256_bytes_each() {
@@ -132,4 +132,66 @@ fn members_are_who_was_granted() {
     let world = World::circle_where(3, 1, |_| writer());
     let trust = world.sites[0].mind().trust().expect("in a circle");
     assert_eq!(trust.members().count(), 4);
+}
+
+#[test]
+fn an_edit_takes_4_kib_of_name_and_values() {
+    let check = |value_bytes: usize| {
+        let set = [("name".to_owned(), Some(vec!["v".repeat(2_000), "v".repeat(value_bytes - 2_000)]))].into();
+        let version = Dot { incarnation: Incarnation { node: NodeId([1; 32]), number: 1 }, sequence: 1 };
+        EditProperties { path: path("x"), version, set, timestamp: Timestamp(1), by: "tester".into() }
+            .check(|_| true)
+            .is_ok()
+    };
+    assert!(check(4096 - 4));
+    assert!(!check(4096 - 3));
+}
+
+#[test]
+fn a_setting_beats_what_its_author_had_seen_however_slow_its_clock_is() {
+    let mut world = federated();
+    let describe = |text: &str| {
+        let set = ConfigChange { description: Some(text.into()), ..ConfigChange::default() };
+        Command::Configure { key: repo("libs"), set, by: "tester".into() }
+    };
+    world.sites[1].skew_ms = -240_000;
+    world.ask(0, describe("first")).expect("may write");
+    world.settle();
+    world.ask(1, describe("second")).expect("may write");
+    world.settle();
+    let space = world.space(0, "libs");
+    for site in 0..3 {
+        let federation = world.sites[site].mind().federation(&space).expect("a federation");
+        assert_eq!(federation.configuration.config().description, "second", "at site {site}");
+    }
+}
+
+#[test]
+fn deleting_a_few_under_a_prefix_ends_these_few_and_tells_when() {
+    let mut world = federated();
+    for name in ["a", "b", "c", "d/1", "d/2", "e"] {
+        world.ask(0, put("libs", name, name)).expect("put");
+    }
+    world.settle();
+    let ahead = world.sites[0].wall(world.now);
+    world.sites[1].skew_ms = -240_000;
+    let few = |most| Command::DeleteUnder { key: repo("libs"), prefix: String::new(), most, by: "tester".into() };
+    let left = |world: &World| -> Vec<&str> {
+        let names = ["a", "b", "c", "d/1", "d/2", "e"];
+        names.into_iter().filter(|name| !world.versions(1, "libs", name).is_empty()).collect()
+    };
+    let receipt = world.ask(1, few(2)).expect("there are some");
+    assert_eq!((left(&world), receipt.more), (vec!["c", "d/1", "d/2", "e"], true));
+    assert_eq!(receipt.timestamp, Timestamp(ahead.0 + 1), "later than what it ends, not when its slow clock says");
+    let receipt = world.ask(1, few(3)).expect("there are some");
+    assert_eq!((left(&world), receipt.more), (vec!["e"], true));
+    let receipt = world.ask(1, few(5)).expect("there is one");
+    assert_eq!((left(&world), receipt.more), (vec![], false));
+}
+
+#[test]
+fn a_node_says_what_it_can_do() {
+    let world = World::new(1);
+    assert_eq!(world.sites[0].mind().features(), artimesh_core::replica::message::FEATURES);
+    assert_ne!(artimesh_core::replica::message::FEATURES, 1);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use artimesh_core::model::{Digest, NodeId, Space, codec};
-use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Input, Limits, Receipt};
+use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Input, Limits, Receipt, Retention};
 use artimesh_core::trust::{Capabilities, VerifiedRequest};
 
 use super::acts;
@@ -120,6 +120,11 @@ impl History {
             }
             world.sites[site].accept = dice.pick(&policies).expect("three of them").clone();
             world.sites[site].disk.has_blobs = !dice.once_in(4);
+            if dice.once_in(2) {
+                // Logs are pruned while the history lasts.
+                let whole_ms = 20_000 + dice.below(120_000) as u64;
+                world.sites[site].retention = Retention { whole_ms, deletes_ms: whole_ms * 2 };
+            }
             world.sites[site].disk.lies = mutation == Mutation::LyingDisk;
             if mutation == Mutation::DroppedWrite && site == 0 {
                 world.sites[site].disk.drops_write_after = Some(dice.below(20) as u32);
@@ -256,6 +261,10 @@ impl History {
 
     fn deliver_something(&mut self) {
         let at = self.crash_point();
+        if let Some(site) = self.world.continues.first().copied().filter(|_| self.dice.once_in(2)) {
+            let crashed = self.world.go_on(site, at);
+            return self.note_crash(crashed, at);
+        }
         let rumours = self.world.network.rumours(self.world.now);
         if self.dice.once_in(3) && !rumours.is_empty() {
             return self.hear(&rumours, at);
@@ -403,6 +412,7 @@ impl History {
                     Event::FarAhead { .. } => self.faults.count("far ahead", 1),
                     Event::Refused { .. } => self.faults.count("refused", 1),
                     Event::Held { .. } => self.faults.count("held", 1),
+                    Event::TookOver { .. } => self.faults.count("much taken over", 1),
                     Event::KeyTaken { .. } => self.faults.count("key taken", 1),
                     Event::Revoked(_) => self.faults.count("revocation heard", 1),
                     Event::SelfRevoked => self.faults.count("own revocation heard", 1),
@@ -414,6 +424,13 @@ impl History {
                         return Err(format!("{} gave up {old:?} for no reason", site.identity.name));
                     }
                     Event::RolledBack { .. } => {}
+                    Event::Reconciled { .. } => self.faults.count("state taken over", 1),
+                    Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored => {
+                        self.faults.count("divergence noticed", 1);
+                    }
+                    Event::Diverged { space, peer } => {
+                        return Err(format!("{} differs from {} in {space}", site.identity.name, peer.short()));
+                    }
                     Event::Removed { .. } => self.faults.count("removal heard", 1),
                     Event::Forked { .. } => self.faults.count("fork proved", 1),
                     Event::TakenBack { .. } => self.faults.count("branch taken back", 1),

@@ -3,7 +3,7 @@
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{KeyPair, NodeId, NodeName};
 use artimesh_core::replica::message::FEATURES;
-use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Limits, Output, Replica, Waking};
+use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Limits, Output, Replica, Retention, Waking};
 use artimesh_core::trust::{Addresses, NodeKeys};
 
 use super::disk::Disk;
@@ -24,6 +24,7 @@ pub struct Site {
     pub limits: Limits,
     /// Which kinds of entries its version knows.
     pub features: u64,
+    pub retention: Retention,
     /// Whether it asks others before it writes.
     pub asks_first: bool,
     pub notes: Vec<Event>,
@@ -57,6 +58,7 @@ impl Site {
             accept: AcceptPolicy::Any,
             limits: Limits::default(),
             features: FEATURES,
+            retention: Retention::default(),
             asks_first: false,
             notes: Vec::new(),
             lives: 0,
@@ -91,6 +93,7 @@ impl Site {
             placement: None,
             fresh: self.lives,
             features: self.features,
+            retention: self.retention,
             asks_first: self.asks_first,
         };
         let (replica, outputs) =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use artimesh_core::catalog::{Delete, EditProperties, Put, RepositoryConfig};
-use artimesh_core::changelog::{Change, Sealed, entry_hash};
+use artimesh_core::changelog::{Change, Sealed, Stored, entry_hash};
 use artimesh_core::model::{ArtifactPath, Context, Digest, Dot, Heads, Incarnation, NodeId, Space};
 use artimesh_core::replica::{Row, Table};
 
@@ -78,8 +78,10 @@ impl Truth {
         for bytes in rows.iter().filter(|row| row.table == Table::Log).filter_map(|row| row.value.as_ref()) {
             // Reading and hashing it once is enough, however many sites apply it.
             if self.seen.insert(Digest::of(bytes)) {
-                let segment = Sealed::read(bytes).expect("what is persisted is well formed");
-                self.take(site, segment);
+                // What is left of a pruned segment was recorded when it was written.
+                if let Stored::Whole(segment) = Stored::read(bytes).expect("what is persisted is well formed") {
+                    self.take(site, segment);
+                }
             }
         }
     }

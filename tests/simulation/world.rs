@@ -53,6 +53,8 @@ pub struct World {
     /// Connections that one end closes once what it sent is through: (that end, the other).
     closing: BTreeSet<(usize, usize)>,
     numbers: BTreeMap<NodeId, usize>,
+    /// Sites that have more to do by themselves.
+    pub continues: BTreeSet<usize>,
 }
 
 /// 2025-01-01, so that skewed clocks have room on both sides.
@@ -119,6 +121,7 @@ impl World {
             twisted: BTreeMap::new(),
             closing: BTreeSet::new(),
             numbers,
+            continues: BTreeSet::new(),
         };
         world.sites.iter_mut().for_each(Site::start);
         let root = KeyPair::from_secret(&[42; 32]);
@@ -292,6 +295,9 @@ impl World {
             Output::Judge(verdict) => self.verdicts.push(verdict),
             Output::Members => self.close_to_outsiders(site),
             Output::Note(event) => self.sites[site].notes.push(event),
+            Output::Continue => {
+                self.continues.insert(site);
+            }
             Output::Spaces | Output::Wanted { .. } => {}
         }
     }
@@ -393,6 +399,7 @@ impl World {
 
     pub fn crash(&mut self, site: usize) {
         self.sites[site].replica = None;
+        self.continues.remove(&site);
         self.sites[site].disk.lose_power();
         self.network.unnoticed.retain(|(end, _)| *end != site);
         for other in 0..self.sites.len() {
@@ -443,10 +450,20 @@ impl World {
                 self.deliver_gossip(&gossip, None);
                 continue;
             }
-            let Some((from, to)) = self.network.busy().first().copied() else { return };
-            self.deliver(from, to, None);
+            if let Some((from, to)) = self.network.busy().first().copied() {
+                self.deliver(from, to, None);
+            } else if let Some(site) = self.continues.first().copied() {
+                self.go_on(site, None);
+            } else {
+                return;
+            }
         }
         panic!("the network never falls silent");
+    }
+
+    /// Lets a site do more of what it has begun; says whether it crashed over it.
+    pub fn go_on(&mut self, site: usize, crash_at: Option<usize>) -> bool {
+        self.continues.remove(&site) && self.handle(site, Input::Continue, crash_at)
     }
 
     /// Time passes, and every site that is up has a round of anti-entropy.

@@ -6,7 +6,10 @@
 mod last_words;
 mod sites;
 
-use crate::harness::{Dice, REPO, is_long, repository};
+use hyper::StatusCode;
+use serde_json::Value;
+
+use crate::harness::{Dice, REPO, is_long, repository, until};
 use sites::{ALL, HOUR_S, Sites};
 
 /// How many rounds of cutting and healing.
@@ -66,4 +69,65 @@ async fn sites_that_wrote_apart_by_clocks_of_their_own_agree_and_nothing_returns
     let path = format!("after/{}", dice.next());
     assert!(sites.put(0, &path, "and they go on".into()).await);
     sites.agree().await;
+}
+
+/// The part of a site's status about its clock, once it says that writes are taken, or aren't.
+async fn clock_once(sites: &Sites, site: usize, takes_writes: bool) -> Value {
+    until(&format!("site {site} says takes_writes: {takes_writes}"), || async {
+        let clock = sites.circle.nodes[site].status().await?["clock"].clone();
+        if clock["takes_writes"] == takes_writes { Ok(clock) } else { Err(clock.to_string()) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_three_hours_ahead_takes_no_writes_and_says_so_and_recovers_when_its_clock_is_set_back() {
+    let Some(mut sites) = Sites::new("three hours ahead").await else { return };
+    assert!(sites.put(0, "before", "by a right clock".into()).await);
+    sites.agree().await;
+    sites.set_clock(1, 3 * HOUR_S);
+    let clock = clock_once(&sites, 1, false).await;
+    let ahead_s = clock["ahead_ms"].as_i64().expect("a number") / 1000;
+    assert!((ahead_s - 3 * HOUR_S).abs() < 60, "{clock}");
+    for path in ["before", "ahead"] {
+        let answer = sites.circle.nodes[1].client().put(&format!("/artifactory/{REPO}/{path}"), "x").await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+        assert!(answer.text().contains("clock is") && answer.text().contains("ahead"), "{}", answer.text());
+    }
+    let shown = sites.circle.nodes[1].cli(&["status"], "");
+    let said = "ahead of the other members: no writes are taken until it is set right";
+    assert!(shown.contains(said), "{shown}");
+    assert!(sites.put(0, "meanwhile", "the others write on".into()).await);
+    assert!(sites.put(2, "before", "and overwrite".into()).await);
+    sites.agree().await;
+
+    sites.set_clock(1, 0);
+    clock_once(&sites, 1, true).await;
+    assert!(sites.put(1, "before", "right again".into()).await);
+    sites.agree().await;
+    let shown = sites.circle.nodes[1].cli(&["status"], "");
+    assert!(!shown.contains(said), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_three_hours_behind_writes_like_any_other() {
+    let Some(mut sites) = Sites::new("three hours behind").await else { return };
+    sites.set_clock(2, -3 * HOUR_S);
+    assert!(sites.put(0, "x", "by a right clock".into()).await);
+    sites.agree().await;
+    assert!(sites.put(2, "x", "hours behind, and later".into()).await);
+    assert!(sites.put(2, "y", "its own".into()).await);
+    sites.agree().await;
+    assert!(sites.put(1, "y", "by a right clock again".into()).await);
+    sites.agree().await;
+    until("it knows that it is behind, once it has measured the others anew", || async {
+        let clock = clock_once(&sites, 2, true).await;
+        let ahead_ms = clock["ahead_ms"].as_i64().expect("a number");
+        if ahead_ms < -2 * HOUR_S * 1000 { Ok(()) } else { Err(clock.to_string()) }
+    })
+    .await;
+    for right in [0, 1] {
+        clock_once(&sites, right, true).await;
+    }
 }

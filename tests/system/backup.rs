@@ -121,11 +121,41 @@ async fn a_copied_folder_and_a_store_that_was_set_back_go_on_in_a_new_incarnatio
     adopt(&mut circle.nodes[0], &old);
     circle.nodes[0].start();
     assert_ne!(incarnation(&circle.nodes[0]).await, first);
-    put(&circle.nodes[0], "third", b"3".to_vec()).await;
+    until("a peer was asked", || async {
+        let answer = circle.nodes[0].client().put(&path("third"), b"3".to_vec()).await?;
+        if answer.status == StatusCode::CREATED { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
     let listing = circle.converged().await;
     assert_eq!(listing.keys().map(String::as_str).collect::<Vec<_>>(), ["/first", "/second", "/third"]);
     let log = std::fs::read_to_string(circle.nodes[0].log_path()).expect("a log");
     assert!(log.contains("is a copy"), "it says why");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_node_asks_a_peer_before_it_writes_unless_it_is_told_not_to() {
+    let mut circle = Circle::new(2, 0, Setup::default()).await;
+    put(&circle.nodes[0], "first", b"1".to_vec()).await;
+    circle.converged().await;
+    circle.nodes[0].stop();
+    circle.nodes[1].stop();
+    let old = circle.root.path().join("old");
+    copy(&circle.nodes[0].folder, &old);
+    adopt(&mut circle.nodes[0], &old);
+    circle.nodes[0].start();
+    let answer = circle.nodes[0].client().put(&path("second"), b"2".to_vec()).await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+    assert!(answer.text().contains("--alone"), "{}", answer.text());
+    circle.nodes[0].stop();
+    circle.nodes[0].start();
+    let answer = circle.nodes[0].client().put(&path("second"), b"2".to_vec()).await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "it asks until it was answered");
+    circle.nodes[0].stop();
+    circle.nodes[0].say("--alone");
+    circle.nodes[0].start();
+    put(&circle.nodes[0], "second", b"2".to_vec()).await;
+    circle.nodes[1].start();
+    assert_eq!(circle.converged().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

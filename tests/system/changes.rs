@@ -144,6 +144,22 @@ async fn a_repository_is_configured_for_all_its_members_and_a_member_is_removed(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn siblings_are_dismissed_or_restored_once_for_everybody() {
+    let circle = apart().await;
+    let siblings = async |node: &Node| {
+        let status = node.status().await.expect("a status");
+        repository(&status, REPO).expect("libs")["siblings"].as_u64()
+    };
+    assert_eq!(siblings(&circle.nodes[0]).await, Some(2));
+    circle.nodes[0].cli(&["conflict", "dismiss", &format!("{REPO}/x")], "");
+    circle.converged().await;
+    assert_eq!(siblings(&circle.nodes[1]).await, Some(1));
+    reads(&circle.nodes[1], "x", Some("tokyo")).await;
+    let again = circle.nodes[1].try_cli(&["conflict", "dismiss", &format!("{REPO}/x")], "");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("has no conflict"));
+}
+
+/// Two nodes that wrote two paths apart, then met: tokyo's are shown.
+async fn apart() -> Circle {
     let mut circle = Circle::new(2, 0, Setup::default()).await;
     for name in ["x", "y"] {
         put(&circle.nodes[0], name, "first").await;
@@ -160,15 +176,88 @@ async fn siblings_are_dismissed_or_restored_once_for_everybody() {
     }
     circle.nodes[0].start();
     circle.converged().await;
-    let siblings = async |node: &Node| {
-        let status = node.status().await.expect("a status");
-        repository(&status, REPO).expect("libs")["siblings"].as_u64()
-    };
-    assert_eq!(siblings(&circle.nodes[0]).await, Some(2));
-    circle.nodes[0].cli(&["conflict", "dismiss", &format!("{REPO}/x")], "");
+    circle
+}
+
+fn json_of(node: &Node, args: &[&str]) -> Value {
+    let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+    serde_json::from_str(&node.cli(&args, "")).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_are_listed_shown_and_settled_and_nothing_is_lost() {
+    let circle = apart().await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    let x = format!("{REPO}/x");
+    for node in [berlin, tokyo] {
+        let listed = json_of(node, &["conflict", "list", REPO]);
+        let paths: Vec<_> = listed["conflicts"].as_array().expect("a list").iter().map(|c| c["path"].clone()).collect();
+        assert_eq!(paths, ["x", "y"], "at {}", node.name);
+    }
+    let shown = json_of(berlin, &["conflict", "show", &x]);
+    assert_eq!((&shown["live"][0]["node_name"], &shown["live"][0]["state"]), (&json!("site-1"), &json!("shown")));
+    assert_eq!((&shown["live"][1]["node_name"], &shown["live"][1]["state"]), (&json!("site-0"), &json!("sibling")));
+    let human = berlin.cli(&["conflict", "show", &x], "");
+    assert!(human.contains("sibling") && human.contains("conflict restore"), "{human}");
+
+    // The version as the table shows it, short.
+    let lost = shown["live"][1]["version"].as_str().expect("a version");
+    let parts: Vec<&str> = lost.split('.').collect();
+    let short = format!("{}.{}.{}", &parts[0][..8], &parts[1][..8], parts[2]);
+    assert!(human.contains(&short), "{human}");
+    berlin.cli(&["conflict", "restore", &x, &short], "");
+    reads(tokyo, "x", Some("berlin")).await;
     circle.converged().await;
-    assert_eq!(siblings(&circle.nodes[1]).await, Some(1));
-    reads(&circle.nodes[1], "x", Some("tokyo")).await;
-    let again = circle.nodes[1].try_cli(&["conflict", "dismiss", &format!("{REPO}/x")], "");
+    assert_eq!(json_of(tokyo, &["conflict", "list", REPO])["conflicts"].as_array().map(Vec::len), Some(1));
+    let again = tokyo.try_cli(&["conflict", "show", &x], "");
     assert!(String::from_utf8_lossy(&again.stderr).contains("has no conflict"));
+
+    // What was shown before is in the history, and comes back from there; from a delete as well.
+    tokyo.cli(&["artifact", "rm", &x], "");
+    reads(berlin, "x", None).await;
+    let history = json_of(berlin, &["artifact", "history", &x]);
+    let ended = history["history"].as_array().expect("a list");
+    assert_eq!(ended[0]["ended"]["how"], "deleted", "{history}");
+    let of_tokyo = ended.iter().find(|past| past["node_name"] == "site-1").expect("tokyo's version");
+    berlin.cli(&["artifact", "restore", &x, of_tokyo["version"].as_str().expect("a version")], "");
+    reads(tokyo, "x", Some("tokyo")).await;
+    let unknown = berlin.try_cli(&["artifact", "restore", &x, "00.00.1"], "");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("is no version of it"));
+    circle.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_did_is_undone_without_touching_what_others_did() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    for name in ["kept", "overwritten", "deleted", "later"] {
+        put(berlin, name, "good").await;
+    }
+    circle.converged().await;
+    for (name, text) in [("overwritten", "bad"), ("added", "bad"), ("later", "bad")] {
+        put(tokyo, name, text).await;
+    }
+    tokyo.cli(&["artifact", "rm", &format!("{REPO}/deleted")], "");
+    circle.converged().await;
+    put(berlin, "later", "repaired").await;
+    circle.converged().await;
+
+    let words = ["rollback", "--author", "site-1", "--since", "1h", "--repo", REPO];
+    let dry = berlin.cli(&[&words[..], &["--dry-run"]].concat(), "");
+    for line in ["restore  libs/deleted", "restore  libs/overwritten", "delete   libs/added", "3 paths would be undone"]
+    {
+        assert!(dry.contains(line), "{line}: {dry}");
+    }
+    reads(berlin, "added", Some("bad")).await;
+    let done = json_of(berlin, &words);
+    assert_eq!((&done["undone"], &done["failed"]), (&json!(3), &json!(0)), "{done}");
+    for (name, text) in
+        [("kept", Some("good")), ("overwritten", Some("good")), ("deleted", Some("good")), ("added", None)]
+    {
+        reads(tokyo, name, text).await;
+    }
+    reads(tokyo, "later", Some("repaired")).await;
+    let nothing = json_of(berlin, &["rollback", "--user", "nobody", "--since", "1h"]);
+    assert_eq!(nothing["undone"], 0);
+    circle.converged().await;
 }

@@ -1,6 +1,7 @@
 //! `artimesh artifact …`: bytes to a node and back, verified on both ways, and what can be done to them there.
 
 mod get;
+pub(super) mod history;
 mod list;
 mod properties;
 mod put;
@@ -33,6 +34,8 @@ pub enum Artifact {
     Copy(relocate::Relocate),
     /// Show or change properties
     Properties(properties::Properties),
+    /// List the versions of a path, live and ended
+    History(history::History),
     /// Put an earlier or concurrent version again
     Restore(restore::Restore),
     /// Show what is known of an artifact
@@ -49,6 +52,7 @@ pub(super) async fn run(global: &Global, command: &Artifact) -> anyhow::Result<(
         Artifact::Move(command) => relocate::run(&client, command, "move", global.json).await,
         Artifact::Copy(command) => relocate::run(&client, command, "copy", global.json).await,
         Artifact::Properties(command) => properties::run(&client, command, global.json).await,
+        Artifact::History(command) => history::run(&client, command, global.json).await,
         Artifact::Restore(command) => restore::run(&client, command, global.json).await,
         Artifact::Rm(command) => remove::run(&client, command, global.json).await,
         Artifact::Stat(command) => stat::run(&client, command, global.json).await,

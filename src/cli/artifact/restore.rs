@@ -21,9 +21,11 @@ pub struct Restore {
 pub(in crate::cli) async fn run(client: &Client, command: &Restore, json: bool) -> anyhow::Result<()> {
     let Restore { location, version } = command;
     let path = format!("/artifactory/api/mesh/restore/{}", location.target());
-    client.call(Method::POST, &path, Some(json!({"version": version}))).await?;
-    let shown = format!("{}/{}", location.repo, location.path);
-    output::answer(json, &json!({"restored": shown, "version": version}), |_| {
-        format!("restored {shown} to version {version}; what was shown before is in its history")
+    let answer = client.call(Method::POST, &path, Some(json!({"version": version}))).await?;
+    output::answer(json, &answer, |_| {
+        format!(
+            "restored {}/{} to version {version}; what was shown before is in its history",
+            location.repo, location.path
+        )
     })
 }

@@ -123,6 +123,20 @@ impl Federation {
         self.members.get(node)?.accepted().map(|(_, key)| key)
     }
 
+    /// Takes over all that `other`, a state of the same federation, knows more. Law: commutative, associative, idempotent.
+    pub fn merge(&mut self, other: &Federation) {
+        for (node, theirs) in &other.members {
+            let mine = self.members.entry(*node).or_default();
+            mine.invitations.extend(theirs.invitations.iter().map(|(dot, key)| (*dot, key.clone())));
+            mine.acceptances.extend(theirs.acceptances.iter().map(|(dot, key)| (*dot, key.clone())));
+            for (dot, leaves) in &theirs.left {
+                mine.left.entry(*dot).or_default().extend(leaves);
+            }
+            mine.answered.extend(&theirs.answered);
+        }
+        self.configuration.merge(&other.configuration);
+    }
+
     /// Takes an invitation, entry `dot`.
     pub fn invite(&mut self, dot: Dot, invitation: &Invitation) {
         let membership = self.members.entry(invitation.node).or_default();

@@ -11,10 +11,12 @@ mod change;
 mod claim;
 mod feature;
 mod merkle;
+mod pruned;
 mod segment;
 
 pub use change::{Accept, Change, ChangeError, kind};
 pub use claim::{Claim, ForkProof};
 pub use feature::{FEATURES, Feature, feature_of};
 pub use merkle::root as merkle_root;
+pub use pruned::{PRUNED, Pruned, Stored};
 pub use segment::{ENTRIES_MAX, FORMAT, Header, SEGMENT_BYTES_MAX, Sealed, SegmentError, entry_hash, header_hash};

@@ -63,6 +63,7 @@ impl Header {
     }
 }
 
+/// What travels of a whole segment.
 #[derive(Serialize, Deserialize)]
 struct Body {
     header: Vec<u8>,
@@ -121,8 +122,8 @@ pub struct Sealed {
     pub entries: Vec<Envelope>,
     /// Chain hash: [`header_hash`] of the header's bytes.
     pub hash: Digest,
-    header_bytes: Vec<u8>,
-    signature: Signature,
+    pub(super) header_bytes: Vec<u8>,
+    pub(super) signature: Signature,
     bytes: Vec<u8>,
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::apply::Stop;
 use super::author::{Failure, OPEN_BYTES_MAX, receipt};
 use super::draft::stored;
 use super::io::{CommandError, Receipt, Table, View, ViewFault};
@@ -76,10 +75,8 @@ impl Replica {
         let receipt = self.replace(work, space, before, put)?;
         let after = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
         let Some(version) = after.iter().find(|version| version.dot == receipt.dot) else { return Ok(receipt) };
-        match self.want(work, space, &path, version) {
-            Err(Stop::Fault(fault)) => Err(Failure::Fault(fault)),
-            Ok(()) | Err(Stop::Refused(_)) => Ok(receipt),
-        }
+        self.want(work, space, &path, version).map_err(Failure::Fault)?;
+        Ok(receipt)
     }
 
     pub(super) fn delete<V: View>(

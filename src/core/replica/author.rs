@@ -3,6 +3,7 @@
 use super::apply::{Entry, Stop};
 use super::io::{Command, CommandError, Output, Receipt, Refusal, Table, View, ViewFault};
 use super::message::Announcement;
+use super::reconcile::Merge;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
 use crate::catalog::{ConfigChange, Configure, Federation, Founding, Invitation, Removal, RepositoryConfig};
@@ -66,6 +67,7 @@ impl Replica {
                 self.create_repository(work, &key, config, &invite, secret)
             }
             Command::Invite(key, node) => self.invite(work, &key, node),
+            Command::Sync { key, member, dry_run } => Ok(self.sync(work, &key, member, dry_run)?),
             Command::Remove { key, node, by } => self.remove_member(work, &key, node, by),
             Command::DeleteRepository(key) => self.delete_repository(work, &key),
             Command::Release { key, author } => self.release(work, &key, author),
@@ -94,7 +96,34 @@ impl Replica {
     pub(super) fn writable(&self, key: &RepoKey) -> Result<Space, CommandError> {
         self.writer()?;
         let repository = self.repositories.get(&key.folded());
-        repository.map(|repository| repository.space).ok_or_else(|| CommandError::NoRepository(key.clone()))
+        let space = repository.map(|repository| repository.space);
+        let space = space.ok_or_else(|| CommandError::NoRepository(key.clone()))?;
+        self.check_whole(&space)?;
+        Ok(space)
+    }
+
+    /// Compares states with a member, this node's whole repository at once.
+    fn sync<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        key: &RepoKey,
+        member: Option<NodeId>,
+        dry_run: bool,
+    ) -> Result<Receipt, CommandError> {
+        let repository = self.repositories.get(&key.folded());
+        let space = repository.map(|repository| repository.space);
+        let space = space.ok_or_else(|| CommandError::NoRepository(key.clone()))?;
+        let source = self.source_of(&space, member).ok_or_else(|| CommandError::NoSource(key.clone()))?;
+        if !self.sync_with(work, space, source, dry_run) {
+            return Err(CommandError::Merging(space));
+        }
+        Ok(receipt(work.now, Dot { incarnation: self.incarnation, sequence: 0 }, space))
+    }
+
+    /// Nobody writes between two states, nor on one that no other member has confirmed.
+    fn check_whole(&self, space: &Space) -> Result<(), CommandError> {
+        let is_committing = self.merges.get(space).is_some_and(Merge::is_committing);
+        if is_committing || self.unconfirmed.contains(space) { Err(CommandError::Merging(*space)) } else { Ok(()) }
     }
 
     fn found_circle<V: View>(&mut self, work: &mut Work<'_, V>, founding: &CircleFounding) -> Result<Receipt, Failure> {
@@ -268,7 +297,7 @@ impl Replica {
         space: Space,
         key: &RepoKey,
     ) -> Result<(), ViewFault> {
-        if self.writer().is_err() {
+        if self.writer().is_err() || self.merges.get(&space).is_some_and(Merge::is_committing) {
             return Ok(());
         }
         match self.write(work, space, &Change::Accept(Accept { repo_key: key.clone() })) {
@@ -290,6 +319,9 @@ impl Replica {
         let mut dot = Dot { incarnation: self.incarnation, sequence: 0 };
         let federation = self.spaces.get(&space).and_then(|state| state.federation.as_ref());
         let is_member = federation.is_some_and(|federation| federation.is_member(&self.me.node));
+        if self.merges.get(&space).is_some_and(Merge::is_committing) {
+            return Err(CommandError::Merging(space).into());
+        }
         if is_member && self.writer().is_ok() {
             dot = self.write(work, space, &Change::Leave)?;
         }

@@ -6,6 +6,10 @@
 //! site holds what another has applied only delays: equal heads still mean equal states. The time is the author's own, by
 //! what its segments say of it, so that a site that was away for a week doesn't take a week's work for a burst; an author
 //! who lies about it is for revocation, not for the brake.
+//!
+//! What this doesn't cover: a state that is taken over (`reconcile`) is taken over whole, with all that ended in it, for it
+//! doesn't say who ended what. That happens to who was away for so long that the logs were pruned meanwhile, and to who
+//! held something for so long: a hold is a month's time to think, not a veto. The operator is told ([`Event::TookOver`]).
 
 use std::collections::BTreeMap;
 
@@ -20,7 +24,7 @@ use super::rows;
 use super::state::{Replica, Work};
 use crate::changelog::Header;
 use crate::clock::Timestamp;
-use crate::model::{Dot, NodeId, RepoKey, Space};
+use crate::model::{Dot, Incarnation, NodeId, RepoKey, Space};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -64,6 +68,8 @@ pub struct Hold {
     pub allowed: u64,
     /// When the latest segment that was held was written, as its author says.
     written: Timestamp,
+    /// The log that stands still, the latest if there are several.
+    incarnation: Incarnation,
 }
 
 /// The authors that are held in a space.
@@ -79,7 +85,8 @@ impl Replica {
         let (space, author, written) = (header.space, header.incarnation.node, header.written_at);
         let ended = work.draft.ended();
         // A space that no repository shows is nobody's here to release, and shows nobody that anything is gone.
-        if ended == 0 || author == self.me.node || self.repository_of(&space).is_none() {
+        let is_exempt = author == self.me.node || self.repository_of(&space).is_none() || self.completes(header);
+        if ended == 0 || is_exempt {
             return Ok(());
         }
         let joined = work.draft.get(Table::Meta, &rows::joined_key(&space))?;
@@ -91,13 +98,60 @@ impl Replica {
             return Ok(());
         }
         let paths = burst.around(written, self.limits.burst_ms) + ended;
-        let all = work.draft.live_paths(&space)? + paths;
-        let allowed = self.limits.burst_least.max(all * self.limits.burst_percent / 100);
+        let allowed = self.allowed(work, &space, paths)?;
         if paths > allowed {
             return Err(Stop::Refused(Refusal::Held { author, paths, allowed }));
         }
         burst.add(written, ended);
         work.draft.set(Table::Meta, key, &burst);
+        Ok(())
+    }
+
+    /// Whether a segment belongs to a state that was taken over: what is live there lacks already what this one ends, or is
+    /// no state at all without it.
+    fn completes(&self, header: &Header) -> bool {
+        let until = self.catching_up.get(&header.space).map(|(until, _)| until);
+        until.is_some_and(|until| until.cover(&header.dot(0)))
+    }
+
+    /// How many paths may end at a time in a space that had `paths` more.
+    fn allowed<V: View>(&self, work: &Work<'_, V>, space: &Space, paths: u64) -> Result<u64, ViewFault> {
+        let all = work.draft.live_paths(space)? + paths;
+        Ok(self.limits.burst_least.max(all * self.limits.burst_percent / 100))
+    }
+
+    /// A state was taken over, and `paths` ended by that: nothing is held back of it, but the operator is told when it is
+    /// more than the brake lets one author end. What is held still says so again.
+    pub(super) fn watch_takeover<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        source: NodeId,
+        paths: u64,
+    ) -> Result<(), ViewFault> {
+        let first = rows::hold_key(&space, &[]);
+        for (row, _) in work.draft.range(Table::Meta, &first, &rows::end_of(&first), usize::MAX)? {
+            work.draft.remove(Table::Meta, row);
+        }
+        let allowed = self.allowed(work, &space, paths)?;
+        if paths > allowed {
+            work.note(Event::TookOver { space, source, paths, allowed });
+        }
+        Ok(())
+    }
+
+    /// Whether this very log is held.
+    pub(super) fn is_held<V: View>(&self, work: &Work<'_, V>, header: &Header) -> Result<bool, ViewFault> {
+        let key = rows::hold_key(&header.space, &header.incarnation.node.0);
+        let hold: Option<Hold> = work.draft.get(Table::Meta, &key)?.map(|value| stored(&value)).transpose()?;
+        Ok(hold.is_some_and(|hold| hold.incarnation == header.incarnation))
+    }
+
+    /// A segment was applied: its log isn't held any more, whatever it was that let it through.
+    pub(super) fn end_hold<V: View>(&self, work: &mut Work<'_, V>, header: &Header) -> Result<(), ViewFault> {
+        if self.is_held(work, header)? {
+            work.draft.remove(Table::Meta, rows::hold_key(&header.space, &header.incarnation.node.0));
+        }
         Ok(())
     }
 
@@ -112,8 +166,10 @@ impl Replica {
         let (space, author, written) = (header.space, header.incarnation.node, header.written_at);
         let key = rows::hold_key(&space, &author.0);
         let before: Option<Hold> = work.draft.get(Table::Meta, &key)?.map(|value| stored(&value)).transpose()?;
-        let mut hold = before.clone().unwrap_or(Hold { author, since: work.now, paths, allowed, written });
+        let incarnation = header.incarnation;
+        let mut hold = before.clone().unwrap_or(Hold { author, since: work.now, paths, allowed, written, incarnation });
         hold.written = hold.written.max(written);
+        hold.incarnation = incarnation;
         if before.as_ref() != Some(&hold) {
             work.draft.set(Table::Meta, key, &hold);
         }
@@ -158,7 +214,8 @@ impl Replica {
         if !is_any {
             return Err(CommandError::NothingHeld(key.clone()).into());
         }
-        // Whoever brought it in vain may bring it now.
+        // Whoever brought it in vain may bring it now, and it may be here.
+        self.kept_untried = true;
         self.wishes.remove(&space);
         self.peers.values_mut().for_each(|peer| {
             peer.spent.remove(&space);

@@ -56,6 +56,11 @@ impl Replica {
         }
     }
 
+    /// The spaces in which nothing is written here before another member was heard.
+    pub fn unheard(&self) -> impl Iterator<Item = &Space> {
+        self.spaces.keys().filter(|space| self.check_heard(space).is_err())
+    }
+
     /// Whether others of a space must be heard before this node writes in it.
     pub(super) fn check_heard(&self, space: &Space) -> Result<(), CommandError> {
         if !self.asks_first || self.heard.contains(space) {

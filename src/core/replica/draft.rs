@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::io::{Page, Row, Table, View, ViewFault};
+use super::io::{KeyValue, Page, Row, Table, View, ViewFault};
 use super::{rows, trie};
 use crate::catalog::Versions;
 use crate::model::{ArtifactPath, Digest, Space};
@@ -91,6 +91,21 @@ impl<'a, V: View> Draft<'a, V> {
         self.view.has_blob(digest)
     }
 
+    /// The last row with `from <= key < to`, as it will be.
+    pub(super) fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault> {
+        let written = self.rows.range((table, from.to_vec())..(table, to.to_vec())).rev();
+        let newest = written.filter_map(|((_, key), value)| Some((key, value.as_ref()?))).next();
+        let mut end = to.to_vec();
+        while let Some((key, value)) = self.view.last(table, from, &end)? {
+            match (self.rows.get(&(table, key.clone())), newest) {
+                (Some(None), _) => end = key,
+                (_, Some((newer, value))) if *newer >= key => return Ok(Some((newer.clone(), value.clone()))),
+                _ => return Ok(Some((key, value))),
+            }
+        }
+        Ok(newest.map(|(key, value)| (key.clone(), value.clone())))
+    }
+
     pub(super) fn set<T: rows::Stored>(&mut self, table: Table, key: Vec<u8>, value: &T) {
         self.set_bytes(table, key, rows::write(value));
     }
@@ -151,6 +166,24 @@ impl<'a, V: View> Draft<'a, V> {
 
     pub(super) fn into_rows(self) -> Vec<Row> {
         self.rows.into_iter().map(|((table, key), value)| Row { table, key, value }).collect()
+    }
+}
+
+impl<V: View> View for Draft<'_, V> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ViewFault> {
+        Draft::get(self, table, key)
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
+        Draft::range(self, table, from, to, limit)
+    }
+
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault> {
+        Draft::last(self, table, from, to)
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {
+        Draft::has_blob(self, digest)
     }
 }
 

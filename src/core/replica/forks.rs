@@ -29,9 +29,9 @@ use super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::message::{Message, Probe, SegmentsMessage};
 use super::receive::Taken;
 use super::rows;
-use super::state::{Replica, SpaceState, Work, each_row, stored_segment};
+use super::state::{Replica, SpaceState, Work, each_row, stored_part};
 use super::sync::MESSAGE_BYTES_MAX;
-use crate::changelog::{Change, ForkProof, Header, Sealed, kind};
+use crate::changelog::{Change, ForkProof, Header, Sealed, Stored, kind};
 use crate::clock::Timestamp;
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 
@@ -129,7 +129,7 @@ impl Replica {
         let kept = rows::kept_key(&space, &incarnation, header.first_sequence);
         for key in [applied, kept] {
             let Some(bytes) = work.draft.get(Table::Log, &key)? else { continue };
-            let mine = stored_segment(&space, &bytes)?;
+            let mine = stored_part(&space, &bytes)?;
             if let Some(proof) = ForkProof::of(mine.claim(), segment.claim()) {
                 self.take_proof(work, from, &proof)?;
                 return Ok(taken);
@@ -197,9 +197,10 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let key = rows::segment_key(&space, &incarnation, winner.first_sequence);
         if let Some(bytes) = work.draft.get(Table::Log, &key)? {
-            let mine = stored_segment(&space, &bytes)?;
-            let founds = mine.entries.iter().any(|entry| entry.kind == kind::FOUND);
-            if mine.hash != *hash && mine.header.previous == winner.previous && space != Space::Trust && !founds {
+            let mine = stored_part(&space, &bytes)?;
+            let is_other = mine.hash() != *hash && mine.header().previous == winner.previous;
+            let founds = mine.narrowed(|_| true).entries().any(|(_, entry)| entry.kind == kind::FOUND);
+            if is_other && space != Space::Trust && !founds {
                 self.give_up(work, space, incarnation, winner.first_sequence)?;
             }
         }
@@ -287,11 +288,11 @@ impl Replica {
         while ends.len() < ENDS_MAX {
             let high = rows::segment_key(&space, &incarnation, before);
             let Some((_, bytes)) = work.draft.view().last(Table::Log, &low, &high)? else { break };
-            let segment = stored_segment(&space, &bytes)?;
-            ends.push(Head { sequence: segment.header.last_sequence(), chain: segment.hash });
+            let segment = stored_part(&space, &bytes)?;
+            ends.push(Head { sequence: segment.header().last_sequence(), chain: segment.hash() });
             step = if ends.len() > NEAR_ENDS { step.saturating_mul(2) } else { 1 };
             // Strictly before this segment, further and further back.
-            before = segment.header.first_sequence.saturating_sub(step - 1);
+            before = segment.header().first_sequence.saturating_sub(step - 1);
         }
         let probe = Message::Probe(Probe { space, incarnation, ends });
         work.out.push(Output::Send(peer, probe.to_bytes()));
@@ -314,8 +315,8 @@ impl Replica {
         for end in probe.ends.iter().take(ENDS_MAX) {
             let high = rows::segment_key(&space, &incarnation, end.sequence.saturating_add(1));
             let Some((_, bytes)) = work.draft.view().last(Table::Log, &low, &high)? else { continue };
-            let segment = stored_segment(&space, &bytes)?;
-            if segment.header.last_sequence() == end.sequence && segment.hash == end.chain {
+            let segment = stored_part(&space, &bytes)?;
+            if segment.header().last_sequence() == end.sequence && segment.hash() == end.chain {
                 first = end.sequence + 1;
                 break;
             }
@@ -326,6 +327,9 @@ impl Replica {
         while bytes < MESSAGE_BYTES_MAX / 2 {
             let Some((key, value)) = work.draft.view().range(Table::Log, &low, &high, 1)?.pop() else { break };
             low = [&key[..], &[0]].concat();
+            if matches!(stored_part(&space, &value)?, Stored::Pruned(_)) {
+                continue;
+            }
             bytes += value.len();
             segments.push(value);
         }

@@ -79,6 +79,8 @@ pub enum Input {
         /// Whether it is time for a round of anti-entropy.
         round: bool,
     },
+    /// The answer to [`Output::Continue`], as soon as nothing more pressing waits.
+    Continue,
 }
 
 /// A change that a user of this node asks for.
@@ -102,6 +104,15 @@ pub enum Command {
         invite: Vec<NodeId>,
         /// 32 random bytes.
         secret: [u8; 32],
+    },
+    /// Compare the state of the repository with another member's and take over what differs, whatever the logs say.
+    Sync {
+        /// The repository.
+        key: RepoKey,
+        /// With whom; any connected full member when `None`.
+        member: Option<NodeId>,
+        /// Only find the differences.
+        dry_run: bool,
     },
     /// Invite a node into the repository's federation.
     Invite(RepoKey, NodeId),
@@ -323,6 +334,12 @@ pub enum CommandError {
         /// What it would have to know.
         feature: &'static str,
     },
+    /// Nobody to compare states with.
+    #[error("no full member of the federation of '{0}' is connected to compare states with")]
+    NoSource(RepoKey),
+    /// The state of the repository is being taken over from another member: soon.
+    #[error("the repository's state is being taken over from another member: try again shortly")]
+    Merging(Space),
     /// The circle's rules forbid it.
     #[error(transparent)]
     Trust(#[from] TrustRefusal),
@@ -413,6 +430,8 @@ pub enum Output {
     Publish(Space, Vec<u8>),
     /// The answer to [`Input::Gossip`].
     Judge(Verdict),
+    /// There is more to do than fitted one input: hand in [`Input::Continue`] soon. Once is enough for several.
+    Continue,
     /// Who is a member, or where members can be reached, has changed.
     Members,
     /// Which spaces and repositories are held has changed.
@@ -439,6 +458,20 @@ pub enum Output {
 /// A fact for the operator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
+    /// The state of a space was compared with another member's, and what differed was taken over.
+    Reconciled {
+        /// Which.
+        space: Space,
+        /// Whose.
+        source: NodeId,
+    },
+    /// A member with the same heads has another digest: one of the two has lost something, or there is a fault in Artimesh.
+    Diverged {
+        /// In which space.
+        space: Space,
+        /// The other.
+        peer: NodeId,
+    },
     /// Entries were applied.
     Applied {
         /// Where.
@@ -496,6 +529,18 @@ pub enum Event {
         /// How many paths it would end, with what it ended just before.
         paths: u64,
         /// How many it may.
+        allowed: u64,
+    },
+    /// A member's state was taken over, and by that more paths ended or were overwritten here than one author might do:
+    /// nothing is held, for a state is taken over whole or not at all.
+    TookOver {
+        /// Where.
+        space: Space,
+        /// Whose state.
+        source: NodeId,
+        /// At how many paths something ended.
+        paths: u64,
+        /// How many one author may end.
         allowed: u64,
     },
     /// This node learnt that it was revoked.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reconcile::{AskSnapshot, Compare, Compared, Fetch, Items, SignedState, Snapshot};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
 use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation, Space};
@@ -136,6 +137,22 @@ pub enum Message {
     Probe(Probe),
     /// What I keep beyond my heads, because my version can't apply it.
     Kept(Vec<SpaceHeads>),
+    /// The log that you want is no longer whole, or not worth replaying: compare states.
+    Truncated(Space),
+    /// What my state is.
+    State(SignedState),
+    /// State sync: what I ask.
+    AskSnapshot(AskSnapshot),
+    /// What you asked.
+    Snapshot(Box<Snapshot>),
+    /// What I ask.
+    Compare(Compare),
+    /// What you asked.
+    Compared(Compared),
+    /// What I ask.
+    Fetch(Fetch),
+    /// What you asked.
+    Items(Items),
     /// Of a later version; passed over.
     Unknown(u16),
 }
@@ -149,6 +166,14 @@ impl Message {
             Message::Segments(segments) => (3, codec::encode(segments)),
             Message::Statements(statements) => (4, codec::encode(statements)),
             Message::Kept(spaces) => (16, codec::encode(spaces)),
+            Message::Truncated(space) => (32, codec::encode(space)),
+            Message::State(state) => (33, codec::encode(state)),
+            Message::AskSnapshot(ask) => (34, codec::encode(ask)),
+            Message::Snapshot(snapshot) => (35, codec::encode(snapshot)),
+            Message::Compare(ask) => (36, codec::encode(ask)),
+            Message::Compared(answer) => (37, codec::encode(answer)),
+            Message::Fetch(ask) => (38, codec::encode(ask)),
+            Message::Items(answer) => (39, codec::encode(answer)),
             Message::Fork(proof) => (17, codec::encode(proof)),
             Message::Probe(probe) => (18, codec::encode(probe)),
             Message::Clock(clock) => (19, codec::encode(clock)),
@@ -167,6 +192,14 @@ impl Message {
             3 => Message::Segments(codec::decode(&envelope.body).map_err(text)?),
             4 => Message::Statements(codec::decode(&envelope.body).map_err(text)?),
             16 => Message::Kept(codec::decode(&envelope.body).map_err(text)?),
+            32 => Message::Truncated(codec::decode(&envelope.body).map_err(text)?),
+            33 => Message::State(codec::decode(&envelope.body).map_err(text)?),
+            34 => Message::AskSnapshot(codec::decode(&envelope.body).map_err(text)?),
+            35 => Message::Snapshot(codec::decode(&envelope.body).map_err(text)?),
+            36 => Message::Compare(codec::decode(&envelope.body).map_err(text)?),
+            37 => Message::Compared(codec::decode(&envelope.body).map_err(text)?),
+            38 => Message::Fetch(codec::decode(&envelope.body).map_err(text)?),
+            39 => Message::Items(codec::decode(&envelope.body).map_err(text)?),
             17 => Message::Fork(codec::decode(&envelope.body).map_err(text)?),
             18 => Message::Probe(codec::decode(&envelope.body).map_err(text)?),
             19 => Message::Clock(codec::decode(&envelope.body).map_err(text)?),

@@ -15,11 +15,13 @@ mod artifacts;
 mod author;
 mod brake;
 mod clocks;
+mod compact;
 mod doubt;
 mod draft;
 mod following;
 mod forks;
 mod inspect;
+mod invitations;
 mod io;
 mod kept;
 mod ledger;
@@ -28,6 +30,7 @@ pub mod message;
 mod parking;
 mod past;
 mod receive;
+mod reconcile;
 mod rollback;
 pub mod rows;
 mod state;
@@ -40,15 +43,18 @@ mod versions;
 
 pub use brake::{Hold, holds};
 pub use clocks::{Alarm, ClockReport, Offset};
+pub use compact::Retention;
 pub use forks::Fork;
 pub use inspect::{MemberLag, state_digest};
+pub use invitations::Waiting;
 pub use io::{
     AcceptPolicy, Command, CommandError, Event, Input, KeyValue, Output, Page, Receipt, Refusal, Row, Table, Verdict,
     View, ViewFault,
 };
 pub use limits::Limits;
 pub use message::{Hello, Message};
-pub use past::{conflicts, history, versions};
+pub use past::{conflict, conflicts, history, versions};
+pub use reconcile::{Difference, DifferenceKind, MergeProgress, SignedState, StateBody, StateError, Why};
 pub use rollback::{RollbackAction, RollbackFilter, rollback_step};
 pub use rows::{Placement, Repository, Want};
 pub use state::{Identity, LoadError, Peer, Replica, Waking};

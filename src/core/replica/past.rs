@@ -35,11 +35,21 @@ pub fn conflicts(
     for (key, value) in view.range(Table::History, &from, &end, limit)? {
         let broken = || ViewFault("a row of a dispute has a broken key".into());
         let path = rows::dispute_path(&key).ok_or_else(broken)?;
-        let dispute: Dispute = stored(&value)?;
-        let (live, lost) = (versions(view, space, &path)?, lost(view, space, &path, &dispute)?);
-        conflicts.push(Conflict { path, live, survivors: dispute.survivors, lost });
+        conflicts.push(disputed(view, space, path, &value)?);
     }
     Ok(conflicts)
+}
+
+/// What is in conflict at a path, if anything is.
+pub fn conflict(view: &impl View, space: &Space, path: &ArtifactPath) -> Result<Option<Conflict>, ViewFault> {
+    let row = view.get(Table::History, &rows::dispute_key(space, path.as_str()))?;
+    row.map(|value| disputed(view, space, path.clone(), &value)).transpose()
+}
+
+fn disputed(view: &impl View, space: &Space, path: ArtifactPath, value: &[u8]) -> Result<Conflict, ViewFault> {
+    let dispute: Dispute = stored(value)?;
+    let (live, lost) = (versions(view, space, &path)?, lost(view, space, &path, &dispute)?);
+    Ok(Conflict { path, live, survivors: dispute.survivors, lost })
 }
 
 fn lost(view: &impl View, space: &Space, path: &ArtifactPath, dispute: &Dispute) -> Result<Vec<Historic>, ViewFault> {

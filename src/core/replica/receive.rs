@@ -1,13 +1,14 @@
 //! What peers send: segments are verified, applied in causal order, or parked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
+use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, SpaceState, Work};
-use crate::catalog::Membership;
-use crate::changelog::{Change, ChangeError, Sealed, entry_hash, kind};
+use crate::catalog::{Federation, Membership};
+use crate::changelog::{Change, ChangeError, Sealed, Stored, entry_hash, kind};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, TrustRefusal};
 
@@ -81,6 +82,10 @@ impl Replica {
         let (space, incarnation) = (header.space, header.incarnation);
         if let Err(refusal) = self.check_scope(&segment) {
             return Ok(self.refuse(work, from, refusal));
+        }
+        if self.merges.get(&space).is_some_and(Merge::is_committing) {
+            // The rows are between two states: fetched again in a moment.
+            return Ok(Taken::Parked);
         }
         let state = self.spaces.get(&space).cloned_heads();
         let head = state.of(&incarnation);
@@ -172,12 +177,14 @@ impl Replica {
         let founds = segment.header.first_sequence == 1 && segment.entries[0].kind == kind::FOUND;
         let founder = segment.header.incarnation.node;
         if founds && !self.accepts(&founder) {
-            return Err(Refusal::NotAccepted(founder));
+            let is_known = self.trust.as_ref().is_some_and(|trust| trust.member(&founder).is_some());
+            // Who isn't known yet may be accepted once it is.
+            return Err(if is_known { Refusal::NotAccepted(founder) } else { Refusal::NotShared(space) });
         }
         Ok(())
     }
 
-    fn accepts(&self, founder: &NodeId) -> bool {
+    pub(super) fn accepts(&self, founder: &NodeId) -> bool {
         if self.role() == Some(Role::Edge) || *founder == self.me.node {
             return true;
         }
@@ -205,7 +212,15 @@ impl Replica {
             head.chain == segment.hash
         } else {
             let key = rows::segment_key(&header.space, &header.incarnation, header.first_sequence);
-            work.draft.get(Table::Log, &key)?.is_some_and(|stored| stored == segment.bytes())
+            match work.draft.get(Table::Log, &key)?.map(|stored| Stored::read(&stored)) {
+                Some(Ok(stored)) => stored.hash() == segment.hash,
+                Some(Err(_)) => false,
+                // Pruned away: whatever it was, it was applied.
+                None => {
+                    let floor = self.spaces.get(&header.space).and_then(|state| state.floors.get(&header.incarnation));
+                    floor.is_some_and(|floor| header.last_sequence() <= *floor)
+                }
+            }
         };
         if same {
             return Ok(Taken::Duplicate);
@@ -261,7 +276,7 @@ impl Replica {
             trust.check_key(&incarnation.node, &header.key, &knew)?;
         }
 
-        let saved = (self.trust.clone().filter(|_| space == Space::Trust), self.saved_federation(&space, segment));
+        let saved = (self.trust.clone().filter(|_| space == Space::Trust), self.saved_membership(&space, segment));
         let (notes, changed, membership) = (work.out.len(), work.trust_changed, work.membership_changed.clone());
         work.draft.mark();
         if matches!(saved.1, Saved::NoSpace) {
@@ -279,8 +294,9 @@ impl Replica {
             }
             match saved.1 {
                 Saved::Untouched => {}
-                Saved::Federation(federation) => {
-                    self.spaces.entry(space).or_default().federation = *federation;
+                Saved::Membership(saved) => {
+                    let state = self.spaces.entry(space).or_default();
+                    (state.federation, state.ended, state.removed) = *saved;
                 }
                 Saved::NoSpace => {
                     self.spaces.remove(&space);
@@ -288,6 +304,7 @@ impl Replica {
             }
             return result;
         }
+        self.end_hold(work, header)?;
         self.advance(work, segment, context, needs);
         if self.is_forked(&space, &incarnation) {
             // Others may have built on these numbers before: what they killed must be dead whatever came first.
@@ -297,12 +314,12 @@ impl Replica {
         Ok(())
     }
 
-    fn saved_federation(&self, space: &Space, segment: &Sealed) -> Saved {
+    fn saved_membership(&self, space: &Space, segment: &Sealed) -> Saved {
         let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::REMOVE).contains(&entry.kind);
         match self.spaces.get(space) {
             None => Saved::NoSpace,
             Some(state) if segment.entries.iter().any(membership) => {
-                Saved::Federation(Box::new(state.federation.clone()))
+                Saved::Membership(Box::new((state.federation.clone(), state.ended.clone(), state.removed.clone())))
             }
             Some(_) => Saved::Untouched,
         }
@@ -354,7 +371,7 @@ impl Replica {
 
     /// What a federation asks of this node when its membership changed: a repository that shows it, and an acceptance;
     /// or that the repository goes, because this node left in an earlier life.
-    fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+    pub(super) fn welcome<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
         let Space::Federation(id) = space else { return Ok(()) };
         if !work.membership_changed.contains(&space) {
             return Ok(());
@@ -395,7 +412,8 @@ impl Replica {
 /// What to put back when a segment turns out to be refused.
 enum Saved {
     Untouched,
-    Federation(Box<Option<crate::catalog::Federation>>),
+    /// The federation, the lives that ended, and what those removed may know.
+    Membership(Box<(Option<Federation>, BTreeSet<Incarnation>, BTreeMap<NodeId, Context>)>),
     NoSpace,
 }
 

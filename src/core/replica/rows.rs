@@ -116,6 +116,17 @@ pub const ALARMS: &[u8] = b"ahead/";
 /// Prefix of what removed members may still know.
 pub const REMOVED: &[u8] = b"removed/";
 
+/// Prefix of the commits of state syncs that are under way.
+pub(super) const MERGES: &[u8] = b"merge/";
+/// Prefix of the source's logs in such a commit.
+const MERGE_LOGS: &[u8] = b"merge-log/";
+/// Prefix of what must be applied before a state that was taken over is what its heads say.
+pub(super) const CATCHING_UP: &[u8] = b"catch-up/";
+/// Prefix of the sequences up to which a log isn't whole at rest.
+pub(super) const FLOORS: &[u8] = b"floor/";
+/// Prefix of the spaces taken over from another member, on whose state others haven't yet given their word.
+pub(super) const UNCONFIRMED: &[u8] = b"unconfirmed/";
+
 /// The first key after all those that start with `prefix`.
 pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
@@ -135,10 +146,40 @@ fn incarnation_bytes(incarnation: &Incarnation) -> [u8; 40] {
     bytes
 }
 
-fn incarnation_from(bytes: &[u8]) -> Option<Incarnation> {
+pub(super) fn incarnation_from(bytes: &[u8]) -> Option<Incarnation> {
     let node = NodeId(bytes.get(..32)?.try_into().ok()?);
     let number = u64::from_be_bytes(bytes.get(32..40)?.try_into().ok()?);
     Some(Incarnation { node, number })
+}
+
+pub(super) fn merge_key(space: &Space) -> Vec<u8> {
+    [MERGES, &space.key()].concat()
+}
+
+pub(super) fn merge_logs_prefix(space: &Space) -> Vec<u8> {
+    [MERGE_LOGS, &space.key()].concat()
+}
+
+pub(super) fn merge_log_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
+    [MERGE_LOGS, &space.key()[..], &incarnation_bytes(incarnation)].concat()
+}
+
+pub(super) fn catching_up_key(space: &Space) -> Vec<u8> {
+    [CATCHING_UP, &space.key()].concat()
+}
+
+pub(super) fn unconfirmed_key(space: &Space) -> Vec<u8> {
+    [UNCONFIRMED, &space.key()].concat()
+}
+
+pub(super) fn floor_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
+    [FLOORS, &space.key()[..], &incarnation_bytes(incarnation)].concat()
+}
+
+/// Space and incarnation in a key of [`FLOORS`].
+pub(super) fn floor_key_parts(key: &[u8]) -> Option<(Space, Incarnation)> {
+    let rest = key.strip_prefix(FLOORS)?;
+    Some((space_from(rest)?, incarnation_from(rest.get(33..)?)?))
 }
 
 pub(super) fn head_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
@@ -240,6 +281,26 @@ pub(super) fn node_key(space: &Space, nibbles: &[u8]) -> Vec<u8> {
 /// Trie key of the mark that says that items starting with `prefix` changed since the nodes above were computed.
 pub(super) fn mark_key(space: &Space, prefix: &[u8]) -> Vec<u8> {
     [&space.key()[..], &[2], prefix].concat()
+}
+
+/// Trie key under which what a state sync staged begins: pruned segments.
+pub(super) fn stage_prefix(space: &Space) -> Vec<u8> {
+    [&space.key()[..], &[3]].concat()
+}
+
+/// Trie key of a staged segment.
+pub(super) fn stage_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
+    [&stage_prefix(space)[..], &incarnation_bytes(incarnation), &first_sequence.to_be_bytes()].concat()
+}
+
+/// Trie key under which the items begin that a state sync is to drop.
+pub(super) fn drop_prefix(space: &Space) -> Vec<u8> {
+    [&space.key()[..], &[4]].concat()
+}
+
+/// Trie key of an item that a state sync is to drop.
+pub(super) fn drop_key(space: &Space, item: &[u8; 32]) -> Vec<u8> {
+    [&drop_prefix(space)[..], item].concat()
 }
 
 /// Log key of the segment that starts with `first_sequence`.
@@ -394,6 +455,9 @@ pub trait Stored: Serialize + DeserializeOwned {
     }
 }
 
+impl Stored for () {}
+impl Stored for (Head, Context, Context) {}
+impl Stored for super::reconcile::MergeRow {}
 impl Stored for u32 {}
 impl Stored for u64 {}
 impl Stored for Context {}

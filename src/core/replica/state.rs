@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use super::apply::fold_trust;
 use super::clocks::{Alarm, Offset, load_alarms};
+use super::compact::{Compaction, Retention};
 use super::draft::{Draft, stored};
 use super::forks::{Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
@@ -13,15 +14,16 @@ use super::ledger::Age;
 use super::limits::Limits;
 use super::message::Hello;
 use super::parking::Parking;
+use super::reconcile::{Merge, MergeProgress, SignedState, StateBody};
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
 use super::sync::in_causal_order;
 use super::trie::{self, Sum};
 use super::upgrade;
 use crate::catalog::Federation;
-use crate::changelog::{Change, Sealed};
+use crate::changelog::{Change, Sealed, Stored};
 use crate::clock::Timestamp;
 use crate::model::{
-    ArtifactPath, CircleId, Context, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
+    ArtifactPath, CircleId, Context, Digest, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
 };
 use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
@@ -51,6 +53,10 @@ pub struct Peer {
     pub heads_at: Option<Timestamp>,
     /// What it last said it keeps beyond that, unapplied, per shared space.
     pub(super) kept: BTreeMap<Space, Heads>,
+    /// What it last signed that its state is.
+    pub(super) states: BTreeMap<Space, StateBody>,
+    /// The heads and the state of ours that it was told last.
+    pub(super) told: BTreeMap<Space, (Digest, Digest)>,
     /// How its clock differs from ours, as measured since it connected.
     pub(super) offset: Option<Offset>,
     /// When it was asked for the time.
@@ -64,7 +70,7 @@ pub struct Peer {
 }
 
 /// The most changes that one input takes into a space's trie: more than a node writes between two ticks.
-const SETTLED_MAX: usize = 16_384;
+const SETTLED_MAX: usize = 65_536;
 
 /// One space's logs.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +88,8 @@ pub(super) struct SpaceState {
     pub(super) removed: BTreeMap<NodeId, Context>,
     /// What can't be applied by this version.
     pub(super) kept: Kept,
+    /// Up to which sequences logs aren't whole at rest.
+    pub(super) floors: BTreeMap<Incarnation, u64>,
     /// The root of the trie over what is live; `None` while it isn't settled.
     pub(super) live: Option<Sum>,
 }
@@ -104,6 +112,8 @@ pub struct Waking {
     pub fresh: u64,
     /// Which kinds of entries it knows: [`FEATURES`](super::message::FEATURES), except in simulation.
     pub features: u64,
+    /// How long logs stay whole.
+    pub retention: Retention,
     /// Whether the rows may be older than what this node has told others (restored, rebuilt, copied): then nothing is
     /// written where others are members before one of them said what it has.
     pub asks_first: bool,
@@ -157,6 +167,21 @@ pub struct Replica {
     pub(super) fresh: u64,
     /// Something that is kept may be known to this version.
     pub(super) kept_untried: bool,
+    /// State syncs under way.
+    pub(super) merges: BTreeMap<Space, Merge>,
+    /// What must be applied before a state that was taken over is what its heads say; and for how many ticks it wasn't.
+    pub(super) catching_up: BTreeMap<Space, (Context, u32)>,
+    /// Whether one of them replaced what was here.
+    pub(super) followed: bool,
+    /// How the last ones ended.
+    pub(super) merged: BTreeMap<Space, MergeProgress>,
+    /// Spaces taken over from another member, on whose state others haven't yet given their word: nobody writes there.
+    pub(super) unconfirmed: BTreeSet<Space>,
+    /// How long logs stay whole.
+    pub(super) retention: Retention,
+    pub(super) compaction: Compaction,
+    /// Our own states as they were last signed, with heads and digest.
+    pub(super) signed: BTreeMap<Space, ((Digest, Digest), SignedState)>,
 }
 
 /// One input being handled.
@@ -186,7 +211,7 @@ impl<V> Work<'_, V> {
 impl Replica {
     /// Wakes up from the rows at rest.
     pub fn load(view: &impl View, me: Identity, waking: Waking) -> Result<(Replica, Vec<Output>), LoadError> {
-        let Waking { accept, placement, fresh, features, asks_first } = waking;
+        let Waking { accept, placement, fresh, features, retention, asks_first } = waking;
         let mut outputs = Vec::new();
         let number = match view.get(Table::Meta, rows::INCARNATION)? {
             Some(value) => stored(&value)?,
@@ -201,8 +226,9 @@ impl Replica {
         let trust = circle.as_ref().map(|row| load_trust(view, row.circle)).transpose()?;
         let mut spaces = load_spaces(view)?;
         load_kept(view, &mut spaces)?;
+        load_floors(view, &mut spaces)?;
         load_forks(view, &mut spaces)?;
-        let replica = Replica {
+        let mut replica = Replica {
             incarnation: Incarnation { node: me.node, number },
             me,
             accept,
@@ -228,7 +254,16 @@ impl Replica {
             wishes: BTreeMap::new(),
             dirty: BTreeSet::new(),
             declined: BTreeSet::new(),
+            merges: BTreeMap::new(),
+            merged: BTreeMap::new(),
+            followed: false,
+            catching_up: BTreeMap::new(),
+            unconfirmed: load_unconfirmed(view)?,
+            signed: BTreeMap::new(),
+            retention,
+            compaction: Compaction::default(),
         };
+        replica.resume_merges(view)?;
         Ok((replica, outputs))
     }
 
@@ -259,6 +294,7 @@ impl Replica {
             Input::Frame(peer, bytes) => self.frame(&mut work, peer, &bytes)?,
             Input::Gossip(space, bytes) => self.gossip(&mut work, space, &bytes)?,
             Input::Tick { dice, round } => self.tick(&mut work, dice, round)?,
+            Input::Continue => self.continue_merges(&mut work)?,
         }
         self.finish(work)
     }
@@ -313,6 +349,11 @@ impl Replica {
 /// A segment as it was stored.
 pub(super) fn stored_segment(place: &impl Display, value: &[u8]) -> Result<Sealed, ViewFault> {
     Sealed::read(value).map_err(|error| ViewFault(format!("a stored segment of {place} is unreadable: {error}")))
+}
+
+/// A segment as it was stored, or what is left of it.
+pub(super) fn stored_part(place: &impl Display, value: &[u8]) -> Result<Stored, ViewFault> {
+    Stored::read(value).map_err(|error| ViewFault(format!("a stored segment of {place} is unreadable: {error}")))
 }
 
 /// Reads every row under a prefix, a thousand at a time.
@@ -411,6 +452,24 @@ fn load_spaces(view: &impl View) -> Result<BTreeMap<Space, SpaceState>, ViewFaul
         let unreadable = || ViewFault("a removal row has a broken key".into());
         let (space, node) = rows::space_and_node(key, rows::REMOVED).ok_or_else(unreadable)?;
         spaces.entry(space).or_default().removed.insert(node, stored(value)?);
+        Ok(())
+    })?;
+    Ok(spaces)
+}
+
+fn load_floors(view: &impl View, spaces: &mut BTreeMap<Space, SpaceState>) -> Result<(), ViewFault> {
+    each_row(view, Table::Meta, rows::FLOORS, |key, value| {
+        let broken = || ViewFault("a floor row has a broken key".into());
+        let (space, incarnation) = rows::floor_key_parts(key).ok_or_else(broken)?;
+        spaces.entry(space).or_default().floors.insert(incarnation, stored(value)?);
+        Ok(())
+    })
+}
+
+fn load_unconfirmed(view: &impl View) -> Result<BTreeSet<Space>, ViewFault> {
+    let mut spaces = BTreeSet::new();
+    each_row(view, Table::Meta, rows::UNCONFIRMED, |key, _| {
+        spaces.extend(rows::space_from(&key[rows::UNCONFIRMED.len()..]));
         Ok(())
     })?;
     Ok(spaces)

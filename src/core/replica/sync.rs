@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use super::io::{Event, Output, Refusal, Table, Verdict, View, ViewFault};
 use super::message::{Announcement, HeadsMessage, Hello, Message, SegmentsMessage, SpaceHeads, WantMessage};
 use super::receive::Taken;
+use super::reconcile::Why;
 use super::rows::{self, Introducer};
-use super::state::{Replica, SpaceState, Wish, Work, stored_segment};
-use crate::changelog::Sealed;
+use super::state::{Replica, SpaceState, Wish, Work};
+use crate::changelog::{Sealed, Stored};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, State as Trust, TrustRefusal};
 
@@ -19,6 +20,9 @@ const LOGS_MAX: usize = 6000;
 
 /// The most federations that this node asks for at a time without holding them.
 const NEW_SPACES_MAX: usize = 64;
+
+/// Entries that a newcomer replays gladly, however few of them are live.
+const REPLAYED_MAX: u64 = 1000;
 
 /// A wish that isn't answered for so long goes to another peer. Milliseconds.
 const WISH_MS_MAX: u64 = 10_000;
@@ -116,6 +120,7 @@ impl Replica {
         peer.connected = true;
         peer.hello = Some(hello);
         peer.spent.clear();
+        peer.told.clear();
         self.send_statements(work, node);
         self.send_heads(work, node, None, true);
         self.send_proofs(work, node);
@@ -128,6 +133,7 @@ impl Replica {
             peer.offset = None;
         }
         self.wishes.retain(|_, wish| wish.peer != node);
+        self.merges.retain(|_, merge| merge.source != node || !merge.needs_source());
     }
 
     pub(super) fn connected_peers(&self) -> Vec<NodeId> {
@@ -182,6 +188,14 @@ impl Replica {
             Ok(Message::Fork(proof)) => self.take_proof(work, Some(from), &proof)?,
             Ok(Message::Probe(probe)) => self.answer_probe(work, from, &probe)?,
             Ok(Message::Kept(spaces)) => self.take_kept(work, from, spaces),
+            Ok(Message::Truncated(space)) => self.take_truncated(work, space, from),
+            Ok(Message::State(state)) => self.take_state(work, from, &state)?,
+            Ok(Message::AskSnapshot(ask)) => self.show_snapshot(work, from, &ask)?,
+            Ok(Message::Snapshot(snapshot)) => self.take_snapshot(work, from, *snapshot)?,
+            Ok(Message::Compare(ask)) => self.show_nodes(work, from, &ask)?,
+            Ok(Message::Compared(answer)) => self.take_compared(work, from, answer)?,
+            Ok(Message::Fetch(ask)) => self.show_items(work, from, &ask)?,
+            Ok(Message::Items(answer)) => self.take_items(work, from, answer)?,
             Ok(Message::Unknown(_)) => {}
             Err(reason) => {
                 work.note(Event::Refused { from: Some(from), refusal: Refusal::Message(reason) });
@@ -251,7 +265,7 @@ impl Replica {
         }
     }
 
-    fn spend(&mut self, space: Space, peer: &NodeId) {
+    pub(super) fn spend(&mut self, space: Space, peer: &NodeId) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.spent.insert(space);
         }
@@ -299,6 +313,10 @@ impl Replica {
             })
             .filter(|(_, has, head)| has < head)
             .collect();
+        if self.shares(&space, &to) && self.is_truncated(&space, &behind, &want.since) {
+            work.out.push(Output::Send(to, Message::Truncated(space).to_bytes()));
+            return Ok(());
+        }
         let share = MESSAGE_BYTES_MAX / behind.len().max(1);
         let mut found: Vec<Sealed> = Vec::new();
         let mut more = false;
@@ -309,7 +327,12 @@ impl Replica {
                 let key = if is_applied { rows::segment_key } else { rows::kept_key };
                 let (low, high) = (key(&space, &incarnation, from), key(&space, &incarnation, u64::MAX));
                 let Some((_, stored)) = work.draft.view().range(Table::Log, &low, &high, 1)?.pop() else { break };
-                let segment = stored_segment(&space, &stored)?;
+                let segment = match Stored::read(&stored) {
+                    Ok(Stored::Whole(segment)) => segment,
+                    // Pruned: who may compare states is told to; a former member has to do without.
+                    Ok(Stored::Pruned(_)) => break,
+                    Err(error) => return Err(ViewFault(format!("a stored segment of {space} is unreadable: {error}"))),
+                };
                 from = segment.header.last_sequence() + 1;
                 if from > head + 1 {
                     // A former member's knowledge ends at the ends of segments, as everybody's.
@@ -330,6 +353,29 @@ impl Replica {
         let message = Message::Segments(SegmentsMessage { space, segments: batch, more });
         work.out.push(Output::Send(to, message.to_bytes()));
         Ok(())
+    }
+
+    /// Whether what is missing at an asker can't be replayed from the log here, or had better not be.
+    fn is_truncated(&self, space: &Space, behind: &[(Incarnation, u64, u64)], since: &Context) -> bool {
+        let Some(state) = self.spaces.get(space).filter(|state| state.federation.is_some()) else { return false };
+        let is_gone = |(incarnation, has, _): &(Incarnation, u64, u64)| {
+            state.floors.get(incarnation).is_some_and(|floor| has < floor)
+        };
+        let entries: u64 = state.heads.0.values().map(|head| head.sequence).sum();
+        let is_long = |live: u64| since.0.is_empty() && entries > 2 * live + REPLAYED_MAX;
+        behind.iter().any(is_gone) || state.live.is_some_and(|live| is_long(live.count))
+    }
+
+    /// A peer has no log of what is missing here.
+    fn take_truncated<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, from: NodeId) {
+        if self.wishes.get(&space).is_none_or(|wish| wish.peer != from) {
+            return;
+        }
+        self.wishes.remove(&space);
+        self.spend(space, &from);
+        if !self.begin_merge(work, space, from, Why::Behind) {
+            self.pursue(work, space);
+        }
     }
 
     fn take_segments<V: View>(
@@ -407,8 +453,13 @@ impl Replica {
     pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
         self.expire(work)?;
         self.settle(work)?;
+        self.tend_merges(work)?;
+        self.shed_surplus(work);
+        self.tell_states(work);
+        self.compact(work)?;
         self.take_back(work)?;
         self.give_up_surplus(work)?;
+        self.take_invitations(work)?;
         self.pass_doubt();
         self.watch_clock(work, round);
         if round {

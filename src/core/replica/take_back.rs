@@ -68,6 +68,11 @@ impl Replica {
         incarnation: Incarnation,
         from: u64,
     ) -> Result<(), ViewFault> {
+        if self.spaces.get(&space).is_some_and(|state| !state.floors.is_empty()) {
+            // What all other entries make of it can't be told from a log that isn't whole. The author stays fenced, and
+            // the operator, who is told of the fork, compares states.
+            return Ok(());
+        }
         let high = rows::segment_key(&space, &incarnation, u64::MAX);
         let low = rows::segment_key(&space, &incarnation, from);
         let mut gone = Vec::new();

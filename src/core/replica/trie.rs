@@ -16,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::draft::{Draft, stored};
-use super::io::{Table, View, ViewFault};
+use super::io::{KeyValue, Page, Table, View, ViewFault};
 use super::rows;
 use crate::catalog::{Version, Versions};
 use crate::model::{ArtifactPath, Digest, Dot, Space, codec};
@@ -145,16 +145,34 @@ pub(super) fn items<V: View>(
     limit: usize,
 ) -> Result<Vec<([u8; 32], Item)>, ViewFault> {
     let (from, to) = bounds(space, prefix);
-    let page = draft.range(Table::Trie, &from, &to, limit)?;
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+    read(draft.range(Table::Trie, &from, &to, limit)?)
+}
+
+fn read(page: Page) -> Result<Vec<([u8; 32], Item)>, ViewFault> {
+    let item = |(key, value): KeyValue| {
         let key = key[key.len() - 32..].try_into().map_err(|_| ViewFault("a trie row has a broken key".into()))?;
         Ok((key, stored(&value)?))
     };
-    page.into_iter().map(read).collect()
+    page.into_iter().map(item).collect()
 }
 
 fn sum_of(items: &[([u8; 32], Item)]) -> Sum {
     leaf_sum(items.iter().map(|(key, item)| (&key[..], &item.hash)))
+}
+
+/// Up to `limit` items under a prefix whose keys come after `after`.
+pub(super) fn items_after<V: View>(
+    draft: &Draft<'_, V>,
+    space: &Space,
+    prefix: &[u8],
+    after: Option<&[u8; 32]>,
+    limit: usize,
+) -> Result<Vec<([u8; 32], Item)>, ViewFault> {
+    let (mut from, to) = bounds(space, prefix);
+    if let Some(after) = after {
+        from = from.max([&rows::item_key(space, after)[..], &[0]].concat());
+    }
+    read(draft.range(Table::Trie, &from, &to, limit)?)
 }
 
 /// The keys of the items under a prefix: from, and up to but without.
@@ -232,7 +250,7 @@ fn build<V: View>(draft: &mut Draft<'_, V>, space: &Space, prefix: &mut Prefix) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::io::{KeyValue, Page, Row};
+    use super::super::io::Row;
     use super::*;
     use crate::model::{FederationId, Incarnation, NodeId};
 

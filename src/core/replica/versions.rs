@@ -7,7 +7,7 @@
 use super::apply::{Entry, Stop};
 use super::clocks::Alarm;
 use super::draft::stored;
-use super::io::{Output, Table, View};
+use super::io::{Output, Table, View, ViewFault};
 use super::ledger::{self, Cause};
 use super::rows::{self, Want};
 use super::state::{Replica, Work};
@@ -52,7 +52,7 @@ impl Replica {
             let (path, dot, timestamp) = (put.path.clone(), entry.dot, put.timestamp);
             self.alarm(work, Alarm { space, path, dot, timestamp, ahead_ms });
         }
-        self.want(work, space, &put.path, &version)
+        Ok(self.want(work, space, &put.path, &version)?)
     }
 
     /// Puts the version's blob on the list of what to fetch, when this node should have it and hasn't.
@@ -62,7 +62,7 @@ impl Replica {
         space: Space,
         path: &ArtifactPath,
         version: &Version,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), ViewFault> {
         let (dot, path, content) = (version.dot, path.clone(), &version.content);
         if !self.mirrors(&space) || work.draft.has_blob(&content.digest)? {
             return Ok(());
@@ -139,7 +139,7 @@ pub(super) fn apply_delete_prefix<V: View>(
     loop {
         let page = work.draft.range(Table::Catalog, &from, &end, ROWS_AT_ONCE)?;
         for (key, value) in &page {
-            let broken = || Stop::Fault(super::io::ViewFault("a catalog row has a broken key".into()));
+            let broken = || Stop::Fault(ViewFault("a catalog row has a broken key".into()));
             let path = rows::catalog_path(key).ok_or_else(broken)?;
             let before: Versions = stored(value)?;
             let mut versions = before.clone();

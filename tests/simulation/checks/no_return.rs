@@ -26,6 +26,11 @@ impl Graves {
 
     pub fn check(&mut self, world: &World) -> Result<(), Fault> {
         for (number, site) in world.sites.iter().enumerate().filter(|(_, site)| site.is_up()) {
+            if site.mind().followed_a_member() {
+                // Its state was replaced by that of members, who hadn't heard of every death.
+                self.forget(number);
+                continue;
+            }
             let taken_back = site.notes.iter().filter(|note| matches!(note, Event::TakenBack { .. })).count();
             if self.taken_back.insert(number, taken_back).unwrap_or_default() < taken_back {
                 self.forget(number);

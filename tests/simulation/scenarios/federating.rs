@@ -204,3 +204,29 @@ fn a_stranger_to_a_federation_that_claims_to_have_more_of_it_gets_and_changes_no
     assert_eq!(world.versions(0, "libs", "x").len(), 1, "it goes on with those who do have more");
     assert!(world.sites[2].mind().heads(&space).0.is_empty() && world.sites[2].mind().federation(&space).is_none());
 }
+
+#[test]
+fn an_invitation_waits_for_its_key_and_is_taken_when_that_is_free() {
+    let mut world = World::circle(2, 0);
+    world.ask(1, create("libs", Vec::new())).expect("a free key");
+    let (mine, bob) = (world.space(1, "libs"), world.node(1));
+    // Founded at another time, and so another federation.
+    world.now += 1;
+    let space = world.ask(0, create("libs", vec![bob])).expect("free there").space;
+    world.settle();
+    world.round(1);
+    let waiting = world.sites[1].mind().waiting_invitations();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((waiting[0].space, waiting[0].taken_by), (space, Some(mine)));
+    world.crash(1);
+    world.restart(1);
+    assert_eq!(world.sites[1].mind().waiting_invitations(), waiting, "kept");
+    world.ask(1, Command::DeleteRepository(repo("libs"))).expect("its own");
+    world.connect_all();
+    world.round(2);
+    assert_eq!(world.repository(1, "libs"), Some(space));
+    assert!(world.sites[1].mind().waiting_invitations().is_empty());
+    world.ask(1, put("libs", "x", "one")).expect("a member");
+    world.round(3);
+    assert_eq!(world.versions(0, "libs", "x").len(), 1);
+}

@@ -8,6 +8,7 @@ mod enduring;
 mod federating;
 mod forking;
 mod pairing;
+mod reconciling;
 mod refusing;
 mod remembering;
 mod removing;

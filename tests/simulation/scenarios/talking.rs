@@ -227,3 +227,62 @@ fn what_waits_is_counted_and_forgotten_once_it_is_applied() {
     assert_eq!((mind.parked(), mind.parked_bytes()), (0, 0));
     assert_eq!(world.versions(0, "libs", "three"), [Digest::of(b"three")]);
 }
+
+#[test]
+fn an_answer_that_is_cut_by_its_size_says_that_there_is_more() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let begun = world.sites[0].mind().heads(&space).to_context();
+    // Nine of 33 kB are the share of each of two logs, and a little more than it.
+    for number in 0..9 {
+        for author in [0, 1] {
+            world.ask(author, long_put(&format!("p{number}"), "long")).expect("put");
+            world.settle();
+        }
+    }
+    let answer = answer(&mut world, 0, 1, space, begun);
+    assert!(answer.segments.len() < 18, "{} segments", answer.segments.len());
+    assert!(answer.more);
+}
+
+#[test]
+fn heads_name_each_space_once() {
+    let mut world = federated();
+    let (peer, hello) = (world.node(1), world.hello(1));
+    let outputs = world.sites[0].handle(world.now, Input::Connected(peer, hello));
+    let told = sent(&outputs).into_iter().find_map(|(_, message)| match message {
+        Message::Heads(heads) => Some(heads.spaces.iter().map(|space| space.space).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(told, Some(vec![Space::Trust, world.space(0, "libs")]));
+}
+
+#[test]
+fn a_node_that_has_not_told_where_it_listens_is_looked_for_where_its_grant_says() {
+    let mut world = World::new(3);
+    for newcomer in [1, 2] {
+        world.pair(0, newcomer, artimesh_core::trust::Role::Full, crate::world::writer()).expect("in fair weather");
+        world.settle();
+    }
+    let peers = world.sites[2].mind().admitted_peers();
+    for other in [0, 1] {
+        let told = peers.iter().find(|(node, _, _)| *node == world.node(other)).map(|(_, _, addresses)| addresses);
+        assert_eq!(told, Some(&world.sites[other].addresses()));
+    }
+}
+
+#[test]
+fn what_is_written_together_is_signed_in_segments_that_others_take() {
+    let mut world = federated();
+    let commands = (0..60).map(|number| (number, long_put(&format!("p{number}"), "long"))).collect();
+    world.handle(0, Input::Local(commands), None);
+    for dice in 0..4 {
+        world.round(dice);
+    }
+    let space = world.space(0, "libs");
+    assert_eq!(world.sites[0].mind().heads(&space), world.sites[1].mind().heads(&space));
+    assert_eq!(world.versions(1, "libs", "p59"), [Digest::of(b"long")]);
+    let segments = world.truth.segments.iter().filter(|segment| segment.header.entries > 1);
+    let largest = segments.map(|segment| segment.bytes().len()).max().expect("several entries share one");
+    assert!(largest <= 512 * 1024, "{largest} bytes");
+}

@@ -23,6 +23,8 @@ pub struct Setup {
     pub new_circle: bool,
     /// More settings, as environment variables: `("ARTIMESH_SWARM_GOSSIP", "false")`.
     pub settings: Vec<(String, String)>,
+    /// More words behind `serve`.
+    pub words: Vec<String>,
     /// The user that the first node runs as, the next ones counting up: so that a firewall can tell them apart. Needs root.
     pub user: Option<u32>,
     /// Another binary than the one under test.
@@ -124,6 +126,7 @@ impl Node {
             .arg("serve")
             .arg("--data")
             .arg(&self.folder)
+            .args(&self.setup.words)
             .env("ARTIMESH_HTTP_LISTEN", "127.0.0.1:0")
             .env("ARTIMESH_SWARM_LISTEN", format!("/ip4/{}/tcp/8083", self.address))
             .env("ARTIMESH_SWARM_BULK_LISTEN", format!("/ip4/{}/tcp/8084", self.address))
@@ -163,6 +166,11 @@ impl Node {
     /// The binary under test from the next start on.
     pub fn upgrade(&mut self) {
         self.setup.binary = None;
+    }
+
+    /// Gives `serve` one more word from the next start on.
+    pub fn say(&mut self, word: &str) {
+        self.setup.words.push(word.to_owned());
     }
 
     pub fn is_running(&self) -> bool {

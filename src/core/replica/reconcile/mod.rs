@@ -1,0 +1,42 @@
+//! State sync: members that can't (or needn't) replay logs compare what is live, and take over the difference.
+//!
+//! ```text
+//!  asker                                                   source
+//!    AskSnapshot ─────────────────────────────────────────▶  heads, what authors knew, the federation, signed
+//!    Compare(prefixes) ───────────────────────────────────▶  children's hashes; hints of a leaf's items
+//!    Fetch(subtrees, items) ──────────────────────────────▶  items, each with its author's signed proof
+//!    … staged, until nothing differs; then committed as one: items, absences, heads
+//! ```
+//!
+//! # Why
+//! A log that was compacted can't be replayed, and one of a year needn't be. What differs is found by descending the two
+//! tries (`trie`); what to do about it follows from the heads: a version that the source has and we don't is news unless
+//! our heads cover it, for then it was deleted here; one that we have and the source hasn't was deleted there if the
+//! source's heads cover it, else it is our news. So deletes stay deleted without tombstones, whoever was away for however long.
+//!
+//! The source's state may move on meanwhile. Everything is therefore judged by the heads of the snapshot, H0, taken
+//! before anything was compared: items beyond H0 aren't taken, absences beyond H0 don't count, and what the source
+//! deleted since is deleted here too when its log is replayed from H0 on. Nothing is visible before the commit, which
+//! is redone from its rows after a crash; a source that vanishes before leaves only staged rows behind.
+//!
+//! # What is believed
+//! An item only with its author's signature over it, by a key that the circle knows, for a right that its author was
+//! granted, up to the seals. Heads only with the signed header that ends there. Absence, what authors knew of each other, and the
+//! federation's membership only from a full member in good standing, over its signature ([`SignedState`]); a joiner
+//! doesn't author before its digest equals one that two such members signed.
+
+mod agreement;
+mod commit;
+mod descend;
+mod merge;
+mod proof;
+mod snapshot;
+mod source;
+mod wire;
+
+pub(super) use commit::MergeRow;
+pub(super) use merge::Merge;
+pub use merge::{Difference, DifferenceKind, MergeProgress, Why};
+pub(super) use source::live_entries;
+pub(super) use wire::{AskSnapshot, Compare, Compared, Fetch, Items, Snapshot};
+pub use wire::{SignedState, StateBody, StateError};

@@ -1,0 +1,168 @@
+//! The asker's first step: what the source has applied, and that it really was written.
+
+use super::super::io::{Event, Output, Refusal, View, ViewFault};
+use super::super::message::Message;
+use super::super::state::{Replica, Work};
+use super::merge::{Descent, Step, Taken, Why};
+use super::wire::{AskSnapshot, LogState, Snapshot, StateBody, Wanted, hash_of_heads};
+use crate::catalog::Federation;
+use crate::changelog::{Change, Pruned};
+use crate::model::{Head, Incarnation, NodeId, Space};
+use crate::trust::{Role, TrustRefusal};
+
+impl Replica {
+    pub(super) fn ask_snapshot<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
+        let Some(merge) = self.merges.get_mut(&space) else { return };
+        let Step::Snapshot(taken) = &merge.step else { return };
+        merge.round = merge.round.wrapping_add(1);
+        merge.is_asking = true;
+        let after = taken.heads.0.keys().next_back().copied();
+        let ask = AskSnapshot { space, round: merge.round, after };
+        work.out.push(Output::Send(merge.source, Message::AskSnapshot(ask).to_bytes()));
+    }
+
+    pub(in super::super) fn take_snapshot<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: NodeId,
+        part: Snapshot,
+    ) -> Result<(), ViewFault> {
+        let space = part.space;
+        let Some(mut merge) = self.answered(&space, &from, part.round) else { return Ok(()) };
+        let Step::Snapshot(taken) = &mut merge.step else { return Ok(()) };
+        let covers = self.heads(&Space::Trust).cover_context(&part.trust);
+        let Some(state) = part.state.as_ref().filter(|_| covers) else {
+            // It can't tell, or knows more of the circle than this node: asked again at the next tick.
+            self.merges.insert(space, merge);
+            return Ok(());
+        };
+        let opened = state.open(&self.circle_id()).map_err(|error| Refusal::Message(error.to_string()));
+        let checked = opened.and_then(|body| self.check_state(&from, &space, &body).map(|()| body));
+        let checked = checked.and_then(|body| Ok((body, self.check_logs(&space, &part.logs)?)));
+        let (body, logs) = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => return self.abandon(work, &space, &from, refusal),
+        };
+        if taken.state.as_ref().is_some_and(|known| known.logs != body.logs) {
+            // It moved on between two parts.
+            **taken = Taken::default();
+            self.merges.insert(space, merge);
+            self.ask_snapshot(work, space);
+            return Ok(());
+        }
+        for (end, LogState { context, needs, .. }) in logs {
+            let incarnation = end.header.incarnation;
+            taken.heads.0.insert(incarnation, Head { sequence: end.header.last_sequence(), chain: end.hash });
+            taken.known.insert(incarnation, (context, needs));
+            taken.ends.push(end);
+        }
+        taken.state = Some(body);
+        taken.federation = part.federation;
+        let is_whole = !part.more;
+        self.merges.insert(space, merge);
+        if is_whole {
+            return self.begin_descent(work, space, from);
+        }
+        self.ask_snapshot(work, space);
+        Ok(())
+    }
+
+    /// Whether `body` is the word of `from`, a full member in good standing, on this space.
+    pub(super) fn check_state(&self, from: &NodeId, space: &Space, body: &StateBody) -> Result<(), Refusal> {
+        let trust = self.trust.as_ref().ok_or(Refusal::NotShared(*space))?;
+        let is_full = trust.good(from).is_some_and(|member| member.role() == Role::Full);
+        if body.author != *from || body.space != *space || !is_full || !trust.may_be_key(from, &body.key) {
+            return Err(TrustRefusal::WrongKey(*from).into());
+        }
+        Ok(())
+    }
+
+    /// Reads the ends of logs: that each author signed that its log reaches so far, and that it counts so far.
+    fn check_logs(&self, space: &Space, logs: &[(Incarnation, LogState)]) -> Result<Vec<(Pruned, LogState)>, Refusal> {
+        let trust = self.trust.as_ref().ok_or(Refusal::NotShared(*space))?;
+        let circle = self.circle_id();
+        let mut ends = Vec::new();
+        for (incarnation, log) in logs {
+            let end = Pruned::read(&log.head)?;
+            end.verify(&circle)?;
+            let header = &end.header;
+            let author = header.incarnation.node;
+            let is_key = trust.member(&author).is_some() && trust.may_be_key(&author, &header.key);
+            if header.space != *space || header.incarnation != *incarnation || !is_key {
+                return Err(TrustRefusal::WrongKey(author).into());
+            }
+            if header.last_sequence() > trust.admitted(*space, incarnation) {
+                return Err(TrustRefusal::Sealed(author).into());
+            }
+            ends.push((end.narrowed(|_| false), log.clone()));
+        }
+        Ok(ends)
+    }
+
+    fn begin_descent<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, from: NodeId) -> Result<(), ViewFault> {
+        let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
+        let Step::Snapshot(taken) = &mut merge.step else { return Ok(()) };
+        let whole = taken.state.as_ref().is_some_and(|body| {
+            body.heads == hash_of_heads(&taken.heads) && body.logs == hash_of_logs(&taken.heads, &taken.known)
+        });
+        let founds = |federation: &Federation| {
+            Space::Federation(Federation::id_of(&Change::Found(federation.founding.clone()).to_envelope())) == space
+        };
+        let federation = taken.federation.as_ref().filter(|federation| founds(federation));
+        let Some(founder) = federation.map(|federation| federation.founder).filter(|_| whole) else {
+            let refusal = Refusal::Message("a snapshot that is not what its source signed".into());
+            return self.abandon(work, &space, &from, refusal);
+        };
+        let taken = Box::new(std::mem::take(&mut **taken));
+        let is_empty = self.spaces.get(&space).is_none_or(|state| state.live.is_some_and(|live| live.count == 0));
+        let mut descent = Descent::from_root();
+        if is_empty {
+            descent.compare.clear();
+            descent.fetch.push_back(Wanted::All(None));
+        }
+        merge.step = Step::Descend(taken, Box::new(descent));
+        let is_dry = merge.why == Why::DryRun;
+        if !self.spaces.contains_key(&space) && !self.accepts(&founder) && !is_dry {
+            self.declined.insert(space);
+            return self.abandon(work, &space, &from, Refusal::NotAccepted(founder));
+        }
+        self.go_on(work, space)
+    }
+
+    /// The merge that waits for this answer, taken out; its clock is set.
+    pub(super) fn answered(&mut self, space: &Space, from: &NodeId, round: u32) -> Option<super::merge::Merge> {
+        let waits = self
+            .merges
+            .get(space)
+            .is_some_and(|merge| merge.source == *from && merge.round == round && merge.is_asking);
+        let mut merge = self.merges.remove(space).filter(|_| waits)?;
+        (merge.is_asking, merge.still) = (false, 0);
+        merge.progress.rounds += 1;
+        Some(merge)
+    }
+
+    /// Gives up a state sync that has committed nothing yet.
+    pub(super) fn abandon<V>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: &Space,
+        from: &NodeId,
+        refusal: Refusal,
+    ) -> Result<(), ViewFault> {
+        self.merges.remove(space);
+        self.wishes.remove(space);
+        self.spend(*space, from);
+        work.out.push(Output::Note(Event::Refused { from: Some(*from), refusal }));
+        Ok(())
+    }
+}
+
+/// The hash that stands for heads and for what each author knew.
+pub(super) fn hash_of_logs(
+    heads: &crate::model::Heads,
+    known: &std::collections::BTreeMap<Incarnation, (crate::model::Context, crate::model::Context)>,
+) -> crate::model::Digest {
+    let of = |incarnation: &Incarnation| known.get(incarnation).cloned().unwrap_or_default();
+    let all: Vec<_> = heads.0.iter().map(|(incarnation, head)| (*incarnation, *head, of(incarnation))).collect();
+    crate::model::Digest::derived("artimesh/logs/v1", &crate::model::codec::encode(&all))
+}

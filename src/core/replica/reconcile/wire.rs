@@ -1,0 +1,189 @@
+//! What state sync says on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Federation;
+use crate::clock::Timestamp;
+use crate::model::codec::{self, DecodeError};
+use crate::model::{CircleId, Context, Digest, Heads, Incarnation, KeyPair, NodeId, PublicKey, Signature, Space, Use};
+
+/// What a member says its state is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StateBody {
+    /// Who.
+    pub author: NodeId,
+    /// Its log key.
+    pub key: PublicKey,
+    /// Of which space.
+    pub space: Space,
+    /// Hash of its heads.
+    pub heads: Digest,
+    /// Hash of its heads and of what each author knew.
+    pub logs: Digest,
+    /// Its state digest.
+    pub state: Digest,
+    /// How many versions are live.
+    pub live: u64,
+    /// By its wall clock, for people.
+    pub at: Timestamp,
+}
+
+/// A member's signed word on its state: whoever has the same heads must have the same digest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SignedState {
+    body: Vec<u8>,
+    signature: Signature,
+}
+
+/// Why bytes aren't a state that counts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// It doesn't decode.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Not signed by the key it names.
+    #[error("the signature of a state does not verify")]
+    Signature,
+}
+
+impl SignedState {
+    /// Signs `body`, whose key is filled in here.
+    pub fn sign(mut body: StateBody, key: &KeyPair, circle: &CircleId) -> SignedState {
+        body.key = key.public();
+        let body = codec::encode(&body);
+        let signature = key.sign(Use::Statement, circle, &body);
+        SignedState { body, signature }
+    }
+
+    /// What it says, once the signature is verified. Whose key it is, is the caller's question.
+    pub fn open(&self, circle: &CircleId) -> Result<StateBody, StateError> {
+        let body: StateBody = codec::decode(&self.body)?;
+        let verified = body.key.verify(Use::Statement, circle, &self.body, &self.signature);
+        verified.map_err(|_| StateError::Signature)?;
+        Ok(body)
+    }
+}
+
+/// Asks for a part of the snapshot of a space.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AskSnapshot {
+    /// Which.
+    pub space: Space,
+    /// Pairs the answer with the question.
+    pub round: u32,
+    /// Logs after this one; all when `None`.
+    pub after: Option<Incarnation>,
+}
+
+/// One log in a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogState {
+    /// The signed header that ends at the head, as a pruned segment.
+    pub head: Vec<u8>,
+    /// All that its author had applied in the space when it wrote that.
+    pub context: Context,
+    /// All that it had applied of Trust.
+    pub needs: Context,
+}
+
+/// A part of the snapshot of a space: everything that isn't an item.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Which space.
+    pub space: Space,
+    /// The question's.
+    pub round: u32,
+    /// The source's signed state; `None` when it can't tell just now.
+    pub state: Option<SignedState>,
+    /// What the source has applied of Trust.
+    pub trust: Context,
+    /// Founding and members.
+    pub federation: Option<Federation>,
+    /// In the order of incarnations.
+    pub logs: Vec<(Incarnation, LogState)>,
+    /// Whether there are more logs than fitted.
+    pub more: bool,
+}
+
+/// The nibbles from the root to a subtree.
+pub type Prefix = Vec<u8>;
+
+/// Asks what is under some prefixes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Compare {
+    /// In which space.
+    pub space: Space,
+    /// Pairs the answer with the question.
+    pub round: u32,
+    /// Where.
+    pub prefixes: Vec<Prefix>,
+}
+
+/// Half of a hash: enough to look for differences by, for equality is claimed by whole state digests only.
+pub type Hint = [u8; 16];
+
+/// What is under a prefix.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Shown {
+    /// Hints of the hashes of those of 16 children that aren't empty: bit n stands for child n.
+    Node(u16, Vec<Hint>),
+    /// Of each item half of its key's hint and half of its hash's, in the order of keys.
+    Leaf(Vec<Hint>),
+}
+
+/// The answer to [`Compare`]: to as many of its prefixes, from the first on, as fit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Compared {
+    /// In which space.
+    pub space: Space,
+    /// The question's.
+    pub round: u32,
+    /// What the source has applied by now.
+    pub heads: Context,
+    /// One for each prefix answered; none when the source can't tell just now.
+    pub shown: Vec<Shown>,
+}
+
+/// Some of what is live.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Wanted {
+    /// All, in the order of the log, after the segment of this log that begins there: for who has nothing.
+    All(Option<(Incarnation, u64)>),
+    /// All under a prefix whose keys come after this one.
+    Under(Prefix, Option<[u8; 32]>),
+    /// The item whose key begins so.
+    One([u8; 8]),
+}
+
+/// Asks for what makes some live versions.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// In which space.
+    pub space: Space,
+    /// Pairs the answer with the question.
+    pub round: u32,
+    /// Which.
+    pub wanted: Vec<Wanted>,
+}
+
+/// The answer to [`Fetch`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Items {
+    /// In which space.
+    pub space: Space,
+    /// The question's.
+    pub round: u32,
+    /// What the source has applied by now.
+    pub heads: Context,
+    /// Pruned segments: the puts of live versions, and the edits of their properties that count.
+    pub segments: Vec<Vec<u8>>,
+    /// How many of the wishes are answered in full.
+    pub done: u32,
+    /// What is left of the next one.
+    pub rest: Option<Wanted>,
+}
+
+/// The hash that stands for heads in a signed state.
+pub fn hash_of_heads(heads: &Heads) -> Digest {
+    Digest::derived("artimesh/heads/v1", &codec::encode(heads))
+}

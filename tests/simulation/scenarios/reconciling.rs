@@ -1,0 +1,133 @@
+//! Comparing states: after a long absence, when logs are pruned; joiners; full sync.
+
+use artimesh_core::model::Digest;
+use artimesh_core::replica::{Event, Retention};
+
+use super::writing::federated;
+use crate::world::{World, delete, put, writer};
+
+/// Everything older than a second that is dead goes at the next tick.
+fn prune_soon(world: &mut World, site: usize) {
+    world.sites[site].retention = Retention { whole_ms: 1_000, deletes_ms: 1_000 };
+    world.crash(site);
+    world.restart(site);
+}
+
+fn of(what: &str) -> Vec<Digest> {
+    vec![Digest::of(what.as_bytes())]
+}
+
+fn took_over(world: &World, site: usize) -> usize {
+    world.sites[site].notes.iter().filter(|note| matches!(note, Event::Reconciled { .. })).count()
+}
+
+fn all_agree(world: &World) {
+    let space = world.space(0, "libs");
+    for site in 1..world.sites.len() {
+        assert_eq!(world.sites[site].mind().heads(&space), world.sites[0].mind().heads(&space), "site {site}");
+        assert_eq!(world.digest(site, &space), world.digest(0, &space), "site {site}");
+    }
+}
+
+/// Three members; bob is away while alice and carol write, delete and prune.
+fn away() -> World {
+    let mut world = federated();
+    for number in 0..40 {
+        world.ask(0, put("libs", &format!("old/{number}"), &format!("{number}"))).expect("put");
+    }
+    world.settle();
+    world.crash(1);
+    for number in 0..30 {
+        world.ask(0, delete("libs", &format!("old/{number}"))).expect("delete");
+        world.ask(2, put("libs", &format!("new/{number}"), "new")).expect("put");
+        world.ask(2, put("libs", &format!("new/{number}"), "newer")).expect("put");
+    }
+    world.settle();
+    for site in [0, 2, 3] {
+        prune_soon(&mut world, site);
+    }
+    world.connect_all();
+    for dice in 0..30 {
+        world.round(dice);
+    }
+    world
+}
+
+#[test]
+fn after_a_long_absence_states_are_compared_and_deletes_stay_deleted() {
+    let mut world = away();
+    world.restart(1);
+    // Its own news, before it hears of anything.
+    world.ask(1, put("libs", "mine", "bob's")).expect("put");
+    world.connect_all();
+    world.settle();
+    for dice in 0..6 {
+        world.round(dice);
+    }
+    assert_eq!(took_over(&world, 1), 1);
+    for site in 0..4 {
+        assert!(world.versions(site, "libs", "old/3").is_empty(), "a deleted artifact is back at site {site}");
+        assert_eq!(world.versions(site, "libs", "old/35"), of("35"), "at site {site}");
+        assert_eq!(world.versions(site, "libs", "new/7"), of("newer"), "at site {site}");
+        assert_eq!(world.versions(site, "libs", "mine"), of("bob's"), "at site {site}");
+    }
+    all_agree(&world);
+}
+
+#[test]
+fn a_commit_goes_on_after_a_crash_at_any_step() {
+    for crash_after in 0..12 {
+        let mut world = away();
+        world.restart(1);
+        world.connect_all();
+        let mut steps = 0;
+        for _ in 0..100_000 {
+            if let Some(site) = world.continues.first().copied() {
+                world.go_on(site, None);
+                steps += usize::from(site == 1);
+                if site == 1 && steps == crash_after {
+                    break;
+                }
+            } else if let Some((from, to)) = world.network.busy().first().copied() {
+                world.deliver(from, to, None);
+            } else {
+                break;
+            }
+        }
+        world.crash(1);
+        world.restart(1);
+        world.connect_all();
+        world.settle();
+        for dice in 0..8 {
+            world.round(dice);
+        }
+        all_agree(&world);
+    }
+}
+
+#[test]
+fn a_newcomer_takes_over_the_state_and_writes_once_others_confirm_it() {
+    let mut world = away();
+    world.restart(1);
+    world.connect_all();
+    for dice in 0..6 {
+        world.round(dice);
+    }
+    let newcomer = world.join_outside();
+    world.pair(0, newcomer, artimesh_core::trust::Role::Full, writer()).expect("pairing in fair weather");
+    world.settle();
+    world.connect_all();
+    let node = world.node(newcomer);
+    world.ask(0, artimesh_core::replica::Command::Invite(crate::world::repo("libs"), node)).expect("may invite");
+    world.settle();
+    for dice in 0..6 {
+        world.round(dice);
+    }
+    assert_eq!(took_over(&world, newcomer), 1, "the log was pruned");
+    assert_eq!(world.versions(newcomer, "libs", "new/7"), of("newer"));
+    let space = world.space(0, "libs");
+    assert!(!world.sites[newcomer].mind().is_unconfirmed(&space), "two members confirmed it");
+    world.ask(newcomer, put("libs", "hello", "world")).expect("it writes now");
+    world.settle();
+    all_agree(&world);
+}
