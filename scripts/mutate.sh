@@ -32,7 +32,7 @@ copy() {
     rm -rf "$TREE"
     mkdir -p "$TREE"
     git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from=- --ignore-failed-read 2>/dev/null |
-        tar -x -C "$TREE"
+        tar -xm -C "$TREE" # with new times, so that cargo notices what is as it was before
 }
 
 # apply FILE: every sed script of a mutation; fails when one changes nothing.

@@ -228,8 +228,12 @@ fn write_as_thief(history: &mut History) {
     let (Some(thief), Some(space)) = (history.dice.pick(&thieves).copied(), libs(history)) else { return };
     let circle = history.world.sites[0].mind().circle().expect("the founder has a circle");
     let Some(forgery) = forge(history, thief, space) else { return };
-    let known = history.world.truth.entries.get(&space).into_iter().flat_map(BTreeMap::keys);
-    if known.into_iter().any(|dot| dot.incarnation == forgery.incarnation && dot.sequence > forgery.after.sequence) {
+    if history
+        .world
+        .truth
+        .all(&space)
+        .any(|(dot, _)| dot.incarnation == forgery.incarnation && dot.sequence > forgery.after.sequence)
+    {
         // Somebody has more of this log than the first site: it would be a fork.
         return;
     }

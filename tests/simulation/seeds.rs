@@ -49,9 +49,13 @@ fn every_history_converges_and_keeps_every_promise() {
 fn replay(seed: u64) {
     let outcome = history::run(seed, Mutation::Nothing);
     println!("{}", outcome.faults.table());
-    for (name, notes) in &outcome.notes {
-        let last = notes.iter().rev().take(12).rev();
-        println!("{name}:\n{}", last.map(|note| format!("  {note:?}\n")).collect::<String>());
+    for site in &outcome.world.sites {
+        println!("{} ({}), clock {} ms off:", site.identity.name, site.node().short(), site.skew_ms);
+        if let Some(mind) = site.mind_or_none() {
+            println!("  {} parked, {} asked for, {} kept", mind.parked(), mind.wishes(), mind.kept().count());
+            mind.spaces().for_each(|(space, heads, _)| println!("  {space}: {:?}", heads.0));
+        }
+        site.notes.iter().rev().take(12).rev().for_each(|note| println!("  {note:?}"));
     }
     assert_eq!(outcome.result, Ok(()), "seed {seed}");
 }

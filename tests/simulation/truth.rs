@@ -62,14 +62,17 @@ impl Entry {
 
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
-    pub entries: BTreeMap<Space, BTreeMap<Dot, Entry>>,
+    /// By dot; more than one where a life was lived twice.
+    entries: BTreeMap<Space, BTreeMap<Dot, Vec<Entry>>>,
     pub segments: Vec<Sealed>,
+    /// Where a segment of this hash is in [`Truth::segments`].
+    places: BTreeMap<Digest, usize>,
     /// Hashes of the bytes of segments.
     seen: BTreeSet<Digest>,
-    /// What each author's last segment said of its knowledge: of its space, and of Trust.
-    contexts: BTreeMap<(Space, Incarnation), (Arc<Context>, Arc<Context>)>,
-    /// Dots that two different entries bear.
-    pub forked: BTreeSet<Dot>,
+    /// What the author of the segment of this hash had said of its knowledge by then: of its space, and of Trust.
+    contexts: BTreeMap<Digest, (Arc<Context>, Arc<Context>)>,
+    /// Lives that were lived twice: two different entries bear one of their dots.
+    pub forked: BTreeSet<(Space, Incarnation)>,
 }
 
 impl Truth {
@@ -88,11 +91,11 @@ impl Truth {
 
     fn take(&mut self, site: NodeId, segment: Sealed) {
         let header = &segment.header;
-        let (context, needs) = self.contexts.entry((header.space, header.incarnation)).or_default();
-        Arc::make_mut(context).merge(&header.context);
-        Arc::make_mut(needs).merge(&header.needs);
-        let needs = if header.space == Space::Trust { context.clone() } else { needs.clone() };
-        let context = context.clone();
+        let (mut context, mut needs) = self.contexts.get(&header.previous).cloned().unwrap_or_default();
+        Arc::make_mut(&mut context).merge(&header.context);
+        Arc::make_mut(&mut needs).merge(&header.needs);
+        self.contexts.insert(segment.hash, (context.clone(), needs.clone()));
+        let needs = if header.space == Space::Trust { context.clone() } else { needs };
         let entries = self.entries.entry(header.space).or_default();
         for (index, envelope) in segment.entries.iter().enumerate() {
             let dot = header.dot(index);
@@ -104,13 +107,49 @@ impl Truth {
                 is_witnessed: site == header.incarnation.node,
                 segment: self.segments.len(),
             };
-            let hash = entry.hash;
-            let before = entries.insert(dot, entry);
-            if before.is_some_and(|before| before.hash != hash) {
-                self.forked.insert(dot);
+            let bearers = entries.entry(dot).or_default();
+            bearers.push(entry);
+            if bearers.len() > 1 {
+                self.forked.insert((header.space, header.incarnation));
             }
         }
+        self.places.insert(segment.hash, self.segments.len());
         self.segments.push(segment);
+    }
+
+    /// The spaces in which anything was written.
+    pub fn spaces(&self) -> impl Iterator<Item = &Space> {
+        self.entries.keys()
+    }
+
+    /// All that was ever written in a space, whichever branch it is of.
+    pub fn all(&self, space: &Space) -> impl Iterator<Item = (&Dot, &Entry)> {
+        let bearers = self.entries.get(space).into_iter().flatten();
+        bearers.flat_map(|(dot, bearers)| bearers.iter().map(move |entry| (dot, entry)))
+    }
+
+    /// What who has these heads has applied: of a life that was lived twice, the branch that ends at its head.
+    pub fn known(&self, space: &Space, heads: &Heads) -> BTreeMap<Dot, &Entry> {
+        let twice: BTreeMap<&Incarnation, BTreeSet<usize>> = heads
+            .0
+            .iter()
+            .filter(|(life, _)| self.forked.contains(&(*space, **life)))
+            .map(|(life, head)| (life, self.branch(head.chain)))
+            .collect();
+        let is_known = |(dot, entry): &(&Dot, &Entry)| {
+            heads.cover(dot) && twice.get(&dot.incarnation).is_none_or(|branch| branch.contains(&entry.segment))
+        };
+        self.all(space).filter(is_known).map(|(dot, entry)| (*dot, entry)).collect()
+    }
+
+    /// The places of the segment of this hash and of all before it.
+    fn branch(&self, mut hash: Digest) -> BTreeSet<usize> {
+        let mut branch = BTreeSet::new();
+        while let Some(place) = self.places.get(&hash) {
+            branch.insert(*place);
+            hash = self.segments[*place].header.previous;
+        }
+        branch
     }
 
     /// Whether anybody ever applied a segment.
@@ -120,7 +159,8 @@ impl Truth {
 
     /// How many entries admit, revoke, invite, accept or leave.
     pub fn memberships(&self) -> usize {
-        let changes = self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref());
+        let changes =
+            self.entries.values().flat_map(BTreeMap::values).flatten().filter_map(|entry| entry.change.as_ref());
         let is_membership = |change: &&Change| {
             matches!(
                 change,
@@ -133,17 +173,15 @@ impl Truth {
     /// The rules on one page: of the entries that `heads` cover, the puts that none of them kills, by path, the shown
     /// one first.
     pub fn live(&self, space: &Space, heads: &Heads, ties: Ties) -> BTreeMap<ArtifactPath, Vec<Dot>> {
-        let empty = BTreeMap::new();
-        let all = self.entries.get(space).unwrap_or(&empty);
-        let known: Vec<(&Dot, &Entry)> = all.iter().filter(|(dot, _)| heads.cover(dot)).collect();
+        let known = self.known(space, heads);
         let killed: BTreeSet<(&ArtifactPath, &Dot)> = known
-            .iter()
-            .filter_map(|(_, entry)| entry.kills())
+            .values()
+            .filter_map(|entry| entry.kills())
             .flat_map(|(path, kills)| kills.iter().map(move |dot| (path, dot)))
             .collect();
         let mut live: BTreeMap<ArtifactPath, Vec<(u64, Dot)>> = BTreeMap::new();
-        let prefixes: Vec<_> = known.iter().filter_map(|(dot, entry)| Some((*dot, *entry, entry.prefix()?))).collect();
-        for (dot, put) in known.iter().filter_map(|(dot, entry)| Some((**dot, entry.put()?))) {
+        let prefixes: Vec<_> = known.iter().filter_map(|(dot, entry)| Some((dot, *entry, entry.prefix()?))).collect();
+        for (dot, put) in known.iter().filter_map(|(dot, entry)| Some((*dot, entry.put()?))) {
             let swept = |(by, entry, prefix): &(&Dot, &Entry, &str)| {
                 put.path.as_str().starts_with(prefix) && entry.saw(by, &dot)
             };
@@ -165,10 +203,9 @@ impl Truth {
     /// of the names only the least 256.
     pub fn edits(&self, space: &Space, heads: &Heads) -> BTreeMap<Dot, Edits> {
         let mut all: BTreeMap<Dot, Edits> = BTreeMap::new();
-        let Some(entries) = self.entries.get(space) else { return all };
-        let known = entries.iter().filter(|(dot, _)| heads.cover(dot));
-        for (dot, edit) in known.filter_map(|(dot, entry)| Some((*dot, entry.edit()?))) {
-            let put = entries.get(&edit.version).and_then(Entry::put);
+        let known = self.known(space, heads);
+        for (dot, edit) in known.iter().filter_map(|(dot, entry)| Some((*dot, entry.edit()?))) {
+            let put = known.get(&edit.version).and_then(|entry| entry.put());
             if put.is_none_or(|put| put.path != edit.path) {
                 continue;
             }
@@ -186,9 +223,9 @@ impl Truth {
     /// The live puts that a delete of their path, or of a folder above, would have ended had its author seen them, where
     /// neither author had seen the other's: put → the greatest such delete.
     pub fn survivors(&self, space: &Space, heads: &Heads) -> BTreeMap<Dot, Dot> {
-        let (live, entries) = (self.live(space, heads, Ties::Right), &self.entries[space]);
+        let (live, known) = (self.live(space, heads, Ties::Right), self.known(space, heads));
         let deletes = || {
-            entries.iter().filter(|(dot, _)| heads.cover(dot)).filter_map(|(dot, entry)| match &entry.change {
+            known.iter().filter_map(|(dot, entry)| match &entry.change {
                 Some(Change::Delete(delete)) => Some((dot, entry, delete.path.as_str(), true)),
                 Some(Change::DeletePrefix(delete)) => Some((dot, entry, delete.prefix.as_str(), false)),
                 _ => None,
@@ -197,7 +234,7 @@ impl Truth {
         let outlived = |path: &ArtifactPath, put: &Dot| {
             deletes()
                 .filter(|(_, _, text, is_path)| path.as_str() == *text || !is_path && path.as_str().starts_with(text))
-                .filter(|(dot, entry, ..)| !entry.saw(dot, put) && !entries[put].saw(put, dot))
+                .filter(|(dot, entry, ..)| !entry.saw(dot, put) && !known[put].saw(put, dot))
                 .map(|(dot, ..)| *dot)
                 .max()
         };
@@ -209,7 +246,9 @@ impl Truth {
     /// How often each of the rarer changes was written.
     pub fn written(&self) -> BTreeMap<&'static str, u64> {
         let mut written = BTreeMap::new();
-        for change in self.entries.values().flat_map(BTreeMap::values).filter_map(|entry| entry.change.as_ref()) {
+        for change in
+            self.entries.values().flat_map(BTreeMap::values).flatten().filter_map(|entry| entry.change.as_ref())
+        {
             let what = match change {
                 Change::Put(put) if put.moved_from.is_some() => "moved",
                 Change::EditProperties(_) => "properties edited",
@@ -224,12 +263,13 @@ impl Truth {
 
     /// What a repository is set to: each field's greatest write.
     pub fn config(&self, space: &Space, heads: &Heads) -> Option<RepositoryConfig> {
-        let known = || self.entries.get(space).into_iter().flatten().filter(|(dot, _)| heads.cover(dot));
-        let founding = known().find_map(|(_, entry)| match &entry.change {
+        let known = self.known(space, heads);
+        let founding = known.iter().find_map(|(_, entry)| match &entry.change {
             Some(Change::Found(founding)) => Some(founding),
             _ => None,
         })?;
-        let mut writes: Vec<_> = known()
+        let mut writes: Vec<_> = known
+            .iter()
             .filter_map(|(dot, entry)| match &entry.change {
                 Some(Change::Configure(configure)) => Some((configure.timestamp, *dot, &configure.set)),
                 _ => None,

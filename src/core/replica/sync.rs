@@ -321,7 +321,7 @@ impl Replica {
         let mut found: Vec<Sealed> = Vec::new();
         let mut more = false;
         for (incarnation, has, head) in behind {
-            let (mut from, mut bytes) = (has + 1, 0);
+            let (mut from, mut bytes) = (self.start_of(work, &space, &incarnation, has)?, 0);
             while from <= head && bytes < share {
                 let is_applied = from <= applied.of(&incarnation).sequence;
                 let key = if is_applied { rows::segment_key } else { rows::kept_key };
@@ -353,6 +353,24 @@ impl Replica {
         let message = Message::Segments(SegmentsMessage { space, segments: batch, more });
         work.out.push(Output::Send(to, message.to_bytes()));
         Ok(())
+    }
+
+    /// Where to begin with what follows `has` of a log: at the segment that holds it, when it doesn't end there. Then the
+    /// asker has another log of that life, and these words show it.
+    fn start_of<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: &Space,
+        incarnation: &Incarnation,
+        has: u64,
+    ) -> Result<u64, ViewFault> {
+        let (low, high) =
+            (rows::segment_key(space, incarnation, 0), rows::segment_key(space, incarnation, has.saturating_add(1)));
+        let before = work.draft.view().last(Table::Log, &low, &high)?;
+        Ok(match before.as_ref().map(|(_, stored)| Stored::read(stored)) {
+            Some(Ok(Stored::Whole(segment))) if segment.header.last_sequence() > has => segment.header.first_sequence,
+            _ => has.saturating_add(1),
+        })
     }
 
     /// Whether what is missing at an asker can't be replayed from the log here, or had better not be.

@@ -16,7 +16,7 @@ use super::liars;
 type Act = fn(&mut History);
 
 /// The acts, and how often each is drawn compared with the others.
-const ACTS: [(usize, Act); 23] = [
+const ACTS: [(usize, Act); 24] = [
     (36, writing::write),
     (2, writing::found),
     (3, writing::change_membership),
@@ -31,6 +31,7 @@ const ACTS: [(usize, Act); 23] = [
     (7, sites::restart),
     (3, sites::copy_or_restore),
     (2, sites::clone_or_swap),
+    (3, sites::copy_folder),
     (1, sites::wipe),
     (1, sites::lose),
     (2, clocks::jump),

@@ -91,7 +91,7 @@ pub fn copy_or_restore(history: &mut History) {
 
 /// A clone of a site's folder that knows that it is one; it and the original run by turns, never at once.
 pub fn clone_or_swap(history: &mut History) {
-    let Some(site) = some_victim(history) else { return };
+    let Some(site) = some_victim(history).filter(|site| history.copied != Some(*site)) else { return };
     if let Some(clone) = history.clones[site].take() {
         let before = begin_from(history, site, clone);
         history.clones[site] = Some(before);
@@ -100,6 +100,22 @@ pub fn clone_or_swap(history: &mut History) {
         let mut clone = history.world.sites[site].disk.clone();
         clone.forget_incarnation();
         history.clones[site] = Some(clone);
+    }
+}
+
+/// A copy of a site's folder that doesn't know that it is one runs in place of the original: both write under the same
+/// numbers.
+pub fn copy_folder(history: &mut History) {
+    let Some(site) = history.copied.filter(|site| !history.world.sites[*site].is_gone()) else { return };
+    let copy = match history.clones[site].take() {
+        Some(copy) => copy,
+        None => history.world.sites[site].disk.clone(),
+    };
+    let is_old = copy != history.world.sites[site].disk;
+    let before = begin_from(history, site, copy);
+    history.clones[site] = Some(before);
+    if is_old {
+        history.did_to_a_node("a copied folder ran in place of the original");
     }
 }
 

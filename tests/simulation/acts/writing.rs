@@ -34,7 +34,7 @@ pub fn write(history: &mut History) {
 }
 
 pub fn found(history: &mut History) {
-    let Some(site) = history.some_site() else { return };
+    let Some(site) = history.some_site().filter(|site| history.copied != Some(*site)) else { return };
     let key = REPOSITORIES[1 + history.dice.below(2)];
     let others: Vec<NodeId> = (0..history.world.sites.len())
         .filter(|other| *other != site && !history.edges.contains(other))
@@ -49,7 +49,7 @@ pub fn found(history: &mut History) {
 }
 
 pub fn change_membership(history: &mut History) {
-    let Some(site) = history.some_site() else { return };
+    let Some(site) = history.some_site().filter(|site| history.copied != Some(*site)) else { return };
     let key = REPOSITORIES[history.dice.below(REPOSITORIES.len())];
     if history.dice.once_in(3) && site != 0 {
         command(history, site, vec![Command::DeleteRepository(repo(key))]);

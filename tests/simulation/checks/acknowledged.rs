@@ -52,12 +52,11 @@ pub fn check_fate(world: &World, acks: &[Ack]) -> Result<u64, Fault> {
         for (space, heads, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
             let catalog = oracle::catalog(&site.disk, space);
             let live: BTreeSet<Dot> = catalog.values().flatten().map(|version| version.dot).collect();
-            let entries = &world.truth.entries[space];
-            let known: Vec<(&Dot, &Entry)> = entries.iter().filter(|(dot, _)| heads.cover(dot)).collect();
+            let known = world.truth.known(space, heads);
             let mine = acks.iter().filter(|ack| ack.space == *space && heads.cover(&ack.dot));
             for ack in mine.filter(|ack| !live.contains(&ack.dot)) {
-                let Some(put) = entries.get(&ack.dot).and_then(Entry::put) else { continue };
-                let fell = |(by, entry): &(&Dot, &Entry)| entry.ends(&put.path, &ack.dot) && entry.saw(by, &ack.dot);
+                let Some(put) = known.get(&ack.dot).and_then(|entry| entry.put()) else { continue };
+                let fell = |(by, entry): (&Dot, &&Entry)| entry.ends(&put.path, &ack.dot) && entry.saw(by, &ack.dot);
                 if !known.iter().any(fell) {
                     return Err(format!("{} lost {:?}, and nobody killed it", site.identity.name, ack.dot));
                 }
@@ -70,12 +69,13 @@ pub fn check_fate(world: &World, acks: &[Ack]) -> Result<u64, Fault> {
 
 /// No entry that was applied anywhere kills what its author hadn't seen.
 pub fn check_kills(world: &World) -> Result<(), Fault> {
-    for (space, entries) in &world.truth.entries {
-        let held: Vec<_> = world.sites.iter().filter_map(|site| Some(site.mind_or_none()?.heads(space))).collect();
-        for (dot, entry) in entries.iter().filter(|(dot, _)| held.iter().any(|heads| heads.cover(dot))) {
-            let unseen = entry.kills().and_then(|(_, kills)| kills.iter().find(|killed| !entry.saw(dot, killed)));
-            if let Some(unseen) = unseen {
-                return Err(format!("{dot:?} was applied, and kills {unseen:?}, which its author had not seen"));
+    for site in world.sites.iter().filter(|site| site.is_up()) {
+        for (space, heads, _) in site.mind().spaces() {
+            for (dot, entry) in world.truth.known(space, heads) {
+                let unseen = entry.kills().and_then(|(_, kills)| kills.iter().find(|killed| !entry.saw(&dot, killed)));
+                if let Some(unseen) = unseen {
+                    return Err(format!("{dot:?} was applied, and kills {unseen:?}, which its author had not seen"));
+                }
             }
         }
     }

@@ -41,7 +41,7 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
     let trust = world.sites[0].mind().trust().expect("the founder has a circle");
     let is_edge = |site: &usize| trust.good(&world.node(*site)).is_some_and(|member| member.role() == Role::Edge);
     let (edges, members): (Vec<usize>, Vec<usize>) = good_sites(world).into_iter().partition(is_edge);
-    let spaces: Vec<Space> = world.truth.entries.keys().copied().collect();
+    let spaces: Vec<Space> = world.truth.spaces().copied().collect();
     for space in spaces {
         let mut first: Option<(usize, Heads, Digest)> = None;
         for site in members.iter().chain(&edges).copied().filter(|site| belongs(world, *site, &space)) {

@@ -32,8 +32,12 @@ pub fn check(world: &World) -> Result<u64, Fault> {
             let took_over = site.notes.iter().any(|note| matches!(note, Event::Reconciled { .. }));
             if number == 0 && !took_over {
                 check_past(world, space)?;
-                let flagged: BTreeMap<Dot, Dot> = listed.iter().flat_map(|c| c.survivors.clone()).collect();
-                let expected = world.truth.survivors(space, heads);
+                let mut flagged: BTreeMap<Dot, Dot> = listed.iter().flat_map(|c| c.survivors.clone()).collect();
+                let mut expected = world.truth.survivors(space, heads);
+                // Who lived twice writes again what it still has, and that stands where it stood.
+                let twice = |dot: &Dot| world.truth.forked.iter().any(|(_, life)| life.node == dot.incarnation.node);
+                flagged.retain(|put, delete| !twice(put) && !twice(delete));
+                expected.retain(|put, delete| !twice(put) && !twice(delete));
                 if flagged != expected {
                     return Err(format!("survivors are {flagged:?}, the rules say {expected:?}"));
                 }
@@ -49,18 +53,21 @@ fn check_past(world: &World, space: &Space) -> Result<(), Fault> {
     let site = &world.sites[0];
     let heads = site.mind().heads(space);
     let live: BTreeSet<Dot> = oracle::catalog(&site.disk, space).values().flatten().map(|v| v.dot).collect();
+    // Of a life that was lived twice the history may still hold the other branch, under the same numbers.
+    let mut known = world.truth.known(space, &heads);
+    known.retain(|dot, _| !world.truth.forked.contains(&(*space, dot.incarnation)));
     let mine = site.disk.table(Table::History).filter(|(key, _)| key.starts_with(&space.key()));
     let past: BTreeMap<Dot, ArtifactPath> = mine
         .filter_map(|(key, value)| rows::historic(key, value).expect("our own rows are readable"))
         .map(|historic| (historic.version.dot, historic.ended))
         // What was ended by words that were taken back with a fork, or elsewhere, is told of all the same.
-        .filter(|(_, ended)| ended.dot.is_some_and(|by| heads.cover(&by)))
+        .filter(|(dot, ended)| known.contains_key(dot) && ended.dot.is_some_and(|by| heads.cover(&by)))
         .map(|(dot, _)| {
-            let put = world.truth.entries[space][&dot].put().expect("only puts end");
+            let put = known[&dot].put().expect("only puts end");
             (dot, put.path.clone())
         })
         .collect();
-    let puts = world.truth.entries[space].iter().filter(|(dot, entry)| heads.cover(dot) && entry.put().is_some());
+    let puts = known.iter().filter(|(_, entry)| entry.put().is_some());
     match puts.map(|(dot, _)| *dot).find(|dot| live.contains(dot) == past.contains_key(dot)) {
         Some(dot) => Err(format!("{dot:?} is live and in the history, or neither")),
         None => Ok(()),

@@ -34,12 +34,12 @@ pub fn check(world: &World) -> Result<u64, Fault> {
             if federation.map(|federation| federation.configuration.config()) != world.truth.config(space, heads) {
                 return Err(format!("{} is set to {federation:?}", site.identity.name));
             }
-            let edits = world.truth.edits(space, heads);
+            let (edits, known) = (world.truth.edits(space, heads), world.truth.known(space, heads));
             let found = catalog(&site.disk, space);
             for (path, versions) in &found {
                 conflicts += u64::from(versions.iter().any(|v| v.content.digest != versions[0].content.digest));
                 for version in versions {
-                    let truth = world.truth.entries[space].get(&version.dot).map(|entry| entry.hash);
+                    let truth = known.get(&version.dot).map(|entry| entry.hash);
                     if truth != Some(version.entry) {
                         return Err(format!(
                             "{} shows {path} {:?}, which nobody wrote",

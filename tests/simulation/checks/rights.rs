@@ -21,7 +21,7 @@ impl Grants {
             Some(Change::Grant(grant)) => Some((*dot, grant.read().expect("an applied grant is readable"))),
             _ => None,
         };
-        Grants(world.truth.entries.get(&Space::Trust).into_iter().flatten().filter_map(grant).collect())
+        Grants(world.truth.all(&Space::Trust).filter_map(grant).collect())
     }
 
     /// Whether `node` is a full member by a grant among those known, with this right.
@@ -36,9 +36,13 @@ pub fn check(world: &World) -> Result<u64, Fault> {
     let (grants, circle) = (Grants::of(world), world.sites[0].mind().circle().expect("the founder has a circle"));
     let mut looked_at = 0;
     let mut signatures = BTreeSet::new();
-    for (space, entries) in &world.truth.entries {
-        let held: Vec<_> = world.sites.iter().filter_map(|site| Some(site.mind_or_none()?.heads(space))).collect();
-        for (dot, entry) in entries.iter().filter(|(dot, _)| held.iter().any(|heads| heads.cover(dot))) {
+    for space in world.truth.spaces() {
+        let held = world.sites.iter().filter_map(|site| Some(site.mind_or_none()?.heads(space)));
+        let held: Vec<_> = held.map(|heads| world.truth.known(space, &heads)).collect();
+        let is_held = |dot: &Dot, entry: &Entry| {
+            held.iter().any(|known| known.get(dot).is_some_and(|known| known.segment == entry.segment))
+        };
+        for (dot, entry) in world.truth.all(space).filter(|(dot, entry)| is_held(dot, entry)) {
             looked_at += 1;
             if !entry.is_witnessed && signatures.insert(entry.segment) {
                 check_signature(world, &circle, entry)?;
@@ -100,8 +104,8 @@ fn founds(world: &World, author: &NodeId) -> Result<(), Fault> {
 /// only the invitation.
 fn was_let_in(world: &World, space: &Space, dot: &Dot, entry: &Entry) -> bool {
     let author = dot.incarnation.node;
-    let before = world.truth.entries[space].iter().filter(|(other, _)| entry.saw(dot, other));
-    before.into_iter().any(|(other, earlier)| match &earlier.change {
+    let mut before = world.truth.all(space).filter(|(other, _)| entry.saw(dot, other));
+    before.any(|(other, earlier)| match &earlier.change {
         Some(Change::Found(_) | Change::Accept(_)) => other.incarnation.node == author,
         Some(Change::Invite(invitation)) => {
             invitation.node == author && matches!(entry.change, Some(Change::Accept(_)))

@@ -190,8 +190,8 @@ fn a_large_folder_is_deleted_in_bounded_steps() {
     }
     world.settle();
     assert_eq!(paths(&world, 2), Vec::<String>::new());
-    let prefixes = world.truth.entries.values().flat_map(BTreeMap::values);
-    let prefixes = prefixes.filter(|entry| matches!(entry.change, Some(Change::DeletePrefix(_)))).count();
+    let prefixes = world.truth.spaces().flat_map(|space| world.truth.all(space));
+    let prefixes = prefixes.filter(|(_, entry)| matches!(entry.change, Some(Change::DeletePrefix(_)))).count();
     assert!((4..30).contains(&prefixes), "{prefixes} prefix deletes");
     agree(&world);
 }

@@ -158,6 +158,30 @@ fn branches_that_part_long_ago_in_segments_of_different_sizes_are_found() {
 }
 
 #[test]
+fn a_branch_that_ends_within_a_segment_of_the_other_is_found() {
+    let (mut world, life) = forked(
+        |world| {
+            let commands = (0..2).map(|n| (90_000 + n, put("libs", &format!("x{n}"), "one"))).collect();
+            world.handle(1, Input::Local(commands), None);
+            world.ask(1, put("libs", "x", "one")).expect("put");
+        },
+        |world| drop(world.ask(1, put("libs", "y", "two")).expect("put")),
+    );
+    // The author never says which of the two it is: members find it out among themselves.
+    for other in [0, 2, 3] {
+        cut(&mut world, 1, other);
+    }
+    rounds(&mut world);
+    let space = world.space(0, "libs");
+    assert_eq!(world.sites[0].mind().heads(&space), world.sites[2].mind().heads(&space));
+    assert_eq!(world.digest(0, &space), world.digest(2, &space));
+    world.network.mend();
+    rounds(&mut world);
+    agree(&world);
+    is_forked(&world, life);
+}
+
+#[test]
 fn the_fence_lets_nothing_more_of_a_forked_life_in() {
     let (mut world, life) = forked(
         |world| drop(world.ask(1, put("libs", "x", "one")).expect("put")),
