@@ -224,3 +224,16 @@ impl Replica {
         Ok(receipt(work.now, dot, space))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_a_burst_is_what_it_was() {
+        let burst = Burst { minutes: BTreeMap::from([(28_333_333, 5), (28_333_334, 300)]), released: Timestamp(7) };
+        let golden = include_bytes!("../../../tests/golden/core/row-burst.bin");
+        assert_eq!(rows::write(&burst), golden);
+        assert_eq!(rows::read::<Burst>(golden).expect("read for ever"), burst);
+    }
+}

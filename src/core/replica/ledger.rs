@@ -326,3 +326,16 @@ impl Replica {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_the_age_is_what_it_was() {
+        let age = Age { ms: 86_400_000, wall: Timestamp(1_700_000_000_000) };
+        let golden = include_bytes!("../../../tests/golden/core/row-age.bin");
+        assert_eq!(rows::write(&age), golden);
+        assert_eq!(rows::read::<Age>(golden).expect("read for ever"), age);
+    }
+}
