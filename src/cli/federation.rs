@@ -1,13 +1,17 @@
-//! `artimesh federation invite|remove`
+//! `artimesh federation invite|remove|sync|checkpoint`
 
+use std::time::Duration;
+
+use anyhow::ensure;
 use artimesh_core::model::RepoKey;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{ANSWER_TIMEOUT, Client};
 use super::command::Global;
-use super::output::{self, field, short};
+use super::output::{self, field, items, short, table};
+use crate::config::parse_duration;
 
 /// Sharing repositories with other nodes.
 #[derive(Debug, Subcommand)]
@@ -16,6 +20,36 @@ pub enum Federation {
     Invite(Member),
     /// End another node's membership: it shows the repository no more, the others keep theirs
     Remove(Member),
+    /// Compare a repository's state with another member's, and take over what differs
+    Sync(Sync),
+    /// Ask whether all members have what is here now
+    Checkpoint(Checkpoint),
+}
+
+/// What is compared, and with whom.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// The repository's key
+    key: RepoKey,
+    /// With this member, by name or id; else with any that is connected
+    #[arg(long, value_name = "NODE")]
+    member: Option<String>,
+    /// Change nothing, and list what differs, in both directions
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is asked, and how long.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// The repository's key
+    key: RepoKey,
+    /// Wait until all have it
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration, requires = "wait")]
+    timeout: Duration,
 }
 
 /// A node and a repository.
@@ -44,7 +78,71 @@ pub(super) async fn run(global: &Global, command: &Federation) -> anyhow::Result
             let answer = client.call(Method::POST, &path(key, "remove"), Some(json!({"node": node}))).await?;
             output::answer(global.json, &answer, removed)
         }
+        Federation::Sync(command) => sync(&client, command, global.json).await,
+        Federation::Checkpoint(command) => checkpoint(&client, command, global.json).await,
     }
+}
+
+/// Begins it, and follows it to its end.
+async fn sync(client: &Client, command: &Sync, json: bool) -> anyhow::Result<()> {
+    let path = path(&command.key, "sync");
+    let body = json!({"member": command.member, "dry_run": command.dry_run});
+    client.call(Method::POST, &path, Some(body)).await?;
+    let bar = output::progress_count("compare: rows");
+    let mut answer = client.call(Method::GET, &path, None).await?;
+    while answer["progress"]["done"] != true {
+        tokio::time::sleep(LOOK).await;
+        answer = client.call(Method::GET, &path, None).await?;
+        bar.set_position(answer["progress"]["committed"].as_u64().unwrap_or(0));
+    }
+    bar.finish_and_clear();
+    output::answer(json, &answer, |answer| compared(&answer["progress"], command.dry_run))
+}
+
+/// How often progress is asked for.
+const LOOK: Duration = Duration::from_millis(300);
+
+fn compared(progress: &Value, is_dry: bool) -> String {
+    let mut lines: Vec<String> = items(progress, "listed")
+        .iter()
+        .map(|each| format!("{:<13} {}", field(each, "kind"), field(each, "path")))
+        .collect();
+    let count = |name| field(progress, name);
+    let verb = if is_dry { "would be " } else { "" };
+    lines.push(format!(
+        "{} {verb}taken over, {} {verb}dropped as deleted there, {} are news there, {} were deleted here and not there yet",
+        count("take"),
+        count("drop"),
+        count("give"),
+        count("deleted_here")
+    ));
+    lines.push(format!("compared in {} rounds and {} bytes", count("rounds"), count("bytes")));
+    lines.join("\n")
+}
+
+async fn checkpoint(client: &Client, command: &Checkpoint, json: bool) -> anyhow::Result<()> {
+    let wait = if command.wait { command.timeout } else { Duration::ZERO };
+    let body = json!({"wait_s": wait.as_millis().div_ceil(1000)});
+    let patience = ANSWER_TIMEOUT.saturating_add(wait);
+    let answer = client.call_within(patience, Method::POST, &path(&command.key, "checkpoint"), Some(body)).await?;
+    output::answer(json, &answer, confirmed)?;
+    ensure!(answer["confirmed"] == true, "not all members of {} have confirmed it", command.key);
+    Ok(())
+}
+
+fn confirmed(answer: &Value) -> String {
+    let rows = items(answer, "members").iter().map(|member| {
+        let verdict = match (&member["confirmed"], &member["diverged"], member["behind_entries"].as_u64()) {
+            (_, Value::Bool(true), _) => "has all entries and ANOTHER STATE: run federation sync".to_owned(),
+            (Value::Bool(true), ..) => "has it".to_owned(),
+            (_, _, Some(0)) => "has all entries, and has not said its state yet".to_owned(),
+            (_, _, Some(behind)) => format!("lacks {behind} entries"),
+            (_, _, None) => "has said nothing yet".to_owned(),
+        };
+        let connected = if member["connected"] == true { "yes" } else { "no" };
+        [field(member, "name"), short(&field(member, "node")), connected.to_owned(), verdict]
+    });
+    format!("state  {}\n\n{}", field(answer, "state_digest"), table(["member", "node", "connected", "state"], rows))
 }
 
 fn invited(answer: &Value) -> String {

@@ -32,6 +32,9 @@ fn human(status: &Value) -> String {
         let pairs = pairs.map(|(name, value)| format!("{name} {}", amount(name, value)));
         text += &format!("store       {}\n", pairs.collect::<Vec<_>>().join(", "));
     }
+    for line in items(status, "attention") {
+        text += &format!("\n! {}\n  → {}\n", field(line, "message"), field(line, "remedy"));
+    }
     text += &format!("\n{}\n", members(status));
     let repositories = items(status, "repositories");
     if repositories.is_empty() {
@@ -94,9 +97,11 @@ fn repositories(repositories: &[Value]) -> String {
         let federation = short(&field(repo, "federation"));
         let digest = short(&field(repo, "state_digest"));
         let placement = field(repo, "placement");
-        [field(repo, "key"), federation, placement, field(repo, "artifacts"), field(repo, "siblings"), missing, digest]
+        let more = if repo["conflicts_are_more"] == true { "+" } else { "" };
+        let conflicts = format!("{}{more}", field(repo, "conflicts"));
+        [field(repo, "key"), federation, placement, field(repo, "artifacts"), conflicts, missing, digest]
     });
-    table(["repository", "federation", "placement", "artifacts", "siblings", "missing here", "state"], rows)
+    table(["repository", "federation", "placement", "artifacts", "conflicts", "missing here", "state"], rows)
 }
 
 fn replicas(repositories: &[Value]) -> String {
@@ -135,10 +140,11 @@ mod tests {
             "http": {"address": "127.0.0.1:8082"},
             "swarm": {"control": ["/ip4/127.0.0.1/tcp/8083"], "bulk": []},
             "store": {"bytes": 2048, "blobs": 3, "failed": null},
+            "attention": [{"code": "key_taken", "message": "federation x waits", "remedy": "delete libs"}],
             "members": [{"node": "ffeeddccbbaa9988", "name": "pa\u{1b}ris", "role": "edge", "state": "unreachable",
                          "last_error": {"code": "dial", "message": "refused", "remedy": "start it"}}],
             "repositories": [{"key": "libs", "federation": "abcdef0123456789", "placement": "mirror",
-                "state_digest": "99", "artifacts": 5, "siblings": 0, "missing_blobs": 2, "missing_bytes": 1024,
+                "state_digest": "99", "artifacts": 5, "conflicts": 200, "conflicts_are_more": true, "missing_blobs": 2, "missing_bytes": 1024,
                 "members": [{"name": "paris", "repo_key": "libs-fr", "connected": false, "behind_entries": null,
                              "lag_ms": null, "last_error": null}]}],
         });
@@ -152,11 +158,14 @@ swarm       /ip4/127.0.0.1/tcp/8083
 bulk        -
 store       blobs 3, bytes 2.00 KiB
 
+! federation x waits
+  → delete libs
+
  MEMBER  NODE          ROLE  STATE        LAST ERROR
  pa\u{fffd}ris  ffeeddccbbaa  edge  unreachable  dial: refused → start it
 
- REPOSITORY  FEDERATION    PLACEMENT  ARTIFACTS  SIBLINGS  MISSING HERE       STATE
- libs        abcdef012345  mirror     5          0         2 blobs, 1.00 KiB  99
+ REPOSITORY  FEDERATION    PLACEMENT  ARTIFACTS  CONFLICTS  MISSING HERE       STATE
+ libs        abcdef012345  mirror     5          200+       2 blobs, 1.00 KiB  99
 
  REPOSITORY  AT             CONNECTED  BEHIND   LAG  LAST ERROR
  libs        paris/libs-fr  no         unknown  -    -

@@ -7,8 +7,17 @@ use super::html::{Escaped, page};
 /// The page for the value of `GET /artifactory/api/mesh/status`. Fields may be missing (an older node) or new.
 pub fn status_page(status: &Value) -> String {
     let node = &status["node"];
-    let body = [node_table(status), members(status), repositories(status), replicas(status)].concat();
+    let body =
+        [attention(status), node_table(status), members(status), repositories(status), replicas(status)].concat();
     page(&format!("Artimesh: {}", plain(&node["name"])), &body)
+}
+
+/// What an operator should look at, before everything else; nothing when there is nothing.
+fn attention(status: &Value) -> String {
+    let rows: Vec<String> = items(status, "attention")
+        .map(|line| row([judged(&plain(&line["message"]), &[]), cell(&plain(&line["remedy"]))]))
+        .collect();
+    if rows.is_empty() { String::new() } else { table("Attention", &["what", "what to do"], rows.into_iter()) }
 }
 
 fn node_table(status: &Value) -> String {
@@ -18,6 +27,7 @@ fn node_table(status: &Value) -> String {
         row([cell("version"), cell(&plain(&node["version"]))]),
         row([cell("circle"), code(&node["circle"])]),
         row([cell("role"), cell(&plain(&node["role"]))]),
+        row([cell("clock ahead of the others'"), judged_clock(status)]),
         row([cell("up"), cell(&milliseconds(&node["uptime_ms"]))]),
         row([cell("http"), cell(&plain(&status["http"]["address"]))]),
         row([cell("swarm"), cell(&plain(&status["swarm"]["control"]))]),
@@ -28,6 +38,12 @@ fn node_table(status: &Value) -> String {
         rows.push(row([cell(&format!("store: {name}")), cell(&amount)]));
     }
     format!("<table>{}</table>\n", rows.concat())
+}
+
+fn judged_clock(status: &Value) -> String {
+    let clock = &status["clock"];
+    let text = clock["ahead_ms"].as_i64().map_or_else(|| plain(&clock["ahead_ms"]), |ms| format!("{ms} ms"));
+    if clock["takes_writes"] == false { judged(&text, &[]) } else { cell(&text) }
 }
 
 fn members(status: &Value) -> String {
@@ -54,12 +70,17 @@ fn repositories(status: &Value) -> String {
             cell(&plain(&repository["key"])),
             cell(&plain(&repository["placement"])),
             cell(&plain(&repository["artifacts"])),
-            judged(&plain(&repository["siblings"]), &["0", "–"]),
+            judged(&conflicts(repository), &["0", "–"]),
             judged(&missing, &["nothing"]),
             code(&repository["state_digest"]),
         ])
     });
     table("Repositories", &["repository", "placement", "artifacts", "conflicts", "missing here", "state"], rows)
+}
+
+fn conflicts(repository: &Value) -> String {
+    let more = if repository["conflicts_are_more"] == true { "+" } else { "" };
+    format!("{}{more}", plain(&repository["conflicts"]))
 }
 
 fn replicas(status: &Value) -> String {
@@ -169,8 +190,9 @@ mod tests {
         let status = json!({
             "node": {"id": evil, "name": evil, "version": evil, "role": evil, "circle": evil, "uptime_ms": 5},
             "http": {"address": evil}, "swarm": {"control": [evil], "bulk": evil}, "store": {evil: evil, "bytes": 3072},
+            "clock": {"ahead_ms": evil}, "attention": [{"message": evil, "remedy": evil}],
             "members": [{"node": evil, "name": evil, "role": evil, "state": evil, "last_error": {"code": evil}}],
-            "repositories": [{"key": evil, "placement": evil, "artifacts": evil, "siblings": evil,
+            "repositories": [{"key": evil, "placement": evil, "artifacts": evil, "conflicts": evil,
                 "missing_blobs": evil, "missing_bytes": evil, "state_digest": evil,
                 "members": [{"name": evil, "repo_key": evil, "connected": evil, "lag_ms": evil, "last_error": evil}]}],
         });
@@ -181,7 +203,7 @@ mod tests {
 
     #[test]
     fn conflicts_missing_bytes_and_lag_are_marked() {
-        let status = json!({"repositories": [{"key": "libs", "siblings": 2, "missing_blobs": 1, "missing_bytes": 1536,
+        let status = json!({"repositories": [{"key": "libs", "conflicts": 2, "missing_blobs": 1, "missing_bytes": 1536,
             "members": [{"name": "paris", "repo_key": "l", "connected": false, "behind_entries": 7, "lag_ms": 12_000}]}]});
         let page = status_page(&status);
         for part in ["class=\"bad\">2<", "class=\"bad\">1 (1.50 KiB)<", "class=\"bad\">7 entries<", "12 s", "paris/l"] {

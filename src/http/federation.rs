@@ -1,13 +1,19 @@
 //! Who shares a repository, over HTTP.
 
+use std::time::Duration;
+
 use artimesh_core::model::RepoKey;
 use hyper::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::error::HttpError;
+use crate::service::{Checkpoint, DifferenceKind, Effect, MergeProgress};
+
+/// How long a checkpoint may be waited for, in seconds.
+const WAIT_S_MAX: u64 = 3600;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,4 +37,94 @@ pub async fn remove(ask: Ask) -> Result<Answer, HttpError> {
     let wish = body.json::<Member>().await?;
     let node = site.service.remove_member(&caller, &key, &wish.node).await?;
     answer::json(StatusCode::OK, &json!({"repository": key, "removed": node.to_string()}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sync {
+    member: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /artifactory/api/mesh/federation/{key}/sync`
+pub async fn sync(ask: Ask) -> Result<Answer, HttpError> {
+    let key: RepoKey = ask.name.parse()?;
+    let Ask { site, caller, body, .. } = ask;
+    let wish = body.json::<Sync>().await?;
+    let effect = if wish.dry_run { Effect::Dry } else { Effect::Real };
+    site.service.sync(&caller, &key, wish.member.as_deref(), effect).await?;
+    answer::json(StatusCode::ACCEPTED, &json!({"repository": key, "dry_run": wish.dry_run}))
+}
+
+/// `GET /artifactory/api/mesh/federation/{key}/sync`
+pub async fn sync_progress(ask: Ask) -> Result<Answer, HttpError> {
+    let key: RepoKey = ask.name.parse()?;
+    let progress = ask.service().sync_progress(&ask.caller, &key).await?;
+    let progress = progress.as_ref().map(progress_of);
+    answer::json(StatusCode::OK, &json!({"repository": key, "progress": progress}))
+}
+
+fn progress_of(progress: &MergeProgress) -> Value {
+    let kind = |kind| match kind {
+        DifferenceKind::Take => "take",
+        DifferenceKind::DeletedHere => "deleted-here",
+        DifferenceKind::Drop => "drop",
+        DifferenceKind::Give => "give",
+    };
+    let listed: Vec<Value> =
+        progress.listed.iter().map(|each| json!({"kind": kind(each.kind), "path": each.path})).collect();
+    json!({
+        "done": progress.is_done,
+        "rounds": progress.rounds,
+        "bytes": progress.bytes,
+        "take": progress.take,
+        "deleted_here": progress.deleted_here,
+        "drop": progress.drop,
+        "give": progress.give,
+        "committed": progress.committed,
+        "listed": listed,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    #[serde(default)]
+    wait_s: u64,
+}
+
+/// `POST /artifactory/api/mesh/federation/{key}/checkpoint`
+pub async fn checkpoint(ask: Ask) -> Result<Answer, HttpError> {
+    let key: RepoKey = ask.name.parse()?;
+    let Ask { site, caller, body, .. } = ask;
+    let wish = body.json::<Wait>().await?;
+    if wish.wait_s > WAIT_S_MAX {
+        return Err(HttpError::Field { field: "wait_s", reason: format!("wait at most {WAIT_S_MAX} seconds") });
+    }
+    let seen = site.service.checkpoint(&caller, &key, Duration::from_secs(wish.wait_s)).await?;
+    answer::json(StatusCode::OK, &checkpoint_of(&key, &seen))
+}
+
+fn checkpoint_of(key: &RepoKey, seen: &Checkpoint) -> Value {
+    let members: Vec<Value> = seen
+        .members
+        .iter()
+        .map(|member| {
+            json!({
+                "node": member.node.to_string(),
+                "name": member.name,
+                "confirmed": member.confirmed,
+                "connected": member.connected,
+                "behind_entries": member.behind_entries,
+                "diverged": member.diverged,
+            })
+        })
+        .collect();
+    json!({
+        "repository": key,
+        "state_digest": seen.digest.map(|digest| digest.to_string()),
+        "confirmed": seen.is_confirmed(),
+        "members": members,
+    })
 }

@@ -43,6 +43,9 @@ pub enum Endpoint {
     RepositoryDelete,
     FederationInvite,
     FederationRemove,
+    FederationSync,
+    FederationSyncProgress,
+    FederationCheckpoint,
     Rollback,
     ConflictList,
     ConflictGet,
@@ -115,6 +118,9 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/mesh/trust/revoke", "trust_revoke", Needs::Administer, Endpoint::TrustRevoke, "Revokes a node: {node, reason, wait_s}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/invite", "federation_invite", Needs::Administer, Endpoint::FederationInvite, "Invites a node to share a repository: {node}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/remove", "federation_remove", Needs::Administer, Endpoint::FederationRemove, "Ends another node's membership: {node}"),
+    route(POST, "/artifactory/api/mesh/federation/{key}/sync", "federation_sync", Needs::Administer, Endpoint::FederationSync, "Begins to compare states with a member's and to take over what differs: {member, dry_run}"),
+    route(GET, "/artifactory/api/mesh/federation/{key}/sync", "federation_sync_progress", Needs::Administer, Endpoint::FederationSyncProgress, "How far that has come, and what differs"),
+    route(POST, "/artifactory/api/mesh/federation/{key}/checkpoint", "federation_checkpoint", Needs::Administer, Endpoint::FederationCheckpoint, "Waits until all members have what is here now: {wait_s}; says who lacks what"),
     route(POST, "/artifactory/api/mesh/rollback/{key}", "rollback", Needs::Administer, Endpoint::Rollback, "Undoes what a node or user did: {author, user, since, dry_run, after}; goes on where `next` says"),
     route(GET, "/artifactory/api/mesh/conflicts/{repo}", "conflict_list", Needs::Read, Endpoint::ConflictList, "Paths whose versions contradict each other; ?after= and ?limit= page"),
     route(GET, "/artifactory/api/mesh/conflicts/{repo}/{*path}", "conflict_get", Needs::Read, Endpoint::ConflictGet, "The versions of one such path"),
@@ -232,6 +238,9 @@ GET /artifactory/api/mesh/trust Administer
 POST /artifactory/api/mesh/trust/revoke Administer
 POST /artifactory/api/mesh/federation/{key}/invite Administer
 POST /artifactory/api/mesh/federation/{key}/remove Administer
+POST /artifactory/api/mesh/federation/{key}/sync Administer
+GET /artifactory/api/mesh/federation/{key}/sync Administer
+POST /artifactory/api/mesh/federation/{key}/checkpoint Administer
 POST /artifactory/api/mesh/rollback/{key} Administer
 GET /artifactory/api/mesh/conflicts/{repo} Read
 GET /artifactory/api/mesh/conflicts/{repo}/{*path} Read

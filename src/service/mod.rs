@@ -1,6 +1,7 @@
 //! What a node does for its user. Knows no HTTP; every call takes a [`Caller`].
 
 mod artifacts;
+mod attention;
 mod audit;
 mod backup;
 mod caller;
@@ -12,6 +13,7 @@ mod handle;
 mod metrics;
 mod pairing;
 mod properties;
+mod reconciliation;
 mod relocation;
 mod repositories;
 mod rollback;
@@ -27,6 +29,7 @@ pub use handle::{Health, Options, Service};
 pub use metrics::Metrics;
 pub use pairing::{CircleMember, CircleView, Issued, Joined, PairingWish, Revoked};
 pub use properties::PropertyChange;
+pub use reconciliation::{Checkpoint, Confirmation};
 pub use relocation::{Destination, Effect, Relocation};
 pub use repositories::{MemberView, RepositorySpec, RepositoryView};
 pub use rollback::{RollbackWish, RolledBack};
@@ -34,5 +37,5 @@ pub use rollback::{RollbackWish, RolledBack};
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.
 pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version, Versions};
 pub use artimesh_core::clock::Timestamp;
-pub use artimesh_core::replica::{CommandError, Placement, RollbackAction};
+pub use artimesh_core::replica::{CommandError, DifferenceKind, MergeProgress, Placement, RollbackAction};
 pub use artimesh_core::trust::{PairingReason, Role};

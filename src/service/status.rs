@@ -6,10 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use artimesh_core::catalog::{Federation, Versions};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{Digest, Heads, NodeId, Space};
-use artimesh_core::replica::{Placement, Replica, Repository, Table, View, ViewFault, Want, rows, state_digest};
+use artimesh_core::replica::{
+    Placement, Replica, Repository, Table, View, ViewFault, Want, conflicts, rows, state_digest,
+};
 use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
+use super::attention::attention;
 use super::caller::Caller;
 use super::clock;
 use super::error::ServiceError;
@@ -19,6 +22,9 @@ use crate::engine::{Engine, StoreView};
 
 /// How often a walk is tried again because the repository changed meanwhile.
 const WALKS_MAX: usize = 3;
+
+/// Conflicts are counted up to here.
+const CONFLICTS_MAX: usize = 200;
 
 /// What a walk over a repository's catalog finds.
 #[derive(Clone, Debug)]
@@ -49,7 +55,15 @@ impl Service {
         self.administer(caller)?;
         let now = self.engine().clock().now();
         let engine = self.engine().clone();
-        let mut status = self.engine().inspect(move |replica, _| of_replica(replica, &engine, now)).await?;
+        let mut status = self
+            .engine()
+            .inspect(move |replica, view| {
+                let mut status = of_replica(replica, &engine, now);
+                status["attention"] = json!(attention(replica, view, now)?);
+                Ok(status)
+            })
+            .await?
+            .map_err(|ViewFault(reason)| ServiceError::Unavailable(reason))?;
         let shown: Vec<Repository> = self.snapshot().repositories.values().cloned().collect();
         for repository in shown {
             let counted = self.counted(repository.space).await?;
@@ -98,11 +112,14 @@ impl Service {
             }
         }
         let (missing_blobs, missing_bytes) = self.walk(move |view| missing(view, &space)).await?;
+        let conflicts = self.walk(move |view| conflicts(view, &space, None, CONFLICTS_MAX)).await?.len();
         let (census, heads, settled) = walked.expect("walked at least once");
         Ok(json!({
             "state_digest": settled.then(|| census.digest.to_string()),
             "artifacts": census.artifacts,
             "siblings": census.conflicts,
+            "conflicts": conflicts,
+            "conflicts_are_more": conflicts == CONFLICTS_MAX,
             "heads": heads,
             "missing_blobs": missing_blobs,
             "missing_bytes": missing_bytes,

@@ -261,3 +261,29 @@ async fn what_a_node_did_is_undone_without_touching_what_others_did() {
     assert_eq!(nothing["undone"], 0);
     circle.converged().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_says_who_lacks_what_and_a_sync_compares_states() {
+    let mut circle = Circle::new(2, 0, Setup::default()).await;
+    put(&circle.nodes[0], "x", "x").await;
+    let words = ["federation", "checkpoint", REPO, "--wait"];
+    let all = json_of(&circle.nodes[0], &words);
+    assert_eq!((&all["confirmed"], &all["members"][0]["name"]), (&json!(true), &json!("site-1")), "{all}");
+    let same = json_of(&circle.nodes[1], &["federation", "sync", REPO, "--dry-run"]);
+    assert_eq!((&same["progress"]["take"], &same["progress"]["give"]), (&json!(0), &json!(0)), "{same}");
+
+    circle.nodes[1].stop();
+    put(&circle.nodes[0], "y", "y").await;
+    let output = circle.nodes[0].try_cli(&["federation", "checkpoint", REPO, "--wait", "--timeout", "1s"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("lacks 1 entries"), "{told}");
+    let alone = circle.nodes[0].try_cli(&["federation", "sync", REPO], "");
+    assert!(String::from_utf8_lossy(&alone.stderr).contains("no full member"));
+
+    circle.nodes[1].start();
+    circle.nodes[0].cli(&words, "");
+    let done = json_of(&circle.nodes[1], &["federation", "sync", REPO, "--member", "site-0"]);
+    assert_eq!(done["progress"]["done"], true, "{done}");
+    circle.converged().await;
+}

@@ -276,6 +276,8 @@ async fn kill_in_the_middle(circle: &mut Circle, number: usize, ledger: &Arc<Mut
         circle.nodes[victim].kill();
     }
     circle.nodes[victim].start();
+    // Without its index it asks a peer first.
+    circle.nodes[victim].may_write().await;
     let (acknowledged, unknown) = round.ledger().counts();
     println!(
         "round {number}: killed {} ({kind:?}) after {delay:?} with {uploading} uploads in flight, index {damage:?}; \
@@ -358,6 +360,7 @@ async fn lose_the_index(circle: &mut Circle, round: usize, dice: &mut Dice) {
     assert_eq!(before, after, "{} after its index was lost: {damage:?}", circle.nodes[victim].name);
     let is_all_there = held_before.iter().zip(&held_after).all(|(before, after)| before <= after);
     assert!(is_all_there, "{}: {held_before:?} became {held_after:?}: {damage:?}", circle.nodes[victim].name);
+    circle.nodes[victim].may_write().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

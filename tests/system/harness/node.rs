@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::clock::Clock;
 use super::namespace::Place;
-use super::wait::DEADLINE;
+use super::wait::{DEADLINE, until};
 
 /// How a node is set up.
 #[derive(Clone, Debug, Default)]
@@ -269,6 +269,16 @@ impl Node {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {args:?}: {error}\n{}", self.name, self.log_tail());
         String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Waits until a node whose folder or index was in doubt has asked a peer.
+    pub async fn may_write(&self) {
+        until(&format!("{} has asked a peer", self.name), || async {
+            let attention = self.status().await?["attention"].clone();
+            let lines = attention.as_array().ok_or_else(|| attention.to_string())?;
+            if lines.iter().any(|line| line["code"] == "asks_first") { Err(attention.to_string()) } else { Ok(()) }
+        })
+        .await;
     }
 
     pub async fn status(&self) -> Result<Value, String> {
