@@ -296,7 +296,8 @@ impl Replica {
                 Saved::Untouched => {}
                 Saved::Membership(saved) => {
                     let state = self.spaces.entry(space).or_default();
-                    (state.federation, state.ended, state.removed) = *saved;
+                    let SavedMembership { federation, ended, removed } = *saved;
+                    (state.federation, state.ended, state.removed) = (federation, ended, removed);
                 }
                 Saved::NoSpace => {
                     self.spaces.remove(&space);
@@ -318,9 +319,11 @@ impl Replica {
         let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::REMOVE).contains(&entry.kind);
         match self.spaces.get(space) {
             None => Saved::NoSpace,
-            Some(state) if segment.entries.iter().any(membership) => {
-                Saved::Membership(Box::new((state.federation.clone(), state.ended.clone(), state.removed.clone())))
-            }
+            Some(state) if segment.entries.iter().any(membership) => Saved::Membership(Box::new(SavedMembership {
+                federation: state.federation.clone(),
+                ended: state.ended.clone(),
+                removed: state.removed.clone(),
+            })),
             Some(_) => Saved::Untouched,
         }
     }
@@ -412,9 +415,15 @@ impl Replica {
 /// What to put back when a segment turns out to be refused.
 enum Saved {
     Untouched,
-    /// The federation, the lives that ended, and what those removed may know.
-    Membership(Box<(Option<Federation>, BTreeSet<Incarnation>, BTreeMap<NodeId, Context>)>),
+    Membership(Box<SavedMembership>),
     NoSpace,
+}
+
+/// What entries about the members of a federation may change of its [`SpaceState`].
+struct SavedMembership {
+    federation: Option<Federation>,
+    ended: BTreeSet<Incarnation>,
+    removed: BTreeMap<NodeId, Context>,
 }
 
 /// The author's knowledge of a space with its own log up to before this segment.
