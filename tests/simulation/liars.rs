@@ -21,6 +21,8 @@ pub enum Lie {
     Withhold,
     /// It claims to have more of every log than was ever written.
     Boast,
+    /// It shows a state to whoever was away, with log ends that their authors never signed.
+    Doctor,
 }
 
 impl Lie {
@@ -38,9 +40,20 @@ impl Lie {
                 logs.for_each(|head| *head = Head { sequence: head.sequence + 1_000, chain: Digest::ZERO });
                 Message::Heads(heads).to_bytes()
             }
+            (Lie::Doctor, Ok(Message::Snapshot(mut shown))) if !shown.logs.is_empty() => {
+                *twisted.entry("state shown with a false log end").or_default() += 1;
+                shown.logs.iter_mut().for_each(|(_, log)| break_signature(&mut log.head));
+                Message::Snapshot(shown).to_bytes()
+            }
             _ => frame,
         }
     }
+}
+
+/// Alters the signature of what is left of a segment: after the envelope's kind and length, and the header with its length.
+fn break_signature(bytes: &mut [u8]) {
+    let header: [u8; 8] = bytes[6..14].try_into().expect("8 of them");
+    bytes[14 + u64::from_le_bytes(header) as usize] ^= 1;
 }
 
 /// One lie.
@@ -70,7 +83,7 @@ pub fn thieve(history: &mut History) {
 fn turn_face(history: &mut History) {
     let site = history.dice.below(history.world.sites.len());
     if history.world.lies.remove(&site).is_none() {
-        let lie = if history.dice.once_in(2) { Lie::Withhold } else { Lie::Boast };
+        let lie = *history.dice.pick(&[Lie::Withhold, Lie::Boast, Lie::Doctor]).expect("three of them");
         history.world.lies.insert(site, lie);
     }
 }
@@ -209,16 +222,25 @@ fn kill_unseen(history: &mut History) {
     let (Some(thief), Some(space)) = (history.dice.pick(&thieves).copied(), libs(history)) else { return };
     let circle = history.world.sites[0].mind().circle().expect("the founder has a circle");
     let Some(mut forgery) = forge(history, thief, space) else { return };
+    if has_more(history, &forgery) {
+        return;
+    }
     let Some(victim) = forgery.context.0.keys().next().copied() else { return };
     let seen = forgery.context.0.remove(&victim).unwrap_or(0);
     // Beyond what anybody wrote, so that no receiver can take it for seen and let a fork in.
     let unseen = Dot { incarnation: victim, sequence: seen + 1_000 };
     let change = lie(history, vec![unseen], "a/x");
-    // Continues its own log from where the first site has it; a fork of it, perhaps, if others have more.
+    // Continues its own log from where the first site has it, or something else.
     forgery.after.chain = if history.dice.once_in(4) { Digest::of(b"fork") } else { forgery.after.chain };
     let segment = forgery.says(&change).signed(&history.world.sites[thief], &circle);
     let refused = bring(history, space, segment.bytes());
     history.liar_acted("kill of the unseen refused", refused);
+}
+
+/// Whether somebody has more of the log that a forgery continues than the first site has.
+fn has_more(history: &History, forgery: &Forgery) -> bool {
+    let mut all = history.world.truth.all(&forgery.space);
+    all.any(|(dot, _)| dot.incarnation == forgery.incarnation && dot.sequence > forgery.after.sequence)
 }
 
 /// A thief goes on with the log of whom it robbed, and may: what it writes is as good as any, but for its time.
@@ -228,12 +250,7 @@ fn write_as_thief(history: &mut History) {
     let (Some(thief), Some(space)) = (history.dice.pick(&thieves).copied(), libs(history)) else { return };
     let circle = history.world.sites[0].mind().circle().expect("the founder has a circle");
     let Some(forgery) = forge(history, thief, space) else { return };
-    if history
-        .world
-        .truth
-        .all(&space)
-        .any(|(dot, _)| dot.incarnation == forgery.incarnation && dot.sequence > forgery.after.sequence)
-    {
+    if has_more(history, &forgery) {
         // Somebody has more of this log than the first site: it would be a fork.
         return;
     }

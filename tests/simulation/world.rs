@@ -6,7 +6,7 @@ use artimesh_core::catalog::{Content, RepositoryConfig};
 use artimesh_core::model::{ArtifactPath, Checksums, Digest, KeyPair, NodeId, Properties, RepoKey, Space, TokenId};
 use artimesh_core::replica::message::PROTOCOL;
 use artimesh_core::replica::{
-    Command, CommandError, Event, Hello, Input, Output, Receipt, Refusal, Verdict, state_digest,
+    Command, CommandError, Event, Hello, Input, Message, Output, Receipt, Refusal, Verdict, state_digest,
 };
 use artimesh_core::trust::{
     Capabilities, Capability, Founding, PairingReason, PairingRequest, PairingToken, Role, VerifiedRequest,
@@ -458,7 +458,14 @@ impl World {
                 return;
             }
         }
-        panic!("the network never falls silent");
+        let mut last = Vec::new();
+        for _ in 0..6 {
+            let Some((from, to)) = self.network.busy().first().copied() else { break };
+            let frame = self.network.receive(from, to).unwrap_or_default();
+            last.push(format!("{from} to {to}: {:.300}", format!("{:?}", Message::read(&frame))));
+            self.handle(to, Input::Frame(self.node(from), frame), None);
+        }
+        panic!("the network never falls silent: {last:#?}, going on at {:?}", self.continues);
     }
 
     /// Lets a site do more of what it has begun; says whether it crashed over it.

@@ -36,7 +36,9 @@ impl SpaceState {
     /// Heads with what is kept beyond them: what need not be asked for.
     pub(super) fn reach(&self) -> Heads {
         let mut reach = self.heads.clone();
-        reach.0.extend(self.kept.heads.0.iter().map(|(incarnation, head)| (*incarnation, *head)));
+        // A state that was taken over may have gone beyond what is kept.
+        let beyond = self.kept.heads.0.iter().filter(|(life, head)| head.sequence > self.heads.of(life).sequence);
+        reach.0.extend(beyond.map(|(life, head)| (*life, *head)));
         reach
     }
 }

@@ -1,9 +1,11 @@
 //! Comparing states: after a long absence, when logs are pruned; joiners; full sync.
 
+use artimesh_core::changelog::SegmentError;
 use artimesh_core::model::Digest;
-use artimesh_core::replica::{Event, Retention};
+use artimesh_core::replica::{Event, Refusal, Retention};
 
 use super::writing::federated;
+use crate::liars::Lie;
 use crate::world::{World, delete, put, writer};
 
 /// Everything older than a second that is dead goes at the next tick.
@@ -129,5 +131,52 @@ fn a_newcomer_takes_over_the_state_and_writes_once_others_confirm_it() {
     assert!(!world.sites[newcomer].mind().is_unconfirmed(&space), "two members confirmed it");
     world.ask(newcomer, put("libs", "hello", "world")).expect("it writes now");
     world.settle();
+    all_agree(&world);
+}
+
+#[test]
+fn heads_are_adopted_only_with_what_their_authors_signed() {
+    let mut world = away();
+    world.lies.insert(0, Lie::Doctor);
+    world.restart(1);
+    let space = world.space(1, "libs");
+    let before = world.sites[1].mind().heads(&space);
+    world.connect(1, 0);
+    world.settle();
+    assert!(world.twisted["state shown with a false log end"] > 0);
+    assert!(world.refusals(1).contains(&Refusal::Segment(SegmentError::Signature)));
+    assert_eq!(world.sites[1].mind().heads(&space), before);
+    // Others show it as it is.
+    for dice in 0..6 {
+        world.connect_all();
+        world.settle();
+        world.round(dice);
+    }
+    assert_eq!(took_over(&world, 1), 1);
+    all_agree(&world);
+}
+
+#[test]
+fn what_a_follower_lacks_was_not_deleted() {
+    let mut world = away();
+    world.restart(1);
+    let space = world.space(1, "libs");
+    let before = world.sites[1].mind().heads(&space);
+    world.connect(1, 3);
+    for dice in 0..6 {
+        world.round(dice);
+        for other in [0, 2] {
+            world.disconnect(1, other);
+        }
+    }
+    assert_eq!(took_over(&world, 1), 0, "an edge's state proves nothing");
+    assert_eq!(world.sites[1].mind().heads(&space), before);
+    assert_eq!(world.versions(1, "libs", "old/3"), of("3"));
+    for dice in 0..6 {
+        world.connect_all();
+        world.settle();
+        world.round(dice);
+    }
+    assert!(world.versions(1, "libs", "old/3").is_empty());
     all_agree(&world);
 }
