@@ -1,7 +1,9 @@
 //! The brake: what one author ends of a repository in a short time, beyond a bound, waits for an operator at each site.
 
 use artimesh_core::model::Digest;
+use artimesh_core::replica::message::FEATURES;
 use artimesh_core::replica::{Command, CommandError, Event, Input, Limits, holds};
+use artimesh_core::trust::Role;
 
 use super::curating::delete_under;
 use super::writing::federated;
@@ -136,4 +138,35 @@ fn who_joins_later_holds_nothing_of_what_was_done_before() {
     world.ask(0, Command::Invite(repo("libs"), newcomer)).expect("invite");
     rounds(&mut world);
     assert_eq!((count(&world, 2), held(&world, 2)), (10, 0));
+}
+
+#[test]
+fn what_was_kept_for_an_upgrade_and_is_held_after_it_waits_for_its_release() {
+    let mut world = braked();
+    world.crash(2);
+    world.sites[2].features = 0;
+    world.restart(2);
+    // The third site is away meanwhile, and nobody has heard that it was set back.
+    let invited = world.join_outside();
+    world.pair(0, invited, Role::Full, crate::world::writer()).expect("fresh");
+    world.settle();
+    let erin = world.node(invited);
+    world.ask(0, Command::Invite(repo("libs"), erin)).expect("free");
+    world.settle();
+    world.ask(0, Command::Remove { key: repo("libs"), node: erin, by: "tester".into() }).expect("all know of such");
+    world.settle();
+    world.ask(1, delete_under("p/", 100)).expect("built on that");
+    world.connect_all();
+    rounds(&mut world);
+    assert_eq!((count(&world, 2), held(&world, 2)), (40, 0), "kept, and not looked into");
+    world.crash(2);
+    world.sites[2].features = FEATURES;
+    world.restart(2);
+    world.handle(2, Input::Tick { dice: 1, round: false }, None);
+    assert_eq!((count(&world, 2), held(&world, 2)), (40, 1));
+    assert_eq!(world.sites[2].mind().kept().count(), 1, "it stays kept");
+    world.ask(2, release(None)).expect("release");
+    world.handle(2, Input::Tick { dice: 2, round: false }, None);
+    assert_eq!((count(&world, 2), held(&world, 2)), (0, 0), "with nobody's help");
+    assert_eq!(world.sites[2].mind().kept().count(), 0);
 }
