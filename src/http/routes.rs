@@ -43,6 +43,8 @@ pub enum Endpoint {
     RepositoryDelete,
     FederationInvite,
     FederationRemove,
+    FederationHolds,
+    FederationRelease,
     FederationSync,
     FederationSyncProgress,
     FederationCheckpoint,
@@ -118,6 +120,8 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/mesh/trust/revoke", "trust_revoke", Needs::Administer, Endpoint::TrustRevoke, "Revokes a node: {node, reason, wait_s}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/invite", "federation_invite", Needs::Administer, Endpoint::FederationInvite, "Invites a node to share a repository: {node}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/remove", "federation_remove", Needs::Administer, Endpoint::FederationRemove, "Ends another node's membership: {node}"),
+    route(GET, "/artifactory/api/mesh/federation/{key}/holds", "federation_holds", Needs::Administer, Endpoint::FederationHolds, "The nodes whose mass deletes wait here until they are released"),
+    route(POST, "/artifactory/api/mesh/federation/{key}/release", "federation_release", Needs::Administer, Endpoint::FederationRelease, "Lets them through: {author}, or all"),
     route(POST, "/artifactory/api/mesh/federation/{key}/sync", "federation_sync", Needs::Administer, Endpoint::FederationSync, "Begins to compare states with a member's and to take over what differs: {member, dry_run}"),
     route(GET, "/artifactory/api/mesh/federation/{key}/sync", "federation_sync_progress", Needs::Administer, Endpoint::FederationSyncProgress, "How far that has come, and what differs"),
     route(POST, "/artifactory/api/mesh/federation/{key}/checkpoint", "federation_checkpoint", Needs::Administer, Endpoint::FederationCheckpoint, "Waits until all members have what is here now: {wait_s}; says who lacks what"),
@@ -238,6 +242,8 @@ GET /artifactory/api/mesh/trust Administer
 POST /artifactory/api/mesh/trust/revoke Administer
 POST /artifactory/api/mesh/federation/{key}/invite Administer
 POST /artifactory/api/mesh/federation/{key}/remove Administer
+GET /artifactory/api/mesh/federation/{key}/holds Administer
+POST /artifactory/api/mesh/federation/{key}/release Administer
 POST /artifactory/api/mesh/federation/{key}/sync Administer
 GET /artifactory/api/mesh/federation/{key}/sync Administer
 POST /artifactory/api/mesh/federation/{key}/checkpoint Administer

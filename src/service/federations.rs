@@ -1,7 +1,7 @@
 //! Who shares a repository.
 
 use artimesh_core::model::{NodeId, RepoKey};
-use artimesh_core::replica::Command;
+use artimesh_core::replica::{self, Command, Hold};
 
 use super::caller::Caller;
 use super::error::ServiceError;
@@ -31,5 +31,24 @@ impl Service {
         let command = Command::Remove { key: key.clone(), node: member.node, by };
         self.done(caller, "remove member", &format!("{} from {key}", member.node), command, None).await?;
         Ok(member.node)
+    }
+
+    /// The authors whose deletes and overwrites are held in a repository here.
+    pub async fn holds(&self, caller: &Caller, key: &RepoKey) -> Result<Vec<Hold>, ServiceError> {
+        self.administer(caller)?;
+        let space = self.readable(caller, key)?.space;
+        self.walk(move |view| replica::holds(view, &space)).await
+    }
+
+    /// Lets through what is held of one author, by name or id, or of all.
+    pub async fn release(&self, caller: &Caller, key: &RepoKey, author: Option<&str>) -> Result<(), ServiceError> {
+        self.administer(caller)?;
+        // An id also of who is no member any more: its deletes may wait still.
+        let named = |text: &str| text.parse::<NodeId>().or_else(|_| self.node_named(text));
+        let author = author.map(named).transpose()?;
+        let whose = author.map_or_else(|| "all".to_owned(), |author| author.to_string());
+        let command = Command::Release { key: key.clone(), author };
+        self.done(caller, "release", &format!("{whose} in {key}"), command, None).await?;
+        Ok(())
     }
 }
