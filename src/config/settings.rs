@@ -79,6 +79,10 @@ pub struct Replication {
     pub placement: Placement,
     /// Between comparisons of heads.
     pub heads_interval: Duration,
+    /// How long logs keep what is dead.
+    pub log_whole: Duration,
+    /// How long they keep deletes.
+    pub log_deletes: Duration,
     /// Blobs fetched at once.
     pub fetches: usize,
 }
@@ -210,6 +214,8 @@ impl Values {
                 _ => Placement::ByRole,
             },
             heads_interval: self.time("replication.heads_interval"),
+            log_whole: self.time("replication.log_whole"),
+            log_deletes: self.time("replication.log_deletes"),
             fetches: self.count("replication.fetches"),
         }
     }

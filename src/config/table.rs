@@ -136,6 +136,17 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        doc: "How long the change log keeps what was replaced or deleted. A member that was away for longer compares \
+              whole states instead of replaying the log; nothing comes back by that.",
+        example: "90d",
+        ..key("replication.log_whole", seconds(0, 10 * 365 * 86_400), Some("30d"))
+    },
+    Key {
+        doc: "How long the change log keeps deletes, which say more than an absence does.",
+        example: "730d",
+        ..key("replication.log_deletes", seconds(0, 10 * 365 * 86_400), Some("365d"))
+    },
+    Key {
         doc: "How many blobs are fetched at the same time.",
         example: "16",
         ..key("replication.fetches", Kind::Count { min: 1, max: 256 }, Some("8"))

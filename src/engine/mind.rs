@@ -315,7 +315,12 @@ impl Mind {
             }
             Event::ClockRight => tracing::info!("this node's clock is right again: writes are taken"),
             Event::Reconciled { space, source } => {
+                self.shared.counts.took_over();
                 tracing::info!(%space, source = %source.short(), "took over another member's state");
+            }
+            Event::Pruned { space, entries } => {
+                self.shared.counts.pruned(*entries);
+                tracing::debug!(%space, entries, "pruned");
             }
             Event::Diverged { space, peer } => tracing::error!(
                 %space,

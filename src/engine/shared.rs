@@ -35,6 +35,8 @@ pub struct Options {
     pub placement: Option<Placement>,
     /// How often a random peer's heads are asked for.
     pub heads_interval: Duration,
+    /// How long logs stay whole.
+    pub retention: Retention,
     /// Blobs fetched at once for mirrors.
     pub fetches: usize,
     /// Where peers are told to reach this node, instead of where it listens.
@@ -52,8 +54,7 @@ impl Options {
     /// How the replica wakes up under these options.
     pub(super) fn waking(&self, fresh: u64) -> Waking {
         let (accept, placement) = (self.accept.clone(), self.placement);
-        let retention = Retention::default();
-        Waking { accept, placement, fresh, features: FEATURES, retention, asks_first: self.asks_first }
+        Waking { accept, placement, fresh, features: FEATURES, retention: self.retention, asks_first: self.asks_first }
     }
 }
 
@@ -63,6 +64,8 @@ pub struct Counts {
     applied: AtomicU64,
     applied_by_gossip: AtomicU64,
     refused: AtomicU64,
+    taken_over: AtomicU64,
+    pruned: AtomicU64,
 }
 
 impl Counts {
@@ -71,6 +74,14 @@ impl Counts {
         if gossip {
             self.applied_by_gossip.fetch_add(entries.into(), Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn pruned(&self, entries: u64) {
+        self.pruned.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    pub(super) fn took_over(&self) {
+        self.taken_over.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn refused(&self) {
@@ -85,6 +96,16 @@ impl Counts {
     /// Those of them that gossip brought first.
     pub fn entries_applied_by_gossip(&self) -> u64 {
         self.applied_by_gossip.load(Ordering::Relaxed)
+    }
+
+    /// Dead entries that went from the logs.
+    pub fn entries_pruned(&self) -> u64 {
+        self.pruned.load(Ordering::Relaxed)
+    }
+
+    /// States of spaces that were compared with another member's and taken over.
+    pub fn states_taken_over(&self) -> u64 {
+        self.taken_over.load(Ordering::Relaxed)
     }
 
     /// Segments, messages and statements of peers that were refused.

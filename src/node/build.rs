@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use artimesh_core::model::NodeId;
-use artimesh_core::replica::{AcceptPolicy, Identity, Placement};
+use artimesh_core::replica::{AcceptPolicy, Identity, Placement, Retention};
 use artimesh_core::trust::Addresses;
 
 use super::backup::OWN_FILES;
@@ -101,6 +101,10 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
         },
         heads_interval: replication.heads_interval,
         fetches: replication.fetches,
+        retention: Retention {
+            whole_ms: u64::try_from(replication.log_whole.as_millis()).unwrap_or(u64::MAX),
+            deletes_ms: u64::try_from(replication.log_deletes.as_millis()).unwrap_or(u64::MAX),
+        },
         advertise: Addresses { control: settings.swarm.advertise.clone(), bulk: settings.swarm.advertise_bulk.clone() },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         reborn: None,

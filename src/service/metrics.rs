@@ -56,6 +56,8 @@ impl Collector for EngineCollector {
         let counters = [
             ("entries_applied", "Entries of other nodes that were applied", counts.entries_applied()),
             ("entries_applied_by_gossip", "Those that gossip brought first", counts.entries_applied_by_gossip()),
+            ("entries_pruned", "Dead entries that went from the logs", counts.entries_pruned()),
+            ("states_taken_over", "States of repositories compared and taken over", counts.states_taken_over()),
             ("refusals", "What peers sent and was refused", counts.refusals()),
             ("blobs_fetched", "Blobs fetched from peers and stored", fetched.blobs()),
             ("fetched_bytes", "Bytes of blobs received from peers", fetched.bytes()),

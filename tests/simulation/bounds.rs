@@ -3,10 +3,11 @@
 use artimesh_core::catalog::{ConfigChange, EditProperties, Put};
 use artimesh_core::changelog::{Change, Header, Sealed, SegmentError};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{CircleId, Context, Digest, Dot, Incarnation, KeyPair, NodeId, Space};
+use artimesh_core::model::{CircleId, Context, Digest, Dot, Incarnation, KeyPair, NodeId, Space, TokenId};
 use artimesh_core::replica::{Command, Event, Hello, Input};
 use artimesh_core::trust::{
-    Addresses, BadToken, Capabilities, Capability, Grant, PairingToken, Root, State, TrustRefusal,
+    Addresses, BadToken, Capabilities, Capability, Grant, GrantBody, PairingToken, Role, Root, Standing, State,
+    TrustRefusal,
 };
 
 use super::forge::frame;
@@ -194,4 +195,65 @@ fn a_node_says_what_it_can_do() {
     let world = World::new(1);
     assert_eq!(world.sites[0].mind().features(), artimesh_core::replica::message::FEATURES);
     assert_ne!(artimesh_core::replica::message::FEATURES, 1);
+}
+
+#[test]
+fn capabilities_have_the_names_that_operators_type() {
+    let one = artimesh_core::model::FederationId([0xab; 32]);
+    let names: Vec<String> = Capabilities::all().0.iter().map(Capability::name).collect();
+    let expected = ["admit", "revoke", "accounts", "issue-tokens", "sign-bundles:*", "found", "write:*", "follow:*"];
+    assert_eq!(names, expected);
+    assert_eq!(Capability::Write(Some(one)).name(), "write:abababab");
+}
+
+/// What the root granted, in this order, each knowing those before; without a token.
+fn granted(bodies: Vec<GrantBody>) -> State {
+    let root = KeyPair::from_secret(&[42; 32]);
+    let circle = CircleId::of(&root.public());
+    let author = Incarnation { node: Site::new("alice").node(), number: 1 };
+    let mut trust = State::new(circle);
+    trust.apply_root(&Root { key: root.public() }).expect("the circle's");
+    let founder = GrantBody { capabilities: Capabilities::all(), ..body("alice", Role::Full, None) };
+    for (sequence, body) in (1..).zip([founder].into_iter().chain(bodies)) {
+        let seen = Context([(author, sequence - 1)].into());
+        let dot = Dot { incarnation: author, sequence };
+        trust.apply_grant(dot, &Grant::by_root(&body, &root, &circle), &seen).expect("by the root");
+    }
+    trust
+}
+
+fn body(name: &str, role: Role, token: Option<TokenId>) -> GrantBody {
+    let site = Site::new(name);
+    GrantBody {
+        node: site.node(),
+        name: site.identity.name.clone(),
+        role,
+        keys: site.identity.keys,
+        capabilities: writer(),
+        addresses: site.addresses(),
+        token,
+        overrides: Vec::new(),
+    }
+}
+
+#[test]
+fn a_grant_on_a_spent_token_counts_for_nothing_beside_one_that_is_good() {
+    let token = Some(TokenId([5; 16]));
+    let (first, spent) = (body("bob", Role::Full, token), body("carol", Role::Full, token));
+    let trust = granted(vec![first, spent.clone(), body("carol", Role::Edge, None)]);
+    let carol = trust.member(&spent.node).expect("granted");
+    assert_eq!((carol.role(), carol.standing()), (Role::Edge, Standing::Good));
+    let trust = granted(vec![body("bob", Role::Full, token), spent.clone()]);
+    assert_eq!(trust.member(&spent.node).expect("granted").standing(), Standing::Revoked);
+}
+
+#[test]
+fn what_an_edge_was_granted_does_not_make_it_an_author() {
+    let trust = granted(vec![body("bob", Role::Full, None), body("carol", Role::Edge, None)]);
+    let knowing = Context([(Incarnation { node: Site::new("alice").node(), number: 1 }, 9)].into());
+    for needs in [None, Some(&knowing)] {
+        assert!(trust.holds(&Site::new("bob").node(), &Capability::Write(None), needs));
+        assert!(!trust.holds(&Site::new("carol").node(), &Capability::Write(None), needs));
+    }
+    assert!(!trust.holds(&Site::new("bob").node(), &Capability::Write(None), Some(&Context::default())));
 }

@@ -434,6 +434,7 @@ impl History {
                     Event::RolledBack { old, .. } => {
                         return Err(format!("{} gave up {old:?} for no reason", site.identity.name));
                     }
+                    Event::Pruned { .. } => self.faults.count("log pruned", 1),
                     Event::Reconciled { .. } => self.faults.count("state taken over", 1),
                     Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored => {
                         self.faults.count("divergence noticed", 1);

@@ -419,6 +419,18 @@ impl World {
         }
     }
 
+    /// Delivers between two sites what state sync says; anything else is lost.
+    pub fn drain_sync(&mut self, a: usize, b: usize) {
+        for (from, to) in [(a, b), (b, a)] {
+            while let Some(frame) = self.network.receive(from, to) {
+                let kind = u16::from_le_bytes([frame[0], frame[1]]);
+                if kind >= 34 {
+                    self.handle(to, Input::Frame(self.node(from), frame), None);
+                }
+            }
+        }
+    }
+
     /// Delivers the next frame of a connection, if any; says whether the receiver crashed over it.
     pub fn deliver(&mut self, from: usize, to: usize, crash_at: Option<usize>) -> bool {
         let Some(frame) = self.network.receive(from, to) else { return false };

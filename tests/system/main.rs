@@ -1,5 +1,6 @@
 //! Real processes, real sockets: what the product promises, tried from outside.
 
+mod absence;
 mod apart;
 mod backup;
 mod changes;

@@ -5,7 +5,7 @@
 //! instead (`reconcile`). The floor of a log is where it stops being whole; who wants something below it is told so.
 //! Deletes stay longer than what they killed, for a signed delete says more than an absence.
 
-use super::io::{Table, View, ViewFault};
+use super::io::{Event, Table, View, ViewFault};
 use super::reconcile::live_entries;
 use super::rows;
 use super::state::{Replica, Work};
@@ -110,6 +110,7 @@ impl Replica {
             work.draft.set_bytes(Table::Log, key.to_vec(), left.to_bytes());
         }
         self.raise_floor(work, space, &header.incarnation, header.last_sequence());
+        work.note(Event::Pruned { space: *space, entries: (before - after) as u64 });
         Ok(())
     }
 

@@ -465,6 +465,13 @@ pub enum Event {
         /// Whose.
         source: NodeId,
     },
+    /// Dead entries went from the log.
+    Pruned {
+        /// Of which space.
+        space: Space,
+        /// How many.
+        entries: u64,
+    },
     /// A member with the same heads has another digest: one of the two has lost something, or there is a fault in Artimesh.
     Diverged {
         /// In which space.

@@ -171,6 +171,10 @@ pub struct Replica {
     pub(super) merges: BTreeMap<Space, Merge>,
     /// What must be applied before a state that was taken over is what its heads say; and for how many ticks it wasn't.
     pub(super) catching_up: BTreeMap<Space, (Context, u32)>,
+    /// Spaces in which a state sync ended since the last tick.
+    pub(super) rested: BTreeSet<Space>,
+    /// Spaces whose blobs are being looked through, and the next row.
+    pub(super) sweeps: BTreeMap<Space, Vec<u8>>,
     /// Whether one of them replaced what was here.
     pub(super) followed: bool,
     /// How the last ones ended.
@@ -257,6 +261,8 @@ impl Replica {
             merges: BTreeMap::new(),
             merged: BTreeMap::new(),
             followed: false,
+            rested: BTreeSet::new(),
+            sweeps: BTreeMap::new(),
             catching_up: BTreeMap::new(),
             unconfirmed: load_unconfirmed(view)?,
             signed: BTreeMap::new(),

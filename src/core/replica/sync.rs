@@ -391,7 +391,9 @@ impl Replica {
         }
         self.wishes.remove(&space);
         self.spend(space, &from);
-        if !self.begin_merge(work, space, from, Why::Behind) {
+        // One that ended just now has brought what there is: another one can't bring more before something has changed.
+        let is_rested = !self.rested.contains(&space);
+        if !is_rested || !self.begin_merge(work, space, from, Why::Behind) {
             self.pursue(work, space);
         }
     }
@@ -471,6 +473,7 @@ impl Replica {
     pub(super) fn tick<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64, round: bool) -> Result<(), ViewFault> {
         self.expire(work)?;
         self.settle(work)?;
+        self.rested.clear();
         self.tend_merges(work)?;
         self.shed_surplus(work);
         self.tell_states(work);

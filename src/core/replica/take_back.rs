@@ -190,6 +190,10 @@ impl Replica {
         space: Space,
         segments: &[Sealed],
     ) -> Result<(), ViewFault> {
+        if self.spaces.get(&space).is_some_and(|state| !state.floors.is_empty()) {
+            // What was pruned can't be applied again.
+            return Ok(());
+        }
         // What this input wrote itself must be in the log to be found there.
         self.seal_space(work, space);
         let mut touched = Touched::default();

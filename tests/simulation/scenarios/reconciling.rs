@@ -2,11 +2,11 @@
 
 use artimesh_core::changelog::SegmentError;
 use artimesh_core::model::Digest;
-use artimesh_core::replica::{Event, Refusal, Retention};
+use artimesh_core::replica::{Command, CommandError, DifferenceKind, Event, Refusal, Retention, Table, rows};
 
 use super::writing::federated;
 use crate::liars::Lie;
-use crate::world::{World, delete, put, writer};
+use crate::world::{World, delete, path, put, repo, writer};
 
 /// Everything older than a second that is dead goes at the next tick.
 fn prune_soon(world: &mut World, site: usize) {
@@ -74,6 +74,76 @@ fn after_a_long_absence_states_are_compared_and_deletes_stay_deleted() {
         assert_eq!(world.versions(site, "libs", "mine"), of("bob's"), "at site {site}");
     }
     all_agree(&world);
+}
+
+#[test]
+fn a_full_sync_lists_differences_both_ways_before_it_repairs_them() {
+    let mut world = away();
+    world.restart(1);
+    world.ask(1, put("libs", "mine", "bob's")).expect("put");
+    world.ask(1, delete("libs", "old/36")).expect("delete");
+    world.connect(0, 1);
+    // Before the heads that were exchanged lead to anything.
+    let sync = |dry_run| Command::Sync { key: repo("libs"), member: None, dry_run };
+    let before = world.digest(1, &world.space(1, "libs"));
+    world.ask(1, sync(true)).expect("alice is there");
+    while world.sites[1].mind().merge_progress(&world.space(1, "libs")).is_none_or(|progress| !progress.is_done) {
+        let space = world.space(1, "libs");
+        assert_eq!(world.digest(1, &space), before, "a dry run changes nothing");
+        if world.continues.contains(&1) {
+            world.go_on(1, None);
+        } else {
+            // Only what the dry run asks and is told.
+            world.drain_sync(0, 1);
+        }
+    }
+    let space = world.space(1, "libs");
+    let progress = world.sites[1].mind().merge_progress(&space).expect("it is done").clone();
+    assert_eq!((progress.take, progress.drop, progress.give, progress.deleted_here), (30, 30, 1, 1));
+    let listed = |kind, at: &str| progress.listed.iter().any(|d| d.kind == kind && d.path == path(at));
+    assert!(listed(DifferenceKind::Take, "new/3") && listed(DifferenceKind::Drop, "old/3"));
+    assert!(listed(DifferenceKind::Give, "mine") && listed(DifferenceKind::DeletedHere, "old/36"));
+    world.connect_all();
+    world.settle();
+    for dice in 0..6 {
+        world.round(dice);
+    }
+    world.ask(1, sync(false)).expect("alice is there");
+    world.settle();
+    let progress = world.sites[1].mind().merge_progress(&space).expect("it is done").clone();
+    assert_eq!((progress.take, progress.drop, progress.give, progress.deleted_here), (0, 0, 0, 0), "nothing differs");
+    all_agree(&world);
+}
+
+#[test]
+fn a_full_sync_asks_anew_for_blobs_that_are_lacking() {
+    let mut world = federated();
+    world.ask(0, put("libs", "x", "one")).expect("put");
+    world.settle();
+    world.sites[1].disk.has_blobs = false;
+    world.ask(1, Command::Sync { key: repo("libs"), member: None, dry_run: false }).expect("alice is there");
+    world.settle();
+    let wants = world.sites[1].disk.table(Table::Meta).filter(|(key, _)| key.starts_with(rows::WANTS)).count();
+    assert_eq!(wants, 1);
+}
+
+#[test]
+fn nobody_takes_over_what_an_edge_says() {
+    let mut world = away();
+    world.restart(1);
+    world.connect(1, 3);
+    world.settle();
+    for dice in 0..4 {
+        world.round(dice);
+    }
+    assert_eq!(took_over(&world, 1), 0);
+    assert_eq!(world.versions(1, "libs", "old/3"), of("3"), "an absence at a follower deletes nothing");
+    let space = world.space(1, "libs");
+    assert_eq!(
+        world.ask(1, Command::Sync { key: repo("libs"), member: None, dry_run: false }).err(),
+        Some(CommandError::NoSource(repo("libs"))),
+        "{space}"
+    );
 }
 
 #[test]

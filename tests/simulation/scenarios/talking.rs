@@ -286,3 +286,71 @@ fn what_is_written_together_is_signed_in_segments_that_others_take() {
     let largest = segments.map(|segment| segment.bytes().len()).max().expect("several entries share one");
     assert!(largest <= 512 * 1024, "{largest} bytes");
 }
+
+#[test]
+fn an_author_is_asked_for_what_it_announced_beyond_what_is_here_and_for_nothing_else() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    world.ask(1, put("libs", "x", "one")).expect("put");
+    world.settle();
+    let incarnation = world.sites[1].mind().incarnation();
+    let head = world.sites[0].mind().heads(&space).of(&incarnation);
+    let asked = |world: &mut World, sequence: u64| {
+        let head = artimesh_core::model::Head { sequence, ..head };
+        let gossip = artimesh_core::replica::message::Announcement::Head(incarnation, head).to_bytes();
+        let outputs = world.sites[0].handle(world.now, Input::Gossip(space, gossip));
+        sent(&outputs).into_iter().any(|(_, message)| matches!(message, Message::Want(_)))
+    };
+    assert!(!asked(&mut world, head.sequence));
+    assert!(asked(&mut world, head.sequence + 1));
+}
+
+#[test]
+fn a_prefix_delete_ends_more_paths_than_are_read_at_once() {
+    let mut world = federated();
+    for batch in 0..3 {
+        let commands = (0..200).map(|number| (number, put("libs", &format!("d/{batch}/{number}"), "x"))).collect();
+        world.handle(0, Input::Local(commands), None);
+    }
+    for dice in 0..3 {
+        world.round(dice);
+    }
+    let command = Command::DeleteUnder { key: repo("libs"), prefix: "d/".into(), most: 5_000, by: "tester".into() };
+    assert!(!world.ask(1, command).expect("there are some").more);
+    for dice in 0..3 {
+        world.round(dice);
+    }
+    for site in 0..4 {
+        let left = (0..3).flat_map(|batch| (0..200).map(move |number| format!("d/{batch}/{number}")));
+        let left = left.filter(|path| !world.versions(site, "libs", path).is_empty()).count();
+        assert_eq!(left, 0, "at site {site}");
+    }
+}
+
+#[test]
+fn heads_of_very_many_logs_travel_in_several_messages() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let (heads, trust) = (world.sites[0].mind().heads(&space), world.sites[0].mind().heads(&Space::Trust));
+    let (circle, from) = (circle(&world), world.node(1));
+    let change = lie("x", Vec::new());
+    for number in 0..6_100 {
+        let life = artimesh_core::model::Incarnation { node: from, number: 1_000_000 + number };
+        let first = crate::forge::Forgery::of(&world.sites[1], life, space, &heads, &trust);
+        let segment = first.says(&change).signed(&world.sites[1], &circle);
+        world.handle(0, Input::Frame(from, frame(space, &[segment.bytes()])), None);
+    }
+    let known = world.sites[0].mind().heads(&space).0.len();
+    assert!(known > 6_100, "{known} logs: {:?}", world.refusals(0).first());
+    let (peer, hello) = (world.node(2), world.hello(2));
+    let outputs = world.sites[0].handle(world.now, Input::Connected(peer, hello));
+    let sizes: Vec<usize> = sent(&outputs)
+        .into_iter()
+        .filter_map(|(_, message)| match message {
+            Message::Heads(heads) => Some(heads.spaces.iter().map(|space| space.heads.0.len()).sum()),
+            _ => None,
+        })
+        .collect();
+    assert!(sizes.len() > 1, "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), known + trust.0.len());
+}

@@ -72,6 +72,7 @@ impl Replica {
 
     /// One step of every state sync that has something to do by itself.
     pub(in super::super) fn continue_merges<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
+        self.sweep_some(work)?;
         let spaces: Vec<Space> = self.merges.keys().copied().collect();
         for space in spaces {
             match self.merges.get(&space).map(|merge| (&merge.step, merge.is_asking)) {
@@ -291,7 +292,11 @@ impl Replica {
         until.merge(&theirs.to_context());
         work.draft.set(Table::Meta, rows::catching_up_key(&space), &*until);
         merge.progress.is_done = true;
+        self.rested.insert(space);
         self.followed |= row.why == Why::Follow;
+        if row.why == Why::Asked {
+            self.begin_sweep(work, space);
+        }
         self.merged.insert(space, merge.progress);
         let peer = self.peers.entry(merge.source).or_default();
         peer.heads.insert(space, theirs);

@@ -163,7 +163,8 @@ impl Replica {
         let why = merge.why;
         if let Step::Descend(taken, descent) = &mut merge.step {
             let mut left = LOOKED_MAX;
-            while let Some(mut look) = descent.look.pop_front().filter(|_| left > 0) {
+            while left > 0 {
+                let Some(mut look) = descent.look.pop_front() else { break };
                 let page = trie::items_after(&work.draft, &space, &look.prefix, look.after.as_ref(), left)?;
                 for (key, item) in &page {
                     look.after = Some(*key);

@@ -32,6 +32,7 @@ mod merge;
 mod proof;
 mod snapshot;
 mod source;
+mod sweep;
 mod wire;
 
 pub(super) use commit::MergeRow;
