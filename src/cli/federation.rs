@@ -1,4 +1,4 @@
-//! `artimesh federation invite|remove|adopt|sync|checkpoint`
+//! `artimesh federation invite|remove|adopt|holds|release|sync|checkpoint`
 
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ pub enum Federation {
     Remove(Member),
     /// Bring a repository, with all that is in it, into a federation that this node is invited to and that waits for its key
     Adopt(Adopt),
+    /// List the nodes whose mass deletes wait here until they are released
+    Holds(Holds),
+    /// Let a mass delete through: this node's operator has looked at it
+    Release(Release),
     /// Compare a repository's state with another member's, and take over what differs
     Sync(Sync),
     /// Ask whether all members have what is here now
@@ -64,6 +68,23 @@ pub struct Checkpoint {
     timeout: Duration,
 }
 
+/// Where to look.
+#[derive(Debug, Args)]
+pub struct Holds {
+    /// The repository's key
+    key: RepoKey,
+}
+
+/// What is let through.
+#[derive(Debug, Args)]
+pub struct Release {
+    /// The repository's key
+    key: RepoKey,
+    /// Whose, by name or id; everybody's unless given
+    #[arg(long, value_name = "NODE")]
+    author: Option<String>,
+}
+
 /// A node and a repository.
 #[derive(Debug, Args)]
 pub struct Member {
@@ -91,6 +112,14 @@ pub(super) async fn run(global: &Global, command: &Federation) -> anyhow::Result
             output::answer(global.json, &answer, removed)
         }
         Federation::Adopt(command) => adopt(&client, command, global.json).await,
+        Federation::Holds(Holds { key }) => {
+            let answer = client.call(Method::GET, &path(key, "holds"), None).await?;
+            output::answer(global.json, &answer, held)
+        }
+        Federation::Release(Release { key, author }) => {
+            let answer = client.call(Method::POST, &path(key, "release"), Some(json!({"author": author}))).await?;
+            output::answer(global.json, &answer, released)
+        }
         Federation::Sync(command) => sync(&client, command, global.json).await,
         Federation::Checkpoint(command) => checkpoint(&client, command, global.json).await,
     }
@@ -175,6 +204,23 @@ fn confirmed(answer: &Value) -> String {
 fn invited(answer: &Value) -> String {
     let (node, repository) = (short(&field(answer, "invited")), field(answer, "repository"));
     format!("invited {node} to {repository}: it is a member once it has accepted, see `artimesh status`")
+}
+
+fn held(answer: &Value) -> String {
+    let (holds, repository) = (items(answer, "holds"), field(answer, "repository"));
+    if holds.is_empty() {
+        return format!("nothing is held in {repository}");
+    }
+    let rows = holds.iter().map(|hold| {
+        let author = short(&field(hold, "author"));
+        [field(hold, "name"), author, field(hold, "since"), field(hold, "paths"), field(hold, "allowed")]
+    });
+    let rows = table(["author", "node", "since", "artifacts", "allowed"], rows);
+    format!("{rows}\n\nartimesh federation release {repository} --author NODE lets them go")
+}
+
+fn released(answer: &Value) -> String {
+    format!("released in {}: what was held is fetched and applied now", field(answer, "repository"))
 }
 
 fn removed(answer: &Value) -> String {

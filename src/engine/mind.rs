@@ -299,6 +299,14 @@ impl Mind {
             Event::FarAhead { author, path, ahead_ms } => {
                 tracing::warn!(author = %author.short(), %path, ahead_ms, "a peer's clock is far ahead of ours");
             }
+            Event::Held { space, author, paths, allowed } => tracing::error!(
+                author = %author.short(), %space, paths, allowed,
+                "a node would end or overwrite too many artifacts at once: held until `artimesh federation release`"
+            ),
+            Event::TookOver { space, source, paths, allowed } => tracing::error!(
+                source = %source.short(), %space, paths, allowed,
+                "with another member's state many deletes and overwrites were taken over: see `artimesh artifact history`"
+            ),
             Event::ClockAhead { ahead_ms } => {
                 tracing::error!(
                     ahead_ms,

@@ -170,6 +170,8 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::FederationInvite => federation::invite(ask).await,
         Endpoint::FederationRemove => federation::remove(ask).await,
         Endpoint::FederationAdopt => federation::adopt(ask).await,
+        Endpoint::FederationHolds => federation::holds(ask).await,
+        Endpoint::FederationRelease => federation::release(ask).await,
         Endpoint::FederationSync => federation::sync(ask).await,
         Endpoint::FederationSyncProgress => federation::sync_progress(ask).await,
         Endpoint::FederationCheckpoint => federation::checkpoint(ask).await,

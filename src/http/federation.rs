@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::ask::Ask;
+use super::dates::iso8601;
 use super::error::HttpError;
-use crate::service::{Checkpoint, DifferenceKind, Effect, MergeProgress};
+use crate::service::{Checkpoint, DifferenceKind, Effect, Hold, MergeProgress};
 
 /// How long a checkpoint may be waited for, in seconds.
 const WAIT_S_MAX: u64 = 3600;
@@ -53,6 +54,39 @@ pub async fn adopt(ask: Ask) -> Result<Answer, HttpError> {
     let adopted = site.service.adopt(&caller, &key, wish.from.as_deref()).await?;
     let value = json!({"repository": key, "federation": adopted.space.to_string(), "more": adopted.more});
     answer::json(StatusCode::OK, &value)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Release {
+    author: Option<String>,
+}
+
+/// `GET /artifactory/api/mesh/federation/{key}/holds`
+pub async fn holds(ask: Ask) -> Result<Answer, HttpError> {
+    let key: RepoKey = ask.name.parse()?;
+    let names = ask.service().names().await?;
+    let holds = ask.service().holds(&ask.caller, &key).await?;
+    let of = |hold: &Hold| {
+        json!({
+            "author": hold.author.to_string(),
+            "name": names.get(&hold.author).map(ToString::to_string),
+            "since": iso8601(hold.since),
+            "paths": hold.paths,
+            "allowed": hold.allowed,
+        })
+    };
+    let holds: Vec<Value> = holds.iter().map(of).collect();
+    answer::json(StatusCode::OK, &json!({"repository": key, "holds": holds}))
+}
+
+/// `POST /artifactory/api/mesh/federation/{key}/release`
+pub async fn release(ask: Ask) -> Result<Answer, HttpError> {
+    let key: RepoKey = ask.name.parse()?;
+    let Ask { site, caller, body, .. } = ask;
+    let author = body.json::<Release>().await?.author;
+    site.service.release(&caller, &key, author.as_deref()).await?;
+    answer::json(StatusCode::OK, &json!({"repository": key, "released": author}))
 }
 
 #[derive(Deserialize)]

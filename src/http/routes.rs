@@ -44,6 +44,8 @@ pub enum Endpoint {
     FederationInvite,
     FederationRemove,
     FederationAdopt,
+    FederationHolds,
+    FederationRelease,
     FederationSync,
     FederationSyncProgress,
     FederationCheckpoint,
@@ -120,6 +122,8 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/mesh/federation/{key}/invite", "federation_invite", Needs::Administer, Endpoint::FederationInvite, "Invites a node to share a repository: {node}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/remove", "federation_remove", Needs::Administer, Endpoint::FederationRemove, "Ends another node's membership: {node}"),
     route(POST, "/artifactory/api/mesh/federation/{key}/adopt", "federation_adopt", Needs::Administer, Endpoint::FederationAdopt, "Brings a repository into the federation that waits for its key: {from}; goes on while `more`"),
+    route(GET, "/artifactory/api/mesh/federation/{key}/holds", "federation_holds", Needs::Administer, Endpoint::FederationHolds, "The nodes whose mass deletes wait here until they are released"),
+    route(POST, "/artifactory/api/mesh/federation/{key}/release", "federation_release", Needs::Administer, Endpoint::FederationRelease, "Lets them through: {author}, or all"),
     route(POST, "/artifactory/api/mesh/federation/{key}/sync", "federation_sync", Needs::Administer, Endpoint::FederationSync, "Begins to compare states with a member's and to take over what differs: {member, dry_run}"),
     route(GET, "/artifactory/api/mesh/federation/{key}/sync", "federation_sync_progress", Needs::Administer, Endpoint::FederationSyncProgress, "How far that has come, and what differs"),
     route(POST, "/artifactory/api/mesh/federation/{key}/checkpoint", "federation_checkpoint", Needs::Administer, Endpoint::FederationCheckpoint, "Waits until all members have what is here now: {wait_s}; says who lacks what"),
@@ -241,6 +245,8 @@ POST /artifactory/api/mesh/trust/revoke Administer
 POST /artifactory/api/mesh/federation/{key}/invite Administer
 POST /artifactory/api/mesh/federation/{key}/remove Administer
 POST /artifactory/api/mesh/federation/{key}/adopt Administer
+GET /artifactory/api/mesh/federation/{key}/holds Administer
+POST /artifactory/api/mesh/federation/{key}/release Administer
 POST /artifactory/api/mesh/federation/{key}/sync Administer
 GET /artifactory/api/mesh/federation/{key}/sync Administer
 POST /artifactory/api/mesh/federation/{key}/checkpoint Administer

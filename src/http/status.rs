@@ -74,6 +74,7 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::NothingUnder(_)
         | CommandError::NoVersion(..)
         | CommandError::NoConflict(_)
+        | CommandError::NothingHeld(_)
         | CommandError::NoSuchNode(_) => StatusCode::NOT_FOUND,
         // 400, not 409, is what clients of Artifactory's repository API expect of an existing key.
         CommandError::RepositoryExists(_) | CommandError::IsEdge(_) | CommandError::Oneself => StatusCode::BAD_REQUEST,

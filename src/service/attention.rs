@@ -2,7 +2,7 @@
 
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{NodeId, Space};
-use artimesh_core::replica::{Replica, View, ViewFault};
+use artimesh_core::replica::{Replica, View, ViewFault, holds};
 use serde_json::{Value, json};
 
 /// The most lines of one kind.
@@ -28,6 +28,7 @@ pub(super) fn attention(replica: &Replica, view: &impl View, now: Timestamp) -> 
     let mut lines = stopped(replica, now);
     lines.extend(forks(replica));
     lines.extend(invitations(replica));
+    lines.extend(held(replica, view)?);
     lines.extend(far_ahead(replica, view)?);
     lines.extend(kept(replica));
     Ok(lines)
@@ -73,6 +74,25 @@ fn forks(replica: &Replica) -> Vec<Value> {
         line("fork", message, remedy)
     };
     replica.forks().take(LINES_MAX).map(told).collect()
+}
+
+/// Whose deletes and overwrites wait.
+fn held(replica: &Replica, view: &impl View) -> Result<Vec<Value>, ViewFault> {
+    let mut lines = Vec::new();
+    for repository in replica.repositories().values() {
+        for hold in holds(view, &repository.space)? {
+            let (node, key) = (name(replica, &hold.author), &repository.key);
+            let message = format!(
+                "'{node}' would end or overwrite {} artifacts of repository '{key}' at once, {} may be: they stay as they are",
+                hold.paths, hold.allowed
+            );
+            let remedy =
+                format!("`artimesh federation release {key} --author {node}` if that is meant, else revoke the node");
+            lines.push(line("held", message, &remedy));
+        }
+    }
+    lines.truncate(LINES_MAX);
+    Ok(lines)
 }
 
 fn invitations(replica: &Replica) -> Vec<Value> {

@@ -1,7 +1,7 @@
 //! Who shares a repository.
 
 use artimesh_core::model::{NodeId, RepoKey, Space};
-use artimesh_core::replica::{Command, Receipt, Replica};
+use artimesh_core::replica::{self, Command, Hold, Receipt, Replica};
 
 use super::caller::Caller;
 use super::error::ServiceError;
@@ -83,4 +83,25 @@ fn waiting_for(replica: &Replica, key: &RepoKey, founder: Option<NodeId>, me: No
     let shown = replica.repositories().get(&key.folded()).map(|repository| repository.space);
     let is_joined = |space: &Space| replica.federation(space).is_some_and(|federation| federation.founder != me);
     shown.filter(is_meant).filter(is_joined).into_iter().collect()
+}
+
+impl Service {
+    /// The authors whose deletes and overwrites are held in a repository here.
+    pub async fn holds(&self, caller: &Caller, key: &RepoKey) -> Result<Vec<Hold>, ServiceError> {
+        self.administer(caller)?;
+        let space = self.readable(caller, key)?.space;
+        self.walk(move |view| replica::holds(view, &space)).await
+    }
+
+    /// Lets through what is held of one author, by name or id, or of all.
+    pub async fn release(&self, caller: &Caller, key: &RepoKey, author: Option<&str>) -> Result<(), ServiceError> {
+        self.administer(caller)?;
+        // An id also of who is no member any more: its deletes may wait still.
+        let named = |text: &str| text.parse::<NodeId>().or_else(|_| self.node_named(text));
+        let author = author.map(named).transpose()?;
+        let whose = author.map_or_else(|| "all".to_owned(), |author| author.to_string());
+        let command = Command::Release { key: key.clone(), author };
+        self.done(caller, "release", &format!("{whose} in {key}"), command, None).await?;
+        Ok(())
+    }
 }

@@ -37,5 +37,5 @@ pub use rollback::{RollbackWish, RolledBack};
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.
 pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version, Versions};
 pub use artimesh_core::clock::Timestamp;
-pub use artimesh_core::replica::{CommandError, DifferenceKind, MergeProgress, Placement, RollbackAction};
+pub use artimesh_core::replica::{CommandError, DifferenceKind, Hold, MergeProgress, Placement, RollbackAction};
 pub use artimesh_core::trust::{PairingReason, Role};

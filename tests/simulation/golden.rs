@@ -20,7 +20,7 @@ use artimesh_core::model::{
 use artimesh_core::replica::message::{
     Announcement, ClockMessage, HeadsMessage, Hello, Message, Probe, SegmentsMessage, SpaceHeads, WantMessage,
 };
-use artimesh_core::replica::{Alarm, Fork, Placement, Repository, Table, Want, rows, state_digest};
+use artimesh_core::replica::{Alarm, Fork, Hold, Placement, Repository, Table, Want, rows, state_digest};
 use artimesh_core::trust::{
     Capabilities, Capability, Founding, Grant, GrantBody, PairingAnswer, PairingReason, PairingRequest, PairingToken,
     Revocation, Role, Root, Seal, Statement,
@@ -365,6 +365,10 @@ fn rows_are_what_they_were() {
     let parted = BTreeMap::from([((4_u64, Digest::of(b"previous")), proof())]);
     let row = [vec![1], codec::encode(&(parted, Timestamp(5)))].concat();
     check("row-fork", &row, row_again::<Fork>);
+    // As the row of a hold is: whose, since when, how many paths, how many it may, written when, and which log.
+    let author = alice().node();
+    let row = [vec![1], codec::encode(&(author, Timestamp(5), 40_u64, 5_u64, Timestamp(4), life()))].concat();
+    check("row-hold", &row, row_again::<Hold>);
     check("row-incarnation", &rows::write(&life().number), row_again::<u64>);
 }
 

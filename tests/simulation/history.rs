@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use artimesh_core::model::{Digest, Incarnation, NodeId, Space, codec};
-use artimesh_core::replica::{AcceptPolicy, CommandError, Event, Input, Receipt, Retention};
+use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Input, Limits, Receipt, Retention};
 use artimesh_core::trust::{Capabilities, VerifiedRequest};
 
 use super::acts;
@@ -122,6 +122,10 @@ impl History {
             world.sites[site].set_clock(skew_ms);
             // Policies and blobs are what a site wakes up with.
             let policies = [AcceptPolicy::Any, AcceptPolicy::Any, AcceptPolicy::Of(vec!["alice".into()])];
+            // Some sites let hardly anything be deleted at once.
+            if dice.once_in(4) {
+                world.sites[site].limits = Limits { burst_least: 1, ..Limits::default() };
+            }
             world.sites[site].accept = dice.pick(&policies).expect("three of them").clone();
             world.sites[site].disk.has_blobs = !dice.once_in(4);
             if prunes && dice.once_in(2) {
@@ -360,10 +364,23 @@ impl History {
                 self.faults.count("rounds until all agreed", round);
                 break;
             }
+            self.release();
             let dice = self.dice.bits();
             self.world.round(dice);
         }
         last
+    }
+
+    /// Every operator lets through what is held.
+    fn release(&mut self) {
+        for site in 0..self.world.sites.len() {
+            let Some(mind) = &self.world.sites[site].replica else { continue };
+            let keys: Vec<_> = mind.repositories().values().map(|repository| repository.key.clone()).collect();
+            for key in keys {
+                let released = self.world.ask(site, Command::Release { key, author: None });
+                self.faults.count("mass delete released", u64::from(released.is_ok()));
+            }
+        }
     }
 
     fn judge(&mut self) -> Result<(), Fault> {
@@ -405,6 +422,8 @@ impl History {
                     Event::Parked { .. } => self.faults.count("parked", 1),
                     Event::FarAhead { .. } => self.faults.count("far ahead", 1),
                     Event::Refused { .. } => self.faults.count("refused", 1),
+                    Event::Held { .. } => self.faults.count("held", 1),
+                    Event::TookOver { .. } => self.faults.count("much taken over", 1),
                     Event::KeyTaken { .. } => self.faults.count("key taken", 1),
                     Event::Revoked(_) => self.faults.count("revocation heard", 1),
                     Event::SelfRevoked => self.faults.count("own revocation heard", 1),

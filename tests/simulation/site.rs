@@ -3,7 +3,7 @@
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{KeyPair, NodeId, NodeName};
 use artimesh_core::replica::message::FEATURES;
-use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Output, Replica, Retention, Waking};
+use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Limits, Output, Replica, Retention, Waking};
 use artimesh_core::trust::{Addresses, NodeKeys};
 
 use super::disk::Disk;
@@ -20,6 +20,8 @@ pub struct Site {
     /// What its wall clock shows all the time, if it stands still.
     pub stuck_at: Option<Timestamp>,
     pub accept: AcceptPolicy,
+    /// How much one author may end here at a time.
+    pub limits: Limits,
     /// Which kinds of entries its version knows.
     pub features: u64,
     pub retention: Retention,
@@ -54,6 +56,7 @@ impl Site {
             skew_ms: 0,
             stuck_at: None,
             accept: AcceptPolicy::Any,
+            limits: Limits::default(),
             features: FEATURES,
             retention: Retention::default(),
             asks_first: false,
@@ -95,7 +98,7 @@ impl Site {
         };
         let (replica, outputs) =
             Replica::load(&self.disk, self.identity.clone(), waking).expect("our own rows are readable");
-        self.replica = Some(replica);
+        self.replica = Some(replica.with_limits(self.limits));
         for output in outputs {
             if let Output::Persist(rows) = output {
                 self.disk.apply(&rows);

@@ -16,11 +16,13 @@ pub(super) struct Draft<'a, V> {
     undo: Vec<(Slot, Option<Option<Vec<u8>>>)>,
     /// Spaces in which something live changed, or nearly did.
     touched: BTreeSet<Space>,
+    /// Paths at which something ended since the last mark, but what its author had put itself just before.
+    ended: u64,
 }
 
 impl<'a, V: View> Draft<'a, V> {
     pub(super) fn new(view: &'a V) -> Self {
-        Draft { view, rows: BTreeMap::new(), undo: Vec::new(), touched: BTreeSet::new() }
+        Draft { view, rows: BTreeMap::new(), undo: Vec::new(), touched: BTreeSet::new(), ended: 0 }
     }
 
     pub(super) fn view(&self) -> &'a V {
@@ -30,6 +32,17 @@ impl<'a, V: View> Draft<'a, V> {
     /// From here on, [`Draft::roll_back`] returns to here.
     pub(super) fn mark(&mut self) {
         self.undo.clear();
+        self.ended = 0;
+    }
+
+    /// At one more path something ended.
+    pub(super) fn count_end(&mut self) {
+        self.ended += 1;
+    }
+
+    /// At how many paths something ended since the mark.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
     }
 
     pub(super) fn roll_back(&mut self) {

@@ -215,6 +215,13 @@ pub enum Command {
         /// Who.
         by: String,
     },
+    /// Let through what the brake on mass deletes holds here.
+    Release {
+        /// The repository.
+        key: RepoKey,
+        /// Whose; `None` for all.
+        author: Option<NodeId>,
+    },
     /// Change what the repository is set to, at all members.
     Configure {
         /// The repository.
@@ -283,6 +290,9 @@ pub enum CommandError {
     /// The path has no versions beside the one that is shown.
     #[error("'{0}' has no conflict")]
     NoConflict(ArtifactPath),
+    /// The brake holds nothing, or nothing of that author.
+    #[error("nothing is held in '{0}'")]
+    NothingHeld(RepoKey),
     /// Dismissing all versions of a path would delete it.
     #[error("one version of '{0}' must stay: delete it instead")]
     OneMustStay(ArtifactPath),
@@ -388,6 +398,18 @@ pub enum Refusal {
     /// Another segment with the same place in the log was applied before: proof of a fault of its author.
     #[error("two different logs of {0:?} reach sequence {1}")]
     Fork(Incarnation, u64),
+    /// Its author would end more than one may in so short a time: it waits for an operator.
+    #[error(
+        "node {author} would end or overwrite {paths} paths within minutes, {allowed} at most may be: held until it is released"
+    )]
+    Held {
+        /// Whose.
+        author: NodeId,
+        /// How many paths, with what it ended just before.
+        paths: u64,
+        /// How many it may.
+        allowed: u64,
+    },
     /// A space that this node and the peer don't share.
     #[error("{0} is not shared with that node")]
     NotShared(Space),
@@ -527,6 +549,29 @@ pub enum Event {
         space: Space,
         /// By whom.
         by: NodeId,
+    },
+    /// An author's deletes and overwrites are held until an operator releases them.
+    Held {
+        /// Where.
+        space: Space,
+        /// Whose.
+        author: NodeId,
+        /// How many paths it would end, with what it ended just before.
+        paths: u64,
+        /// How many it may.
+        allowed: u64,
+    },
+    /// A member's state was taken over, and by that more paths ended or were overwritten here than one author might do:
+    /// nothing is held, for a state is taken over whole or not at all.
+    TookOver {
+        /// Where.
+        space: Space,
+        /// Whose state.
+        source: NodeId,
+        /// At how many paths something ended.
+        paths: u64,
+        /// How many one author may end.
+        allowed: u64,
     },
     /// This node learnt that it was revoked.
     SelfRevoked,

@@ -8,6 +8,7 @@
 use super::io::{Event, Refusal, Table, View, ViewFault};
 use super::message::SpaceHeads;
 use super::receive::Taken;
+use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, SpaceState, Work, each_row, stored_segment};
 use crate::changelog::{Change, ChangeError, Sealed, feature_of};
@@ -102,7 +103,7 @@ impl Replica {
         Ok(Some(Taken::Kept))
     }
 
-    /// After a start, which may be the first of a later version: applies what is kept and now known.
+    /// After a start, which may be the first of a later version, and after a release: applies what is kept and now known.
     pub(super) fn try_kept<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
         for _ in 0..TRIES_MAX {
             if !self.kept_untried {
@@ -129,7 +130,8 @@ impl Replica {
             let trust = self.heads(&Space::Trust);
             let header = &segment.header;
             let depends = self.spaces[&space].covers(&header.context) && trust.cover_context(&header.needs);
-            if self.unknown_kind(&segment).is_some() || !depends {
+            let waits = self.merges.get(&space).is_some_and(Merge::is_committing) || self.is_held(work, header)?;
+            if self.unknown_kind(&segment).is_some() || !depends || waits {
                 continue;
             }
             let result = if header.previous == head.chain {
@@ -140,6 +142,11 @@ impl Replica {
             match result {
                 Ok(()) => self.unkeep(work, &segment),
                 Err(Stop::Fault(fault)) => return Err(fault),
+                Err(Stop::Refused(Refusal::Held { paths, allowed, .. })) => {
+                    // It stays kept until it is released.
+                    self.hold(work, &segment.header, paths, allowed)?;
+                    continue;
+                }
                 Err(Stop::Refused(refusal)) => {
                     work.note(Event::Refused { from: None, refusal });
                     self.forget_kept(work, space, incarnation)?;

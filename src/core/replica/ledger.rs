@@ -59,6 +59,9 @@ impl Age {
     }
 }
 
+/// For so long after its put a version is its author's to replace without that being counted. Milliseconds.
+const FRESH_MS: u64 = 600_000;
+
 /// What ends versions, and what its author had seen.
 pub(super) struct Cause<'a> {
     pub(super) ended: Ended,
@@ -77,7 +80,11 @@ pub(super) fn change<V: View>(
 ) -> Result<(), ViewFault> {
     draft.set_versions(space, path, before, after)?;
     let mut lost = Vec::new();
-    for version in before.iter().filter(|old| after.iter().all(|new| new.dot != old.dot)) {
+    let gone = || before.iter().filter(|old| after.iter().all(|new| new.dot != old.dot));
+    if gone().any(|version| !is_own_and_fresh(version, &cause.ended)) {
+        draft.count_end();
+    }
+    for version in gone() {
         let historic = historic(before, after, version, cause);
         draft.remove(Table::Meta, rows::want_key(space, &version.dot));
         let key = rows::ended_key(space, path, historic.ended.at, &version.dot);
@@ -88,6 +95,12 @@ pub(super) fn change<V: View>(
         }
     }
     dispute(draft, space, path, after, |dispute| dispute.lost.extend(lost))
+}
+
+/// Whether who ended a version had put it itself just before: replacing that isn't damage.
+fn is_own_and_fresh(version: &Version, ended: &Ended) -> bool {
+    let same_node = ended.dot.is_some_and(|dot| dot.incarnation.node == version.dot.incarnation.node);
+    same_node && ended.timestamp.ms_since(version.timestamp) < FRESH_MS
 }
 
 fn historic(before: &Versions, after: &Versions, version: &Version, cause: &Cause<'_>) -> Historic {
@@ -311,5 +324,18 @@ impl Replica {
             work.draft.remove(Table::History, expiry);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_the_age_is_what_it_was() {
+        let age = Age { ms: 86_400_000, wall: Timestamp(1_700_000_000_000) };
+        let golden = include_bytes!("../../../tests/golden/core/row-age.bin");
+        assert_eq!(rows::write(&age), golden);
+        assert_eq!(rows::read::<Age>(golden).expect("read for ever"), age);
     }
 }

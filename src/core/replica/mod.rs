@@ -14,6 +14,7 @@ mod adopt;
 mod apply;
 mod artifacts;
 mod author;
+mod brake;
 mod clocks;
 mod compact;
 mod doubt;
@@ -42,6 +43,7 @@ mod upgrade;
 mod versions;
 
 pub use adopt::Adoption;
+pub use brake::{Hold, holds};
 pub use clocks::{Alarm, ClockReport, Offset};
 pub use compact::Retention;
 pub use forks::Fork;

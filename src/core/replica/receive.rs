@@ -1,13 +1,13 @@
 //! What peers send: segments are verified, applied in causal order, or parked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
 use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, SpaceState, Work};
-use crate::catalog::Membership;
+use crate::catalog::{Federation, Membership};
 use crate::changelog::{Change, ChangeError, Sealed, Stored, entry_hash, kind};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Capability, Role, TrustRefusal};
@@ -128,6 +128,9 @@ impl Replica {
                 Ok(Taken::Applied)
             }
             Err(Stop::Fault(fault)) => Err(fault),
+            Err(Stop::Refused(Refusal::Held { paths, allowed, .. })) => {
+                self.hold(work, &segment.header, paths, allowed)
+            }
             Err(Stop::Refused(refusal)) => Ok(self.refuse(work, from, refusal)),
         }
     }
@@ -273,10 +276,14 @@ impl Replica {
             trust.check_key(&incarnation.node, &header.key, &knew)?;
         }
 
-        let saved = (self.trust.clone().filter(|_| space == Space::Trust), self.saved_federation(&space, segment));
+        let saved = (self.trust.clone().filter(|_| space == Space::Trust), self.saved_membership(&space, segment));
         let (notes, changed, membership) = (work.out.len(), work.trust_changed, work.membership_changed.clone());
         work.draft.mark();
-        let result = self.apply_entries(work, segment, &context, &needs, founds_circle);
+        if matches!(saved.1, Saved::NoSpace) {
+            self.begin_space(work, &space);
+        }
+        let result =
+            self.apply_entries(work, segment, &context, &needs, founds_circle).and_then(|()| self.brake(work, header));
         if result.is_err() {
             work.draft.roll_back();
             work.out.truncate(notes);
@@ -287,8 +294,10 @@ impl Replica {
             }
             match saved.1 {
                 Saved::Untouched => {}
-                Saved::Federation(federation) => {
-                    self.spaces.entry(space).or_default().federation = *federation;
+                Saved::Membership(saved) => {
+                    let state = self.spaces.entry(space).or_default();
+                    let SavedMembership { federation, ended, removed } = *saved;
+                    (state.federation, state.ended, state.removed) = (federation, ended, removed);
                 }
                 Saved::NoSpace => {
                     self.spaces.remove(&space);
@@ -296,6 +305,7 @@ impl Replica {
             }
             return result;
         }
+        self.end_hold(work, header)?;
         self.advance(work, segment, context, needs);
         if self.is_forked(&space, &incarnation) {
             // Others may have built on these numbers before: what they killed must be dead whatever came first.
@@ -305,13 +315,15 @@ impl Replica {
         Ok(())
     }
 
-    fn saved_federation(&self, space: &Space, segment: &Sealed) -> Saved {
+    fn saved_membership(&self, space: &Space, segment: &Sealed) -> Saved {
         let membership = |entry: &crate::model::Envelope| (kind::FOUND..=kind::REMOVE).contains(&entry.kind);
         match self.spaces.get(space) {
             None => Saved::NoSpace,
-            Some(state) if segment.entries.iter().any(membership) => {
-                Saved::Federation(Box::new(state.federation.clone()))
-            }
+            Some(state) if segment.entries.iter().any(membership) => Saved::Membership(Box::new(SavedMembership {
+                federation: state.federation.clone(),
+                ended: state.ended.clone(),
+                removed: state.removed.clone(),
+            })),
             Some(_) => Saved::Untouched,
         }
     }
@@ -403,8 +415,15 @@ impl Replica {
 /// What to put back when a segment turns out to be refused.
 enum Saved {
     Untouched,
-    Federation(Box<Option<crate::catalog::Federation>>),
+    Membership(Box<SavedMembership>),
     NoSpace,
+}
+
+/// What entries about the members of a federation may change of its [`SpaceState`].
+struct SavedMembership {
+    federation: Option<Federation>,
+    ended: BTreeSet<Incarnation>,
+    removed: BTreeMap<NodeId, Context>,
 }
 
 /// The author's knowledge of a space with its own log up to before this segment.

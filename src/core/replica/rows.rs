@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::brake::{Burst, Hold};
 use super::forks::Fork;
 use super::io::{Table, View, ViewFault};
 use crate::catalog::{Dispute, Federation, FederationV1, Historic, Versions, VersionsV1};
@@ -408,6 +409,21 @@ pub(super) fn expiry_key(age_ms: u64, key: &[u8]) -> Vec<u8> {
     [&[EXPIRY], &age_ms.to_be_bytes()[..], key].concat()
 }
 
+/// Meta key of when this node began to hold a space that others had founded.
+pub(super) fn joined_key(space: &Space) -> Vec<u8> {
+    [&b"joined/"[..], &space.key()].concat()
+}
+
+/// Meta key of what an author ended lately in a space.
+pub(super) fn burst_key(space: &Space, author: &NodeId) -> Vec<u8> {
+    [&b"burst/"[..], &space.key(), &author.0].concat()
+}
+
+/// Meta key of the hold on an author in a space; of all of them for the beginning of an id.
+pub(super) fn hold_key(space: &Space, author: &[u8]) -> Vec<u8> {
+    [&b"hold/"[..], &space.key(), author].concat()
+}
+
 /// Meta key of how many paths of a space are live.
 pub(super) fn count_key(space: &Space) -> Vec<u8> {
     [&b"count/"[..], &space.key()].concat()
@@ -453,7 +469,10 @@ impl Stored for super::adopt::Adoption {}
 impl Stored for u32 {}
 impl Stored for u64 {}
 impl Stored for Context {}
+impl Stored for Burst {}
 impl Stored for Historic {}
+impl Stored for Hold {}
+impl Stored for Timestamp {}
 impl Stored for Dispute {}
 impl Stored for Repository {}
 impl Stored for Want {}

@@ -542,6 +542,7 @@ impl Replica {
 /// What the transport should think of whoever passed on a segment that is refused here.
 fn verdict_on(refusal: &Refusal) -> Verdict {
     match refusal {
+        Refusal::Held { .. } => Verdict::Accept,
         // A later version, a fork, a revocation it hasn't heard of, a space just left: not the fault of who passed it on.
         Refusal::UnknownKind(..)
         | Refusal::Fork(..)

@@ -1,6 +1,7 @@
 //! Short stories, each with one moral: its name.
 
 mod adopting;
+mod braking;
 mod clocks;
 mod curating;
 mod doubting;

@@ -179,9 +179,10 @@ fn a_put_that_outlived_a_delete_is_flagged_whichever_came_first() {
 #[test]
 fn the_history_is_bounded_in_time_and_goes_in_steps() {
     let mut world = federated();
-    let limits = Limits { history_ms: 3_600_000, ..Limits::default() };
-    let mind = world.sites[0].replica.take().expect("up").with_limits(limits);
-    world.sites[0].replica = Some(mind);
+    world.sites[0].limits = Limits { history_ms: 3_600_000, ..Limits::default() };
+    world.crash(0);
+    world.restart(0);
+    world.connect_all();
     world.round(1);
     let puts = (0..400).map(|n| (1_000 + n, put("libs", "x", &n.to_string()))).collect();
     world.handle(0, Input::Local(puts), None);

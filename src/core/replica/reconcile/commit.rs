@@ -110,7 +110,7 @@ impl Replica {
         let Some(mut merge) = self.merges.remove(&space) else { return Ok(()) };
         merge.still = 0;
         let Step::Commit(commit) = &mut merge.step else { return Ok(()) };
-        let before = commit.pass;
+        let (before, ended) = (commit.pass, work.draft.ended());
         let next = match commit.pass {
             Pass::Puts => self.commit_puts(work, &space, &row, &mut commit.cursor)?,
             Pass::Edits => self.commit_edits(work, &space, &mut commit.cursor)?,
@@ -125,6 +125,7 @@ impl Replica {
             *commit = Commit { pass: next, cursor: Vec::new() };
         }
         merge.progress.committed += 1;
+        merge.progress.ended += work.draft.ended() - ended;
         self.merges.insert(space, merge);
         work.out.push(Output::Continue);
         Ok(())
@@ -275,6 +276,13 @@ impl Replica {
         }
         self.save_federation(work, space);
         work.draft.remove(Table::Meta, rows::merge_key(&space));
+        if row.joins {
+            self.begin_space(work, &space);
+        } else {
+            self.watch_takeover(work, space, row.source, merge.progress.ended)?;
+        }
+        // What is kept may follow now, or never.
+        self.kept_untried = true;
         if row.joins && self.role() == Some(crate::trust::Role::Full) {
             self.unconfirmed.insert(space);
             work.draft.set(Table::Meta, rows::unconfirmed_key(&space), &());

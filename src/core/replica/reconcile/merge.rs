@@ -64,6 +64,8 @@ pub struct MergeProgress {
     pub give: u64,
     /// Rows committed so far.
     pub committed: u64,
+    /// Paths at which something ended by that, since the start at least.
+    pub ended: u64,
     /// The first of them by name.
     pub listed: Vec<Difference>,
     /// Whether nothing is left to do.
