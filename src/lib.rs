@@ -91,6 +91,19 @@
 //!    (`engine::fetch::flight`), filled group by group from members that have it, and committed.
 //! 6. A reader who comes earlier, or on an edge, gets there by [`Service::download`](service::Service::download):
 //!    [`Engine::source`](engine::Engine::source) joins the flight or starts one, and what the reader waits for comes first.
+//!
+//! # A walk: a member comes back after a year
+//!
+//! 1. It exchanges heads with a member and asks for what it lacks; `Replica::serve` there finds that its log isn't whole
+//!    so far back (`replica::compact` has pruned what was killed) and says so.
+//! 2. `replica::reconcile` asks for a snapshot: the source's heads, each with the signed header that ends there, what its
+//!    authors knew, and its state digest, signed. Nothing is believed that its author, or a full member, hasn't signed.
+//! 3. Both hold a Merkle trie over what is live (`replica::trie`), settled between inputs. It descends where nodes differ;
+//!    items that are news come with their authors' proofs (`changelog::pruned`) and are staged.
+//! 4. What it has and the source hasn't was deleted there if the source's heads cover it; else it is its own news. So
+//!    nothing deleted returns, and nothing written here is lost.
+//! 5. One commit, redone after a crash, makes it visible; the heads are taken over, the source's log since then is
+//!    replayed, and from then on heads and digests say the same again. What ended is in the history.
 
 pub mod cli;
 pub mod config;
