@@ -31,7 +31,7 @@ export CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=false
 QUICKLY=--cargo-arg=--config=profile.dev.package.artimesh-core.opt-level=1
 export ARTIMESH_SEEDS=${ARTIMESH_SEEDS:-300}
 
-SCOPE=(--package artimesh-core)
+SCOPE=(--package artimesh-core --features verify-once)
 for room in clock trust catalog changelog replica; do SCOPE+=(--file "src/core/$room/**"); done
 
 ALL=$(cargo mutants --list "${SCOPE[@]}" | wc -l)

@@ -25,7 +25,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$WORK/target} ARTIMESH_SEEDS=${ARTIMESH_SEEDS:-3000}
 unset ARTIMESH_SEED ARTIMESH_FIRST ARTIMESH_DIGESTS
-TREE=$WORK/tree TEST=(cargo test --locked -p artimesh-core --test simulation)
+TREE=$WORK/tree TEST=(cargo test --locked -p artimesh-core --features verify-once --test simulation)
 
 # A copy of what is here, committed or not.
 copy() {

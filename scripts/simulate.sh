@@ -36,4 +36,4 @@ ARTIMESH_RULES="sources $(sources)"
 export ARTIMESH_RULES
 [ -z "$WRITE" ] || export ARTIMESH_DIGESTS_WRITE=1
 unset ARTIMESH_SEED
-exec cargo test --locked --profile simulation -p artimesh-core --test simulation every_history -- --nocapture
+exec cargo test --locked --profile simulation -p artimesh-core --features verify-once --test simulation every_history -- --nocapture

@@ -20,7 +20,7 @@ cd "$(dirname "$0")/.." || exit 1
 # Nothing is built twice here: what incremental builds would keep is only disk space.
 export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
-SEEDS=${ARTIMESH_SEEDS:-$([ "$LONG" = yes ] && echo 200000 || echo 5000)}
+SEEDS=${ARTIMESH_SEEDS:-5000}
 
 RESULTS=$(mktemp "${TMPDIR:-/tmp}/artimesh-tests.XXXXXX")
 trap 'rm -f "$RESULTS" "$RESULTS".*' EXIT
@@ -77,6 +77,8 @@ tools() {
 
 simulation() { ARTIMESH_SEEDS=$SEEDS cargo test --locked -p artimesh-core --test simulation -- --nocapture; }
 
+simulation_long() { scripts/simulate.sh 200000; }
+
 system_long() { ARTIMESH_LONG=1 cargo test --locked --release --no-fail-fast --test system -- --test-threads=1; }
 
 # sum WORD: the total of the numbers that stand before it in cargo's results.
@@ -101,7 +103,9 @@ stages() {
     stage "architecture" cargo test --locked --test architecture
     stage "system tests" cargo test --locked --no-fail-fast --test system
     stage "a swarm in release mode" scripts/swarm.sh
-    [ "$LONG" = no ] || stage "system tests at length" system_long
+    [ "$LONG" = yes ] || return
+    stage "simulation of 200000 histories" simulation_long
+    stage "system tests at length" system_long
 }
 
 # On one line, so that bash has read all of this file before it begins: it may be edited meanwhile.

@@ -23,12 +23,27 @@ pub enum Lie {
     Boast,
     /// It shows a state to whoever was away, with log ends that their authors never signed.
     Doctor,
+    /// It offers what was live once, with all that its author signed, among what is live.
+    Exhume,
 }
+
+/// What members showed of their states, honestly, by space: the signed proofs of items that were live then.
+pub type Shown = BTreeMap<Space, Vec<Vec<u8>>>;
+
+/// So many of them are kept in each space, and added to a false answer.
+const SHOWN_MAX: usize = 64;
 
 impl Lie {
     /// What is sent in place of `frame`.
-    pub fn twist(self, frame: Vec<u8>, twisted: &mut BTreeMap<&'static str, u64>) -> Vec<u8> {
+    pub fn twist(self, frame: Vec<u8>, shown: &Shown, twisted: &mut BTreeMap<&'static str, u64>) -> Vec<u8> {
         match (self, Message::read(&frame)) {
+            (Lie::Exhume, Ok(Message::Items(mut items))) => {
+                let all = shown.get(&items.space).into_iter().flatten();
+                let dead: Vec<_> = all.filter(|proof| !items.segments.contains(proof)).cloned().collect();
+                *twisted.entry("dead items offered").or_default() += u64::from(!dead.is_empty());
+                items.segments.extend(dead);
+                Message::Items(items).to_bytes()
+            }
             (Lie::Withhold, Ok(Message::Segments(held))) if !held.segments.is_empty() => {
                 *twisted.entry("segments withheld").or_default() += 1;
                 let nothing = SegmentsMessage { segments: Vec::new(), more: false, ..held };
@@ -46,6 +61,17 @@ impl Lie {
                 Message::Snapshot(shown).to_bytes()
             }
             _ => frame,
+        }
+    }
+}
+
+/// Keeps what an honest answer shows.
+pub fn remember(shown: &mut Shown, frame: &[u8]) {
+    let Ok(Message::Items(items)) = Message::read(frame) else { return };
+    let known = shown.entry(items.space).or_default();
+    for proof in items.segments {
+        if known.len() < SHOWN_MAX && !known.contains(&proof) {
+            known.push(proof);
         }
     }
 }
@@ -83,7 +109,7 @@ pub fn thieve(history: &mut History) {
 fn turn_face(history: &mut History) {
     let site = history.dice.below(history.world.sites.len());
     if history.world.lies.remove(&site).is_none() {
-        let lie = *history.dice.pick(&[Lie::Withhold, Lie::Boast, Lie::Doctor]).expect("three of them");
+        let lie = *history.dice.pick(&[Lie::Withhold, Lie::Boast, Lie::Doctor, Lie::Exhume]).expect("four of them");
         history.world.lies.insert(site, lie);
     }
 }

@@ -164,7 +164,12 @@ impl Truth {
         let is_membership = |change: &&Change| {
             matches!(
                 change,
-                Change::Grant(_) | Change::Revoke(_) | Change::Invite(_) | Change::Accept(_) | Change::Leave
+                Change::Grant(_)
+                    | Change::Revoke(_)
+                    | Change::Invite(_)
+                    | Change::Accept(_)
+                    | Change::Leave
+                    | Change::Remove(_)
             )
         };
         changes.filter(is_membership).count()
@@ -254,6 +259,7 @@ impl Truth {
                 Change::EditProperties(_) => "properties edited",
                 Change::DeletePrefix(_) => "deleted by prefix",
                 Change::Configure(_) => "settings changed",
+                Change::Remove(_) => "member removed by another",
                 _ => continue,
             };
             *written.entry(what).or_default() += 1;

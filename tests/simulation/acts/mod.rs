@@ -4,6 +4,7 @@ pub mod clocks;
 mod drawing;
 mod links;
 mod members;
+mod operating;
 mod sites;
 mod writing;
 
@@ -16,11 +17,15 @@ use super::liars;
 type Act = fn(&mut History);
 
 /// The acts, and how often each is drawn compared with the others.
-const ACTS: [(usize, Act); 24] = [
+const ACTS: [(usize, Act); 28] = [
     (36, writing::write),
     (2, writing::found),
     (3, writing::change_membership),
     (12, writing::tick),
+    (1, operating::remove),
+    (1, operating::release),
+    (2, operating::sync),
+    (3, operating::adopt),
     (4, links::break_connection),
     (1, links::lose_one_end),
     (9, links::connect_some),
