@@ -16,6 +16,7 @@ use super::checks::{
 use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
+use super::liars::Lie;
 use super::weather::{Bias, Weather};
 use super::world::{Mutation, World, create, follower, writer};
 
@@ -111,6 +112,10 @@ impl History {
         world.mutation = mutation;
         world.network.gossip_is_off = dice.once_in(3);
         world.network.weather = Weather::drawn(&mut dice, world.sites.len());
+        if dice.once_in(6) {
+            let liar = dice.below(world.sites.len());
+            world.lies.insert(liar, Lie::Exhume);
+        }
         let clocks_agree = dice.once_in(4);
         // Not one that writes in Trust.
         let forks = std::env::var_os("ARTIMESH_FORKS").is_some();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::catalog::Put;
-use artimesh_core::changelog::{Accept, Change};
+use artimesh_core::changelog::{Accept, Change, Pruned, Sealed, kind};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{CircleId, Digest, Dot, Head, Incarnation, Space};
 use artimesh_core::replica::message::{Announcement, Message, SegmentsMessage};
@@ -27,19 +27,17 @@ pub enum Lie {
     Exhume,
 }
 
-/// What members showed of their states, honestly, by space: the signed proofs of items that were live then.
-pub type Shown = BTreeMap<Space, Vec<Vec<u8>>>;
-
-/// So many of them are kept in each space, and added to a false answer.
-const SHOWN_MAX: usize = 64;
+/// So many segments are dug up for an answer, the latest.
+const EXHUMED_MAX: usize = 32;
 
 impl Lie {
     /// What is sent in place of `frame`.
-    pub fn twist(self, frame: Vec<u8>, shown: &Shown, twisted: &mut BTreeMap<&'static str, u64>) -> Vec<u8> {
+    pub fn twist(self, frame: Vec<u8>, segments: &[Sealed], twisted: &mut BTreeMap<&'static str, u64>) -> Vec<u8> {
         match (self, Message::read(&frame)) {
             (Lie::Exhume, Ok(Message::Items(mut items))) => {
-                let all = shown.get(&items.space).into_iter().flatten();
-                let dead: Vec<_> = all.filter(|proof| !items.segments.contains(proof)).cloned().collect();
+                let of_space = segments.iter().rev().filter(|segment| segment.header.space == items.space);
+                let proofs = of_space.filter_map(puts_of).take(EXHUMED_MAX);
+                let dead: Vec<_> = proofs.filter(|proof| !items.segments.contains(proof)).collect();
                 *twisted.entry("dead items offered").or_default() += u64::from(!dead.is_empty());
                 items.segments.extend(dead);
                 Message::Items(items).to_bytes()
@@ -65,15 +63,11 @@ impl Lie {
     }
 }
 
-/// Keeps what an honest answer shows.
-pub fn remember(shown: &mut Shown, frame: &[u8]) {
-    let Ok(Message::Items(items)) = Message::read(frame) else { return };
-    let known = shown.entry(items.space).or_default();
-    for proof in items.segments {
-        if known.len() < SHOWN_MAX && !known.contains(&proof) {
-            known.push(proof);
-        }
-    }
+/// The puts of a segment, with its author's proof.
+fn puts_of(segment: &Sealed) -> Option<Vec<u8>> {
+    let is_put = |index: &u32| segment.entries[*index as usize].kind == kind::PUT;
+    let has_put = (0..segment.header.entries).any(|index| is_put(&index));
+    has_put.then(|| Pruned::of(segment, |index| is_put(&index)).to_bytes())
 }
 
 /// Alters the signature of what is left of a segment: after the envelope's kind and length, and the header with its length.
@@ -114,7 +108,7 @@ fn turn_face(history: &mut History) {
     }
 }
 
-fn some_segment(history: &mut History) -> Option<artimesh_core::changelog::Sealed> {
+fn some_segment(history: &mut History) -> Option<Sealed> {
     let all = &history.world.truth.segments;
     // Recent ones, mostly: old ones everybody has.
     let from = if history.dice.once_in(3) { 0 } else { all.len().saturating_sub(8) };

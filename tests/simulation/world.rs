@@ -12,7 +12,7 @@ use artimesh_core::trust::{
     Capabilities, Capability, Founding, PairingReason, PairingRequest, PairingToken, Role, VerifiedRequest,
 };
 
-use super::liars::{self, Lie, Shown};
+use super::liars::Lie;
 use super::network::{Gossip, Network};
 use super::site::Site;
 use super::truth::Truth;
@@ -46,8 +46,6 @@ pub struct World {
     /// Commands and other inputs handled so far.
     pub handled: u64,
     pub mutation: Mutation,
-    /// What was shown of states.
-    shown: Shown,
     /// Who lies in what it sends, and how.
     pub lies: BTreeMap<usize, Lie>,
     /// How often each lie took effect.
@@ -121,7 +119,6 @@ impl World {
             mutation: Mutation::Nothing,
             lies: BTreeMap::new(),
             twisted: BTreeMap::new(),
-            shown: Shown::new(),
             closing: BTreeSet::new(),
             numbers,
             continues: BTreeSet::new(),
@@ -287,11 +284,8 @@ impl World {
             Output::Send(node, frame) => {
                 assert!(frame.len() <= 1024 * 1024, "a frame of {} bytes", frame.len());
                 let frame = match self.lies.get(&site) {
-                    Some(lie) => lie.twist(frame, &self.shown, &mut self.twisted),
-                    None => {
-                        liars::remember(&mut self.shown, &frame);
-                        frame
-                    }
+                    Some(lie) => lie.twist(frame, &self.truth.segments, &mut self.twisted),
+                    None => frame,
                 };
                 if let Some(to) = self.number(&node) {
                     self.network.send(site, to, frame, self.now);

@@ -32,6 +32,15 @@ pub(super) struct Kept {
     bytes: usize,
 }
 
+impl Kept {
+    /// One more segment, the latest of its log.
+    pub(super) fn count(&mut self, segment: &Sealed) {
+        let header = &segment.header;
+        self.bytes += segment.bytes().len();
+        self.heads.0.insert(header.incarnation, Head { sequence: header.last_sequence(), chain: segment.hash });
+    }
+}
+
 impl SpaceState {
     /// Heads with what is kept beyond them: what need not be asked for.
     pub(super) fn reach(&self) -> Heads {
@@ -93,9 +102,7 @@ impl Replica {
         }
         let key = rows::kept_key(&space, &incarnation, header.first_sequence);
         work.draft.set_bytes(Table::Log, key, segment.bytes().to_vec());
-        let kept = &mut self.spaces.entry(space).or_default().kept;
-        kept.bytes += size;
-        kept.heads.0.insert(incarnation, Head { sequence: header.last_sequence(), chain: segment.hash });
+        self.spaces.entry(space).or_default().kept.count(segment);
         self.dirty.insert(space);
         if let Some((dot, kind)) = unknown {
             work.note(Event::Kept { space, dot, kind });
@@ -119,6 +126,9 @@ impl Replica {
         let logs = self.spaces.iter().flat_map(|(space, state)| state.kept.heads.0.keys().map(|log| (*space, *log)));
         let logs: Vec<(Space, Incarnation)> = logs.collect();
         for (space, incarnation) in logs {
+            if self.merges.get(&space).is_some_and(Merge::is_committing) {
+                continue;
+            }
             let head = self.heads(&space).of(&incarnation);
             let key = rows::kept_key(&space, &incarnation, head.sequence + 1);
             let Some(bytes) = work.draft.get(Table::Log, &key)? else {
@@ -130,7 +140,7 @@ impl Replica {
             let trust = self.heads(&Space::Trust);
             let header = &segment.header;
             let depends = self.spaces[&space].covers(&header.context) && trust.cover_context(&header.needs);
-            let waits = self.merges.get(&space).is_some_and(Merge::is_committing) || self.is_held(work, header)?;
+            let waits = self.is_held(work, header)?;
             if self.unknown_kind(&segment).is_some() || !depends || waits {
                 continue;
             }
@@ -218,10 +228,11 @@ impl Replica {
 pub(super) fn load_kept(view: &impl View, spaces: &mut BTreeMap<Space, SpaceState>) -> Result<(), ViewFault> {
     each_row(view, Table::Log, rows::KEPT, |_, value| {
         let segment = stored_segment(&"what is kept", value)?;
-        let header = &segment.header;
-        let kept = &mut spaces.entry(header.space).or_default().kept;
-        kept.bytes += value.len();
-        kept.heads.0.insert(header.incarnation, Head { sequence: header.last_sequence(), chain: segment.hash });
+        let space = segment.header.space;
+        // Of a state that is being taken over they are counted when it is.
+        if view.get(Table::Meta, &rows::merge_key(&space))?.is_none() {
+            spaces.entry(space).or_default().kept.count(&segment);
+        }
         Ok(())
     })
 }

@@ -300,6 +300,16 @@ pub(super) fn stage_key(space: &Space, incarnation: &Incarnation, first_sequence
     [&stage_prefix(space)[..], &incarnation_bytes(incarnation), &first_sequence.to_be_bytes()].concat()
 }
 
+/// Trie key under which the segments begin that a state sync brought beyond the state.
+pub(super) fn tail_prefix(space: &Space) -> Vec<u8> {
+    [&space.key()[..], &[5]].concat()
+}
+
+/// Trie key of such a segment.
+pub(super) fn tail_key(space: &Space, incarnation: &Incarnation, first_sequence: u64) -> Vec<u8> {
+    [&tail_prefix(space)[..], &incarnation_bytes(incarnation), &first_sequence.to_be_bytes()].concat()
+}
+
 /// Trie key under which the items begin that a state sync is to drop.
 pub(super) fn drop_prefix(space: &Space) -> Vec<u8> {
     [&space.key()[..], &[4]].concat()

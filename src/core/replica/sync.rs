@@ -188,7 +188,7 @@ impl Replica {
             Ok(Message::Fork(proof)) => self.take_proof(work, Some(from), &proof)?,
             Ok(Message::Probe(probe)) => self.answer_probe(work, from, &probe)?,
             Ok(Message::Kept(spaces)) => self.take_kept(work, from, spaces),
-            Ok(Message::Truncated(space)) => self.take_truncated(work, space, from),
+            Ok(Message::Truncated(space)) => self.take_truncated(work, space, from)?,
             Ok(Message::State(state)) => self.take_state(work, from, &state)?,
             Ok(Message::AskSnapshot(ask)) => self.show_snapshot(work, from, &ask)?,
             Ok(Message::Snapshot(snapshot)) => self.take_snapshot(work, from, *snapshot)?,
@@ -385,9 +385,12 @@ impl Replica {
     }
 
     /// A peer has no log of what is missing here.
-    fn take_truncated<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, from: NodeId) {
+    fn take_truncated<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, from: NodeId) -> Result<(), ViewFault> {
+        if self.awaits_tail(&space, &from) {
+            return self.take_tail(work, space, from, None);
+        }
         if self.wishes.get(&space).is_none_or(|wish| wish.peer != from) {
-            return;
+            return Ok(());
         }
         self.wishes.remove(&space);
         self.spend(space, &from);
@@ -396,6 +399,7 @@ impl Replica {
         if !is_rested || !self.begin_merge(work, space, from, Why::Behind) {
             self.pursue(work, space);
         }
+        Ok(())
     }
 
     fn take_segments<V: View>(
@@ -405,6 +409,9 @@ impl Replica {
         message: SegmentsMessage,
     ) -> Result<(), ViewFault> {
         let space = message.space;
+        if self.awaits_tail(&space, &from) {
+            return self.take_tail(work, space, from, Some(&message));
+        }
         let asked = self.wishes.get(&space).is_some_and(|wish| wish.peer == from);
         let mut progress = false;
         for bytes in &message.segments {

@@ -79,8 +79,8 @@ impl Replica {
         let mut heads = Vec::new();
         for (space, state) in &self.spaces {
             let counts = |life: &Incarnation| life.node == *target && (is_revoked || state.forks.contains_key(life));
-            let logs = state.heads.0.iter().filter(|(incarnation, _)| counts(incarnation));
-            heads.extend(logs.map(|(incarnation, head)| (*space, *incarnation, *head)));
+            let logs = self.certain_heads(space, state).0.into_iter().filter(|(incarnation, _)| counts(incarnation));
+            heads.extend(logs.map(|(incarnation, head)| (*space, incarnation, head)));
         }
         Seal { heads }
     }

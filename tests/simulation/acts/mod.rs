@@ -9,6 +9,7 @@ mod sites;
 mod writing;
 
 pub use members::pair_who_forgot;
+pub use operating::OPERATOR;
 pub use sites::{upgrade_all, wake};
 
 use super::history::History;

@@ -1,14 +1,14 @@
 //! What operators do now and then: take a member out, let held deletes through, compare states, bring a repository of their
 //! own into a federation.
 
-use artimesh_core::model::{NodeId, Space};
+use artimesh_core::model::NodeId;
 use artimesh_core::replica::Command;
 
 use super::writing::command;
 use crate::history::{History, REPOSITORIES};
 use crate::world::{create, repo};
 
-const OPERATOR: &str = "operator";
+pub const OPERATOR: &str = "operator";
 
 /// Hands a site one command, and counts it if it is done.
 fn ask(history: &mut History, site: usize, asked: Command, what: &'static str) {
@@ -49,21 +49,33 @@ pub fn sync(history: &mut History) {
     ask(history, site, Command::Sync { key, member, dry_run }, "full sync asked for");
 }
 
-/// A site that is invited to a federation has a repository of that key already: it is its own alone, and joins.
+/// A site that is invited to a federation, and has a repository of its own under that key, brings it along.
 pub fn adopt(history: &mut History) {
-    let Some(site) = history.some_site().filter(|site| history.copied != Some(*site)) else { return };
-    let mind = history.world.sites[site].mind();
-    let waiting: Vec<(String, Space)> =
-        mind.waiting_invitations().into_iter().map(|waiting| (waiting.key.to_string(), waiting.space)).collect();
-    if let Some((key, into)) = history.dice.pick(&waiting).cloned() {
+    let may = |site: &usize| history.world.sites[*site].is_up() && history.copied != Some(*site);
+    let sites: Vec<usize> = (0..history.world.sites.len()).filter(may).collect();
+    let mut waiting = Vec::new();
+    for site in &sites {
+        let all = history.world.sites[*site].mind().waiting_invitations().into_iter();
+        waiting.extend(all.filter(|invitation| invitation.taken_by.is_some()).map(|invitation| (*site, invitation)));
+    }
+    if let Some((site, invitation)) = history.dice.pick(&waiting).cloned() {
         let most = 1 + history.dice.below(3);
-        let adopt = Command::Adopt { key: repo(&key), into, most, by: OPERATOR.into() };
+        let adopt = Command::Adopt { key: invitation.key, into: invitation.space, most, by: OPERATOR.into() };
         return ask(history, site, adopt, "repository brought into a federation");
     }
-    // Its own, and nobody is asked in: whoever founds it next for all finds the key taken here.
-    let mut founding = create(REPOSITORIES[1 + history.dice.below(2)], Vec::<NodeId>::new());
-    if let Command::CreateRepository { secret, .. } = &mut founding {
-        *secret = history.dice.bytes32();
+    // Two found it, each for itself, before they meet.
+    let key = REPOSITORIES[1 + history.dice.below(2)];
+    let (Some(one), Some(other)) = (history.dice.pick(&sites).copied(), history.dice.pick(&sites).copied()) else {
+        return;
+    };
+    for (site, invited) in [(one, None), (other, (one != other).then_some(one))] {
+        let invite: Vec<NodeId> = invited.into_iter().map(|site| history.world.node(site)).collect();
+        let mut founding = create(key, invite);
+        if let Command::CreateRepository { secret, .. } = &mut founding {
+            *secret = history.dice.bytes32();
+        }
+        if history.world.sites[site].is_up() {
+            command(history, site, vec![founding]);
+        }
     }
-    command(history, site, vec![founding]);
 }

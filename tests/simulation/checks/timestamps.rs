@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use artimesh_core::model::{Dot, NodeId};
 
 use super::{Fault, oracle};
+use crate::acts::OPERATOR;
 use crate::world::World;
 
 /// Looks at what each site has applied, and at what lives there. What a thief wrote keeps no rule but the log's; of
@@ -19,6 +20,11 @@ pub fn check(world: &World) -> Result<(), Fault> {
             let twice: BTreeSet<NodeId> = forked.map(|(_, life)| life.node).collect();
             let is_once = |dot: &Dot| !twice.contains(&dot.incarnation.node);
             let is_plain = |dot: &Dot| is_once(dot) && !is_stolen(&dot.incarnation.node);
+            // What a repository brings along into a federation stands beside what is there.
+            let is_brought = |dot: &Dot| {
+                let put = known.get(dot).and_then(|entry| entry.put());
+                put.is_some_and(|put| put.modified_by == OPERATOR)
+            };
             for (dot, entry) in known.iter().filter(|(dot, _)| is_plain(dot)) {
                 let (Some(put), Some((_, kills))) = (entry.put(), entry.kills()) else { continue };
                 let kills = kills.iter().filter(|killed| is_once(killed));
@@ -30,7 +36,7 @@ pub fn check(world: &World) -> Result<(), Fault> {
             }
             for (path, versions) in oracle::catalog(&site.disk, space) {
                 let pairs = versions.iter().flat_map(|a| versions.iter().map(move |b| (a.dot, b.dot)));
-                for (later, earlier) in pairs.filter(|(a, b)| a != b && is_plain(a) && is_once(b)) {
+                for (later, earlier) in pairs.filter(|(a, b)| a != b && is_plain(a) && is_once(b) && !is_brought(a)) {
                     if known.get(&later).is_some_and(|entry| entry.saw(&later, &earlier)) {
                         let name = &site.identity.name;
                         return Err(format!("{later:?} had seen {earlier:?}, and both live at {path} of {name}"));

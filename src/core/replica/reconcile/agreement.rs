@@ -209,6 +209,7 @@ impl Replica {
                 Step::Clear => work.out.push(Output::Continue),
                 Step::Snapshot(_) if !merge.is_asking => self.ask_snapshot(work, space),
                 Step::Descend(..) if !merge.is_asking => self.go_on(work, space)?,
+                Step::Tail(..) => self.tend_tail(work, space)?,
                 Step::Snapshot(_) | Step::Descend(..) => {}
             }
         }

@@ -36,6 +36,8 @@ pub(in super::super) struct MergeRow {
     joins: bool,
     /// What the source had applied when it last answered.
     until: Context,
+    /// Where its logs ended then.
+    reach: Heads,
 }
 
 /// One log of the snapshot: row `merge-log`.
@@ -53,8 +55,9 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let joins = self.heads(&space).0.is_empty();
         let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
-        let until = merge.until.clone();
-        let row = MergeRow { source: merge.source, why: merge.why, federation: federation.clone(), joins, until };
+        let (until, reach) = (merge.until.clone(), merge.reach.clone());
+        let row =
+            MergeRow { source: merge.source, why: merge.why, federation: federation.clone(), joins, until, reach };
         work.draft.set(Table::Meta, rows::merge_key(&space), &row);
         for (incarnation, head) in &heads.0 {
             let (context, needs) = known.get(incarnation).cloned().unwrap_or_default();
@@ -73,6 +76,12 @@ impl Replica {
     /// One step of every state sync that has something to do by itself.
     pub(in super::super) fn continue_merges<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
         self.sweep_some(work)?;
+        if self.kept_untried && !self.catching_up.is_empty() {
+            self.try_kept(work)?;
+            if self.kept_untried {
+                work.out.push(Output::Continue);
+            }
+        }
         let spaces: Vec<Space> = self.merges.keys().copied().collect();
         for space in spaces {
             match self.merges.get(&space).map(|merge| (&merge.step, merge.is_asking)) {
@@ -87,7 +96,7 @@ impl Replica {
 
     /// Removes what an earlier attempt staged.
     fn clear_staged<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
-        for prefix in [rows::stage_prefix(&space), rows::drop_prefix(&space)] {
+        for prefix in [rows::stage_prefix(&space), rows::drop_prefix(&space), rows::tail_prefix(&space)] {
             let page = work.draft.range(Table::Trie, &prefix, &rows::end_of(&prefix), DROPS_MAX)?;
             let is_more = page.len() == DROPS_MAX;
             page.into_iter().for_each(|(key, _)| work.draft.remove(Table::Trie, key));
@@ -116,6 +125,8 @@ impl Replica {
             Pass::Edits => self.commit_edits(work, &space, &mut commit.cursor)?,
             Pass::Drops => self.commit_drops(work, &space)?,
             Pass::Logs => self.commit_logs(work, &space, &row)?,
+            Pass::Tail if self.commit_tail(work, &space)? => Pass::Heads,
+            Pass::Tail => Pass::Tail,
             Pass::Heads => {
                 self.commit_heads(work, space, &row, merge)?;
                 return Ok(());
@@ -236,7 +247,7 @@ impl Replica {
         row: &MergeRow,
     ) -> Result<Pass, ViewFault> {
         if row.why != Why::Follow {
-            return Ok(Pass::Heads);
+            return Ok(Pass::Tail);
         }
         for incarnation in self.heads(space).0.keys() {
             let theirs = work.draft.get(Table::Meta, &rows::merge_log_key(space, incarnation))?;
@@ -250,7 +261,7 @@ impl Replica {
                 return Ok(Pass::Logs);
             }
         }
-        Ok(Pass::Heads)
+        Ok(Pass::Tail)
     }
 
     fn commit_heads<V: View>(
@@ -282,6 +293,7 @@ impl Replica {
             self.watch_takeover(work, space, row.source, merge.progress.ended)?;
         }
         // What is kept may follow now, or never.
+        self.count_kept(work, space)?;
         self.kept_untried = true;
         if row.joins && self.role() == Some(crate::trust::Role::Full) {
             self.unconfirmed.insert(space);
@@ -306,6 +318,7 @@ impl Replica {
         self.parked.forget(&space);
         self.dirty.insert(space);
         work.note(Event::Reconciled { space, source });
+        work.out.push(Output::Continue);
         self.wish(work, space, source);
         self.welcome(work, space)
     }
@@ -359,7 +372,7 @@ impl Replica {
             let row: MergeRow = stored(value)?;
             let mut merge = Merge::new(row.source, row.why);
             merge.step = Step::Commit(Commit::default());
-            merge.until = row.until;
+            (merge.until, merge.reach) = (row.until, row.reach);
             merges.insert(space, merge);
             Ok(())
         })?;

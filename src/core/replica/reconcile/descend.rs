@@ -4,7 +4,7 @@ use super::super::io::{Output, Refusal, Table, View, ViewFault};
 use super::super::message::Message;
 use super::super::state::{Replica, Work};
 use super::super::{rows, trie};
-use super::merge::{Descent, DifferenceKind, Look, Merge, Step, Taken, Why, hint_of};
+use super::merge::{Descent, DifferenceKind, Look, Merge, Step, Why, hint_of};
 use super::proof;
 use super::source::half;
 use super::wire::{Compare, Compared, Fetch, Hint, Items, Prefix, Shown, Wanted};
@@ -196,8 +196,7 @@ impl Replica {
             return Ok(());
         }
         let Step::Descend(taken, _) = std::mem::replace(&mut merge.step, Step::Clear) else { return Ok(()) };
-        let Taken { federation: Some(federation), heads, known, ends, .. } = *taken else { return Ok(()) };
-        self.begin_commit(work, space, &federation, &heads, &known, ends)
+        self.begin_tail(work, space, taken)
     }
 
     fn check_proof(&self, space: &Space, bytes: &[u8], heads: &Heads) -> Result<Pruned, Refusal> {

@@ -98,6 +98,8 @@ pub(in super::super) struct Merge {
     pub(super) still: u32,
     /// What the source had applied when it last answered: what it deleted meanwhile is missing here until all of that is.
     pub(super) until: Context,
+    /// Where the logs end that are here when the commit begins.
+    pub(super) reach: Heads,
     pub(super) step: Step,
     pub(super) progress: MergeProgress,
 }
@@ -110,6 +112,8 @@ pub(super) enum Step {
     Snapshot(Box<Taken>),
     /// Finding and fetching differences.
     Descend(Box<Taken>, Box<Descent>),
+    /// Fetching what the source applied meanwhile.
+    Tail(Box<Taken>, Box<super::tail::Tail>),
     /// Applying what is staged; from here on there is no way back.
     Commit(Commit),
     /// A dry run's end.
@@ -146,6 +150,8 @@ pub(super) enum Pass {
     Drops,
     /// At a follower: what its log has beyond the source's.
     Logs,
+    /// What the source applied meanwhile goes to what is kept.
+    Tail,
     /// Heads, what authors knew, and the federation.
     Heads,
 }
@@ -193,6 +199,7 @@ impl Merge {
             is_asking: false,
             still: 0,
             until: Context::default(),
+            reach: Heads::default(),
             step: Step::Clear,
             progress,
         }
@@ -205,7 +212,7 @@ impl Merge {
 
     /// Whether its source's going away ends it.
     pub(in super::super) fn needs_source(&self) -> bool {
-        matches!(self.step, Step::Clear | Step::Snapshot(_) | Step::Descend(..))
+        matches!(self.step, Step::Clear | Step::Snapshot(_) | Step::Descend(..) | Step::Tail(..))
     }
 
     /// How far it has come.

@@ -16,8 +16,9 @@
 //!
 //! The source's state may move on meanwhile. Everything is therefore judged by the heads of the snapshot, H0, taken
 //! before anything was compared: items beyond H0 aren't taken, absences beyond H0 don't count, and what the source
-//! deleted since is deleted here too when its log is replayed from H0 on. Nothing is visible before the commit, which
-//! is redone from its rows after a crash; a source that vanishes before leaves only staged rows behind.
+//! deleted since is deleted here too when its log is replayed from H0 on. That log is fetched before the commit (`tail`),
+//! so that nobody is needed for it. Nothing is visible before the commit, which is redone from its rows after a crash; a
+//! source that vanishes before leaves only staged rows behind.
 //!
 //! # What is believed
 //! An item only with its author's signature over it, by a key that the circle knows, for a right that its author was
@@ -33,6 +34,7 @@ mod proof;
 mod snapshot;
 mod source;
 mod sweep;
+mod tail;
 mod wire;
 
 pub(super) use commit::MergeRow;
