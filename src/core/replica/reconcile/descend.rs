@@ -98,8 +98,8 @@ impl Replica {
             return self.abandon(work, &space, &from, Refusal::Message("an answer to another question".into()));
         };
         let done = answer.done as usize;
-        let is_lying = done > wanted.len()
-            || answer.rest.is_some() && (answer.segments.is_empty() || done >= wanted.len());
+        let is_lying =
+            done > wanted.len() || answer.rest.is_some() && (answer.segments.is_empty() || done >= wanted.len());
         if is_lying || answer.segments.len() > SEGMENTS_MAX {
             return self.abandon(work, &space, &from, Refusal::Message("an answer to no question".into()));
         }
