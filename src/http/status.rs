@@ -60,6 +60,7 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::NeedsUpgrade { .. }
         | CommandError::SharedAlready(_)
         | CommandError::NotInvited(_)
+        | CommandError::Replaced(_)
         | CommandError::NotAMember(_) => StatusCode::CONFLICT,
         CommandError::NotGranted
         | CommandError::Reconciling

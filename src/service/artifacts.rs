@@ -355,9 +355,20 @@ impl Service {
 
     /// Deletes the versions of a path that this node has.
     pub async fn delete(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<(), ServiceError> {
+        self.delete_while(caller, repo, path, None).await
+    }
+
+    /// The same, or nothing if `only` isn't shown any more.
+    pub(super) async fn delete_while(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+        only: Option<Dot>,
+    ) -> Result<(), ServiceError> {
         let repository = self.writable(caller, Action::Delete(repo), repo)?;
         let by = caller.principal.name().to_owned();
-        let command = Command::Delete { key: repository.key.clone(), path: path.clone(), by };
+        let command = Command::Delete { key: repository.key.clone(), path: path.clone(), only, by };
         let done = self.done(caller, "delete", &format!("{}/{path}", repository.key), command, None).await;
         done.map(|_| ()).map_err(|error| error.in_repository(repo))
     }

@@ -93,7 +93,7 @@ pub fn put(key: &str, at: &str, what: &str) -> Command {
 }
 
 pub fn delete(key: &str, at: &str) -> Command {
-    Command::Delete { key: repo(key), path: path(at), by: "tester".into() }
+    Command::Delete { key: repo(key), path: path(at), only: None, by: "tester".into() }
 }
 
 pub fn create(key: &str, invite: Vec<NodeId>) -> Command {

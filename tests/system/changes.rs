@@ -113,6 +113,49 @@ async fn files_and_folders_are_moved_copied_and_deleted_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_repositorys_contents_are_copied_moved_and_deleted() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    let names: Vec<String> = (0..150).map(|n| format!("{}/{n}", n % 7)).collect();
+    for name in &names {
+        put(berlin, name, name).await;
+    }
+    circle.converged().await;
+    for key in ["other", "third"] {
+        berlin.cli(&["repo", "create", key], "");
+    }
+    let told = berlin.cli(&["artifact", "copy", REPO, "third/copy/"], "");
+    assert!(told.contains("150 files"), "{told}");
+    let inside = berlin.try_cli(&["artifact", "move", REPO, &format!("{REPO}/inside")], "");
+    assert!(String::from_utf8_lossy(&inside.stderr).contains("into itself"), "{inside:?}");
+    // A move that was broken off in the middle is asked for again: what is there already is left alone.
+    berlin.cli(&["artifact", "move", &format!("{REPO}/3"), "other/3"], "");
+    let told = berlin.cli(&["artifact", "move", REPO, "other"], "");
+    assert!(told.contains(&format!("{} files", 150 - names.iter().filter(|name| name.starts_with("3/")).count())));
+    let nothing = berlin.cli(&["artifact", "move", REPO, "other"], "");
+    assert!(nothing.contains("0 files"), "{nothing}");
+    assert_eq!(circle.converged().await.len(), 0);
+    for name in &names {
+        let answer = berlin.client().get(&format!("/artifactory/other/{name}")).await.expect("an answer");
+        assert_eq!(answer.text(), *name);
+    }
+    berlin.cli(&["artifact", "copy", "other", REPO], "");
+    assert_eq!(circle.converged().await.len(), 150);
+
+    let refused = tokyo.try_cli(&["artifact", "rm", REPO], "");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--recursive"), "{refused:?}");
+    let answer = tokyo.client().send(Method::DELETE, &path(""), &[], "").await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+    assert_eq!(circle.converged().await.len(), 0);
+    // It is empty, and that is no error; it is there, and takes artifacts.
+    tokyo.cli(&["artifact", "rm", "--recursive", REPO], "");
+    put(berlin, "again", "again").await;
+    reads(tokyo, "again", Some("again")).await;
+    let missing = tokyo.client().send(Method::DELETE, "/artifactory/none/", &[], "").await.expect("an answer");
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repository_is_configured_for_all_its_members_and_a_member_is_removed() {
     let circle = Circle::new(3, 0, Setup::default()).await;
     let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
