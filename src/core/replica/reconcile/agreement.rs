@@ -212,7 +212,7 @@ impl Replica {
                 Step::Clear => work.out.push(Output::Continue),
                 Step::Snapshot(_) if merge.asked.is_empty() => self.ask_snapshot(work, space)?,
                 Step::Descend(..) if merge.asked.is_empty() => self.go_on(work, space)?,
-                Step::Descend(..) if merge.still == LOST_AFTER => self.ask_again(work, space)?,
+                Step::Descend(..) if merge.still % LOST_AFTER == 0 => self.ask_again(work, space)?,
                 Step::Snapshot(_) | Step::Descend(..) => {}
             }
         }
