@@ -50,6 +50,17 @@ impl Location {
     }
 }
 
+/// The same where a folder that was made as one is meant too: `REPO/PATH/`.
+pub fn file_or_folder(text: &str) -> Result<Location, BadLocation> {
+    match text.strip_suffix('/') {
+        Some(folder) => {
+            let Location { repo, path } = folder.parse()?;
+            Ok(Location { repo, path: path.as_folder() })
+        }
+        None => text.parse(),
+    }
+}
+
 impl FromStr for Location {
     type Err = BadLocation;
 

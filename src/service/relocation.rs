@@ -46,8 +46,8 @@ pub struct Destination {
 }
 
 impl Service {
-    /// Moves or copies a file, or every file of a folder (`None`: of the whole repository), with its properties; says how
-    /// many files. Each file is moved in one step within its repository, and copied before it is deleted into another. A
+    /// Moves or copies a file, or every file of a folder (`None`: of the whole repository) and the folders that were made as
+    /// such, with their properties; says how many files. Each file is moved in one step within its repository, and copied before it is deleted into another. A
     /// folder isn't moved in one step: an error in the middle leaves the rest where it was, and asking again goes on with it.
     pub async fn relocate(
         &self,
@@ -129,15 +129,33 @@ impl Service {
         effect: Effect,
     ) -> Result<u64, ServiceError> {
         let each = items.iter().map(async |item| {
-            let target = below(to.path.as_ref(), &item.path.as_str()[inside..])?;
+            let rest = &item.path.as_str()[inside..];
+            if rest.is_empty() && to.path.is_none() {
+                // A folder that is put where no folder can be made: the root is there.
+                return self.end_folder(caller, kind, item, effect).await;
+            }
+            let target = below(to.path.as_ref(), rest)?;
             match self.relocate_file(caller, kind, item, &to.repo, &target, effect).await {
-                Ok(()) => Ok(1),
+                Ok(()) => Ok(u64::from(!item.path.is_folder())),
                 // Somebody else was faster.
                 Err(ServiceError::NoArtifact { .. }) => Ok(0),
                 Err(error) => Err(error),
             }
         });
         futures::future::join_all(each).await.into_iter().sum()
+    }
+
+    async fn end_folder(
+        &self,
+        caller: &Caller,
+        kind: Relocation,
+        item: &Item,
+        effect: Effect,
+    ) -> Result<u64, ServiceError> {
+        if (kind, effect) == (Relocation::Move, Effect::Real) {
+            self.delete_while(caller, &item.repo, &item.path, Some(item.dot)).await?;
+        }
+        Ok(0)
     }
 
     async fn relocate_file(
@@ -159,7 +177,7 @@ impl Service {
             let done = self.done(caller, "move", &object, command, None).await;
             return done.map(|_| ()).map_err(|error| error.in_repository(repo));
         }
-        if self.engine().store().blob(&item.digest)?.is_none() {
+        if !item.path.is_folder() && self.engine().store().blob(&item.digest)?.is_none() {
             let reason = "they can be copied once they have been read here".to_owned();
             return Err(ServiceError::NotHere { path: item.path.clone(), reason });
         }
@@ -182,8 +200,5 @@ impl Service {
 
 fn below(folder: Option<&ArtifactPath>, name: &str) -> Result<ArtifactPath, ServiceError> {
     let text = folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
-    text.parse().map_err(|error: artimesh_core::model::BadPath| ServiceError::BadField {
-        field: "to",
-        reason: error.to_string(),
-    })
+    ArtifactPath::try_from(text).map_err(|error| ServiceError::BadField { field: "to", reason: error.to_string() })
 }

@@ -113,6 +113,65 @@ async fn files_and_folders_are_moved_copied_and_deleted_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_made_as_one_stays_without_files_and_is_the_same_everywhere() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    let about = |node, folder: &str| {
+        let target = format!("storage/{REPO}/{folder}");
+        async move { call(node, "GET", &target, None).await }
+    };
+    assert_eq!(about(berlin, "a/b").await.0, 404);
+    for _ in 0..2 {
+        let answer = berlin.client().send(Method::PUT, &path("a/b/"), &[], "").await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        assert_eq!((&answer.json()["path"], &answer.json()["createdBy"]), (&json!("/a/b"), &json!("admin")));
+    }
+    put(berlin, "a/b/x", "x").await;
+    reads(tokyo, "a/b/x", Some("x")).await;
+    tokyo.cli(&["artifact", "rm", &format!("{REPO}/a/b/x")], "");
+    reads(berlin, "a/b/x", None).await;
+    let (status, text) = about(berlin, "a/b").await;
+    let folder: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((status, &folder["children"], &folder["createdBy"]), (200, &json!([]), &json!("admin")), "{text}");
+    let parent: Value = serde_json::from_str(&about(tokyo, "a").await.1).expect("JSON");
+    assert_eq!(parent["children"], json!([{"uri": "/b", "folder": true}]));
+    let page = tokyo.client().get(&path("a/")).await.expect("an answer");
+    assert!(page.text().contains("b/"), "{}", page.text());
+    let listed = json_of(tokyo, &["artifact", "ls", REPO]);
+    assert_eq!(listed["files"], json!([]), "a folder is no file");
+    let (_, text) = call(tokyo, "GET", &format!("storage/{REPO}?list&deep=1&listFolders=1"), None).await;
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    let rows =
+        listed["files"].as_array().expect("a list").iter().map(|row| (row["uri"].clone(), row["folder"].clone()));
+    assert_eq!(rows.collect::<Vec<_>>(), [(json!("/a"), json!(true)), (json!("/a/b"), json!(true))]);
+
+    // Properties of its own, a move, a copy elsewhere.
+    let labelled = berlin.client().send(Method::PUT, &path("a/b/;team=red"), &[], "").await.expect("an answer");
+    assert_eq!(labelled.status, StatusCode::CREATED);
+    has_properties(tokyo, "a/b", &json!({"team": ["red"]})).await;
+    tokyo.cli(&["artifact", "move", &format!("{REPO}/a"), &format!("{REPO}/c/d")], "");
+    has_properties(berlin, "c/d/b", &json!({"team": ["red"]})).await;
+    assert_eq!(about(berlin, "a").await.0, 404);
+    berlin.cli(&["repo", "create", "other"], "");
+    berlin.cli(&["artifact", "copy", REPO, "other"], "");
+    assert_eq!(call(berlin, "GET", "storage/other/c/d/b", None).await.0, 200);
+    let history = json_of(tokyo, &["artifact", "history", &format!("{REPO}/c/d/b/")]);
+    assert_eq!(history["live"].as_array().map(Vec::len), Some(1), "{history}");
+
+    berlin.cli(&["artifact", "mkdir", &format!("{REPO}/c/e")], "");
+    berlin.cli(&["artifact", "rm", "--recursive", &format!("{REPO}/c/d")], "");
+    assert_eq!((about(berlin, "c/d").await.0, about(berlin, "c/e").await.0), (404, 200));
+    circle.converged().await;
+    assert_eq!((about(tokyo, "c/d").await.0, about(tokyo, "c/e").await.0), (404, 200));
+    // A file is no folder, and a folder has no body.
+    put(berlin, "file", "x").await;
+    for (target, body, status) in [("file/", "", 409), ("f/", "bytes", 400)] {
+        let answer = berlin.client().send(Method::PUT, &path(target), &[], body).await.expect("an answer");
+        assert_eq!(answer.status.as_u16(), status, "{target}: {}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_whole_repositorys_contents_are_copied_moved_and_deleted() {
     let circle = Circle::new(2, 0, Setup::default()).await;
     let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);

@@ -153,6 +153,9 @@ impl Replica {
         if from == to {
             return Err(CommandError::OntoItself(from).into());
         }
+        if from.is_folder() != to.is_folder() {
+            return Err(EntryFault::Bounds("the path to move to").into());
+        }
         let source = work.draft.versions(&space, &from).map_err(Failure::Fault)?;
         let shown = source.shown().ok_or_else(|| CommandError::NoArtifact(from.clone()))?;
         let target = work.draft.versions(&space, &to).map_err(Failure::Fault)?;
