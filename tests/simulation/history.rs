@@ -112,7 +112,7 @@ impl History {
         world.mutation = mutation;
         world.network.gossip_is_off = dice.once_in(3);
         world.network.weather = Weather::drawn(&mut dice, world.sites.len());
-        if dice.once_in(6) {
+        if dice.once_in(3) {
             let liar = dice.below(world.sites.len());
             world.lies.insert(liar, Lie::Exhume);
         }
@@ -343,7 +343,8 @@ impl History {
     fn heal(&mut self) -> Result<(), Fault> {
         self.world.network.mend();
         self.world.network.gossip.clear();
-        self.world.lies.clear();
+        // Who offers the dead goes on with it: it keeps nobody from what lives.
+        self.world.lies.retain(|_, lie| *lie == Lie::Exhume);
         for site in 0..self.world.sites.len() {
             acts::wake(self, site);
         }

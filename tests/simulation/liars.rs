@@ -35,7 +35,12 @@ impl Lie {
     pub fn twist(self, frame: Vec<u8>, segments: &[Sealed], twisted: &mut BTreeMap<&'static str, u64>) -> Vec<u8> {
         match (self, Message::read(&frame)) {
             (Lie::Exhume, Ok(Message::Items(mut items))) => {
-                let of_space = segments.iter().rev().filter(|segment| segment.header.space == items.space);
+                // What nobody admits would only have the whole answer refused.
+                let is_applied = |segment: &&Sealed| {
+                    let header = &segment.header;
+                    header.space == items.space && items.heads.cover(&header.dot(header.entries as usize - 1))
+                };
+                let of_space = segments.iter().rev().filter(is_applied);
                 let proofs = of_space.filter_map(puts_of).take(EXHUMED_MAX);
                 let dead: Vec<_> = proofs.filter(|proof| !items.segments.contains(proof)).collect();
                 *twisted.entry("dead items offered").or_default() += u64::from(!dead.is_empty());

@@ -6,7 +6,9 @@ use super::message::Announcement;
 use super::reconcile::Merge;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
-use crate::catalog::{ConfigChange, Configure, Federation, Founding, Invitation, Removal, RepositoryConfig};
+use crate::catalog::{
+    ConfigChange, Configure, EntryFault, Federation, Founding, Invitation, Removal, RepositoryConfig,
+};
 use crate::changelog::{Accept, Change, ENTRIES_MAX, Header, Sealed, entry_hash};
 use crate::clock::{AHEAD_MS_MAX, Timestamp};
 use crate::model::{Context, Digest, Dot, Head, NodeId, RepoKey, Space};
@@ -74,7 +76,7 @@ impl Replica {
             Command::Release { key, author } => self.release(work, &key, author),
             Command::Configure { key, set, by } => self.configure(work, &key, set, by),
             Command::Put { key, path, content, by } => self.put(work, &key, path, content, by),
-            Command::Delete { key, path, by } => self.delete(work, &key, path, by),
+            Command::Delete { key, path, only, by } => self.delete(work, &key, path, only, by),
             Command::SetProperties { key, path, set, by } => self.set_properties(work, &key, path, set, by),
             Command::DeleteUnder { key, prefix, most, by } => self.delete_under(work, &key, &prefix, most, &by),
             Command::Move { key, from, to, by } => self.move_version(work, &key, from, to, by),
@@ -383,6 +385,9 @@ impl Replica {
             Err(Stop::Fault(fault)) => return Err(Failure::Fault(fault)),
             Err(Stop::Refused(Refusal::Trust(refusal))) => return Err(refusal.into()),
             Err(Stop::Refused(Refusal::Entry(_, fault))) => return Err(fault.into()),
+            Err(Stop::Refused(Refusal::Crowded(..))) => {
+                return Err(EntryFault::Bounds("all that is beside each other at that path").into());
+            }
             // A repository that is shown here without a membership: an edge's, or one that was left elsewhere.
             Err(Stop::Refused(_)) => return Err(CommandError::NotAMember(space).into()),
         }

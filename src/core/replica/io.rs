@@ -156,6 +156,8 @@ pub enum Command {
         key: RepoKey,
         /// Where in it.
         path: ArtifactPath,
+        /// Only while this version is the one that is shown.
+        only: Option<Dot>,
         /// Who.
         by: String,
     },
@@ -287,6 +289,9 @@ pub enum CommandError {
     /// No such version of the path, live or in the history that is kept here.
     #[error("'{0}' has no version {1}, and had none within the history that is kept here")]
     NoVersion(ArtifactPath, Dot),
+    /// It was replaced meanwhile.
+    #[error("'{0}' was replaced meanwhile and was not deleted: look at it and try again")]
+    Replaced(ArtifactPath),
     /// The path has no versions beside the one that is shown.
     #[error("'{0}' has no conflict")]
     NoConflict(ArtifactPath),
@@ -410,6 +415,9 @@ pub enum Refusal {
         /// How many it may.
         allowed: u64,
     },
+    /// It would put more beside what is at a path than one path holds: it is asked for again later.
+    #[error("entry {0:?} would put more beside what is at {1} than one path holds: overwrite or delete what is there")]
+    Crowded(Dot, ArtifactPath),
     /// A space that this node and the peer don't share.
     #[error("{0} is not shared with that node")]
     NotShared(Space),

@@ -129,6 +129,8 @@ pub(super) const CATCHING_UP: &[u8] = b"catch-up/";
 pub(super) const FLOORS: &[u8] = b"floor/";
 /// Prefix of the spaces taken over from another member, on whose state others haven't yet given their word.
 pub(super) const UNCONFIRMED: &[u8] = b"unconfirmed/";
+/// Prefix of the spaces whose state was taken over, and no member has signed since that its own is the same.
+pub(super) const ON_TRIAL: &[u8] = b"on-trial/";
 
 /// The first key after all those that start with `prefix`.
 pub fn end_of(prefix: &[u8]) -> Vec<u8> {
@@ -181,6 +183,10 @@ pub(super) fn unconfirmed_key(space: &Space) -> Vec<u8> {
 
 pub(super) fn floor_key(space: &Space, incarnation: &Incarnation) -> Vec<u8> {
     [FLOORS, &space.key()[..], &incarnation_bytes(incarnation)].concat()
+}
+
+pub(super) fn on_trial_key(space: &Space) -> Vec<u8> {
+    [ON_TRIAL, &space.key()].concat()
 }
 
 /// Space and incarnation in a key of [`FLOORS`].
@@ -270,9 +276,13 @@ pub fn catalog_prefix(space: &Space, prefix: &str) -> Vec<u8> {
     [&space.key(), prefix.as_bytes()].concat()
 }
 
+fn path_from(bytes: &[u8]) -> Option<ArtifactPath> {
+    ArtifactPath::try_from(String::from_utf8(bytes.to_vec()).ok()?).ok()
+}
+
 /// The path in a catalog key.
 pub fn catalog_path(key: &[u8]) -> Option<ArtifactPath> {
-    String::from_utf8(key.get(33..)?.to_vec()).ok()?.parse().ok()
+    path_from(key.get(33..)?)
 }
 
 /// Trie key under which the items of a space begin that start with `prefix`, a part of an item's key.
@@ -365,7 +375,7 @@ pub(super) fn ended_key(space: &Space, path: &ArtifactPath, at: Timestamp, dot: 
 pub(super) fn ended_key_parts(key: &[u8]) -> Option<(Space, ArtifactPath)> {
     let (space, rest) = (space_from(key)?, key.get(33..)?.strip_prefix(&[PAST])?);
     let path = rest.split(|byte| *byte == 0).next()?;
-    Some((space, std::str::from_utf8(path).ok()?.parse().ok()?))
+    Some((space, path_from(path)?))
 }
 
 /// The [`Historic`] version in a row of the history; `None` for rows of another purpose. A garbage collector must go
@@ -411,7 +421,7 @@ pub(super) fn dispute_key(space: &Space, path: &str) -> Vec<u8> {
 
 /// The path in such a key.
 pub(super) fn dispute_path(key: &[u8]) -> Option<ArtifactPath> {
-    std::str::from_utf8(key.get(34..)?).ok()?.parse().ok()
+    path_from(key.get(34..)?)
 }
 
 /// History key by which the row `key`, written when the history was `age_ms` old, is found when its time is over.
@@ -520,7 +530,7 @@ pub fn write<T: Stored>(value: &T) -> Vec<u8> {
 /// A value that was stored by this version or an earlier one.
 pub fn read<T: Stored>(value: &[u8]) -> Result<T, DecodeError> {
     match value.split_first() {
-        Some((&version, bytes)) if version == T::VERSION => codec::decode(bytes),
+        Some((&version, bytes)) if version == T::VERSION => codec::decode_row(bytes),
         Some((&version, bytes)) if (1..T::VERSION).contains(&version) => T::upgrade(version, bytes),
         Some((version, _)) => {
             Err(DecodeError::Malformed { what: "row", reason: format!("version {version} is of a later Artimesh") })

@@ -184,6 +184,8 @@ pub struct Replica {
     pub(super) merged: BTreeMap<Space, MergeProgress>,
     /// Spaces taken over from another member, on whose state others haven't yet given their word: nobody writes there.
     pub(super) unconfirmed: BTreeSet<Space>,
+    /// Where a state was taken over, and no member has signed since that its own is the same: and for how many ticks.
+    pub(super) on_trial: BTreeMap<Space, u32>,
     /// How long logs stay whole.
     pub(super) retention: Retention,
     pub(super) compaction: Compaction,
@@ -268,7 +270,8 @@ impl Replica {
             rested: BTreeSet::new(),
             sweeps: BTreeMap::new(),
             catching_up: BTreeMap::new(),
-            unconfirmed: load_unconfirmed(view)?,
+            unconfirmed: load_spaces_under(view, rows::UNCONFIRMED)?,
+            on_trial: load_spaces_under(view, rows::ON_TRIAL)?.into_iter().map(|space| (space, 0)).collect(),
             signed: BTreeMap::new(),
             retention,
             compaction: Compaction::default(),
@@ -476,10 +479,11 @@ fn load_floors(view: &impl View, spaces: &mut BTreeMap<Space, SpaceState>) -> Re
     })
 }
 
-fn load_unconfirmed(view: &impl View) -> Result<BTreeSet<Space>, ViewFault> {
+/// The spaces that are named by keys after a prefix.
+fn load_spaces_under(view: &impl View, prefix: &[u8]) -> Result<BTreeSet<Space>, ViewFault> {
     let mut spaces = BTreeSet::new();
-    each_row(view, Table::Meta, rows::UNCONFIRMED, |key, _| {
-        spaces.extend(rows::space_from(&key[rows::UNCONFIRMED.len()..]));
+    each_row(view, Table::Meta, prefix, |key, _| {
+        spaces.extend(rows::space_from(&key[prefix.len()..]));
         Ok(())
     })?;
     Ok(spaces)

@@ -23,7 +23,7 @@ const ACTS: [(usize, Act); 28] = [
     (2, writing::found),
     (3, writing::change_membership),
     (12, writing::tick),
-    (1, operating::remove),
+    (2, operating::remove),
     (1, operating::release),
     (2, operating::sync),
     (3, operating::adopt),

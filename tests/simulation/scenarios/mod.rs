@@ -3,10 +3,13 @@
 mod adopting;
 mod braking;
 mod clocks;
+mod comparing;
+mod crowding;
 mod curating;
 mod doubting;
 mod enduring;
 mod federating;
+mod foldering;
 mod forking;
 mod pairing;
 mod reconciling;

@@ -15,8 +15,15 @@ use crate::trust::Role;
 /// A source that doesn't answer for so many ticks is given up.
 const STILL_MAX: u32 = 30;
 
+/// Answers that didn't come for so many ticks are lost: a full queue drops what it can't hold.
+const LOST_AFTER: u32 = 10;
+
 /// What a source had last isn't waited for longer than so many ticks: it may be gone for good.
 const CATCH_UP_MAX: u32 = 3600;
+
+/// A node whose state is on trial tells nobody of it for so many ticks, unless others find it the same: meanwhile it may
+/// be put right, and nobody need be alarmed.
+const TRIAL_MAX: u32 = 60;
 
 /// How many members must have signed a joiner's digest before it writes, when there are so many.
 const CONFIRMATIONS: usize = 2;
@@ -60,6 +67,9 @@ impl Replica {
             self.spaces.iter().filter(|(_, state)| state.federation.is_some()).map(|(space, _)| *space).collect();
         let peers: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node).collect();
         for space in spaces {
+            if self.on_trial.get(&space).is_some_and(|ticks| *ticks < TRIAL_MAX) {
+                continue;
+            }
             let hearers: Vec<NodeId> = peers.iter().filter(|peer| self.shares(&space, peer)).copied().collect();
             if hearers.is_empty() {
                 continue;
@@ -107,24 +117,41 @@ impl Replica {
         (told.heads == hash_of_heads(&here.heads)).then_some(told.state == digest)
     }
 
-    fn judge_state<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
+    pub(super) fn judge_state<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
         match self.agrees(&space, &peer) {
             Some(false) => {
-                work.note(Event::Diverged { space, peer });
-                let replaceable = self.role() == Some(Role::Edge) || self.unconfirmed.contains(&space);
-                if replaceable {
+                let is_replaceable = self.role() == Some(Role::Edge) || self.unconfirmed.contains(&space);
+                let is_on_trial = self.on_trial.contains_key(&space);
+                if is_replaceable {
                     self.begin_merge(work, space, peer, Why::Follow);
+                } else if is_on_trial {
+                    // What was taken over isn't what others have: whoever showed it lied, or erred.
+                    self.begin_merge(work, space, peer, Why::Asked);
+                }
+                if is_replaceable || !is_on_trial {
+                    work.note(Event::Diverged { space, peer });
                 }
             }
-            Some(true) if self.unconfirmed.contains(&space) => {
-                let others = self.members_besides(&space);
-                let agree = others.iter().filter(|node| self.agrees(&space, node) == Some(true)).count();
-                if agree >= CONFIRMATIONS.min(others.len()) {
-                    self.unconfirmed.remove(&space);
-                    work.draft.remove(Table::Meta, rows::unconfirmed_key(&space));
+            Some(true) => {
+                if self.on_trial.remove(&space).is_some() {
+                    work.draft.remove(Table::Meta, rows::on_trial_key(&space));
                 }
+                self.confirm(work, space);
             }
-            _ => {}
+            None => {}
+        }
+    }
+
+    /// A joiner writes when enough members have signed what it has.
+    fn confirm<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
+        if !self.unconfirmed.contains(&space) {
+            return;
+        }
+        let others = self.members_besides(&space);
+        let agree = others.iter().filter(|node| self.agrees(&space, node) == Some(true)).count();
+        if agree >= CONFIRMATIONS.min(others.len()) {
+            self.unconfirmed.remove(&space);
+            work.draft.remove(Table::Meta, rows::unconfirmed_key(&space));
         }
     }
 
@@ -191,6 +218,7 @@ impl Replica {
                 caught_up.push(*space);
             }
         }
+        self.on_trial.values_mut().for_each(|ticks| *ticks = ticks.saturating_add(1));
         for space in caught_up {
             self.catching_up.remove(&space);
             work.draft.remove(Table::Meta, rows::catching_up_key(&space));
@@ -207,13 +235,19 @@ impl Replica {
                     self.merges.remove(&space);
                 }
                 Step::Clear => work.out.push(Output::Continue),
-                Step::Snapshot(_) if !merge.is_asking => self.ask_snapshot(work, space),
-                Step::Descend(..) if !merge.is_asking => self.go_on(work, space)?,
+                Step::Snapshot(_) if merge.asked.is_empty() => self.ask_snapshot(work, space)?,
+                Step::Descend(..) if merge.asked.is_empty() => self.go_on(work, space)?,
+                Step::Descend(..) if merge.still % LOST_AFTER == 0 => self.ask_again(work, space)?,
                 Step::Tail(..) => self.tend_tail(work, space)?,
                 Step::Snapshot(_) | Step::Descend(..) => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether the state of a space was taken over, and no member has signed since that its own is the same.
+    pub fn is_on_trial(&self, space: &Space) -> bool {
+        self.on_trial.contains_key(space)
     }
 
     /// How the state sync of a space stands, or how the last one ended.

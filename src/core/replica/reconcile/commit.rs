@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::draft::stored;
-use super::super::io::{Event, Output, Table, View, ViewFault};
+use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::ledger::{self, Cause};
 use super::super::rows;
 use super::super::state::{Replica, Work, each_row};
@@ -34,6 +34,8 @@ pub(in super::super) struct MergeRow {
     federation: Federation,
     /// Whether this node had nothing of the space before.
     joins: bool,
+    /// Whether the source had applied all that this node had: then what it has live was never deleted here.
+    knows_all: bool,
     /// What the source had applied when it last answered.
     until: Context,
     /// Where its logs ended then.
@@ -53,11 +55,12 @@ impl Replica {
         known: &BTreeMap<Incarnation, (Context, Context)>,
         ends: Vec<Pruned>,
     ) -> Result<(), ViewFault> {
-        let joins = self.heads(&space).0.is_empty();
+        let own = self.heads(&space);
+        let (joins, knows_all) = (own.0.is_empty(), heads.cover_context(&own.to_context()));
         let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
         let (until, reach) = (merge.until.clone(), merge.reach.clone());
-        let row =
-            MergeRow { source: merge.source, why: merge.why, federation: federation.clone(), joins, until, reach };
+        let (source, why, federation) = (merge.source, merge.why, federation.clone());
+        let row = MergeRow { source, why, federation, joins, knows_all, until, reach };
         work.draft.set(Table::Meta, rows::merge_key(&space), &row);
         for (incarnation, head) in &heads.0 {
             let (context, needs) = known.get(incarnation).cloned().unwrap_or_default();
@@ -84,10 +87,10 @@ impl Replica {
         }
         let spaces: Vec<Space> = self.merges.keys().copied().collect();
         for space in spaces {
-            match self.merges.get(&space).map(|merge| (&merge.step, merge.is_asking)) {
-                Some((Step::Clear, _)) => self.clear_staged(work, space)?,
-                Some((Step::Descend(_, descent), false)) if !descent.look.is_empty() => self.look_on(work, space)?,
-                Some((Step::Commit(_), _)) => self.commit_some(work, space)?,
+            match self.merges.get(&space).map(|merge| &merge.step) {
+                Some(Step::Clear) => self.clear_staged(work, space)?,
+                Some(Step::Descend(_, descent)) if !descent.look.is_empty() => self.look_on(work, space)?,
+                Some(Step::Commit(_)) => self.commit_some(work, space)?,
                 _ => {}
             }
         }
@@ -108,8 +111,7 @@ impl Replica {
         if let Some(merge) = self.merges.get_mut(&space) {
             merge.step = Step::Snapshot(Box::default());
         }
-        self.ask_snapshot(work, space);
-        Ok(())
+        self.ask_snapshot(work, space)
     }
 
     fn commit_some<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
@@ -175,12 +177,17 @@ impl Replica {
                 let Ok(Change::Put(put)) = Change::read(envelope) else { continue };
                 let dot = pruned.header.dot(index as usize);
                 // What a log brought meanwhile was applied, and perhaps killed.
-                if own.cover(&dot) && row.why != Why::Follow {
+                if own.cover(&dot) && row.why != Why::Follow && !row.knows_all {
                     continue;
                 }
                 let before = work.draft.versions(space, &put.path)?;
                 let (version, mut after) = (Version::of(dot, entry_hash(envelope), &put), before.clone());
                 after.put(version.clone());
+                if !after.fits_a_row() {
+                    // Only a source and authors that lie together get here. Without it the digests differ, and that is told.
+                    work.note(Event::Refused { from: Some(row.source), refusal: Refusal::Crowded(dot, put.path) });
+                    continue;
+                }
                 if after != before {
                     taken_over(work, space, &put.path, &before, &after)?;
                     self.want(work, *space, &put.path, &version)?;
@@ -203,7 +210,7 @@ impl Replica {
                 let dot = pruned.header.dot(index as usize);
                 let before = work.draft.versions(space, &edit.path)?;
                 let mut after = before.clone();
-                if after.edit(dot, &edit) && after != before {
+                if after.edit(dot, &edit) && after != before && after.fits_a_row() {
                     work.draft.set_versions(space, &edit.path, &before, &after)?;
                 }
             }
@@ -295,6 +302,8 @@ impl Replica {
         // What is kept may follow now, or never.
         self.count_kept(work, space)?;
         self.kept_untried = true;
+        self.on_trial.insert(space, 0);
+        work.draft.set(Table::Meta, rows::on_trial_key(&space), &());
         if row.joins && self.role() == Some(crate::trust::Role::Full) {
             self.unconfirmed.insert(space);
             work.draft.set(Table::Meta, rows::unconfirmed_key(&space), &());
