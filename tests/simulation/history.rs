@@ -420,6 +420,7 @@ impl History {
     }
 
     fn count_events(&mut self) -> Result<(), Fault> {
+        let was_deceived = self.world.twisted.contains_key("dead items offered");
         for (number, site) in self.world.sites.iter().enumerate() {
             for event in &site.notes {
                 match event {
@@ -442,7 +443,8 @@ impl History {
                     }
                     Event::Pruned { .. } => self.faults.count("log pruned", 1),
                     Event::Reconciled { .. } => self.faults.count("state taken over", 1),
-                    Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored => {
+                    // Who may not write yet, and was shown the dead, says so and asks again.
+                    Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored || was_deceived => {
                         self.faults.count("divergence noticed", 1);
                     }
                     Event::Diverged { space, peer } => {

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use artimesh_core::catalog::Federation;
+
 use super::digests::Ledger;
 use super::history;
 use super::runs::{self, Findings, Run};
@@ -53,7 +55,14 @@ fn replay(seed: u64) {
         println!("{} ({}), clock {} ms off:", site.identity.name, site.node().short(), site.skew_ms);
         if let Some(mind) = site.mind_or_none() {
             println!("  {} parked, {} asked for, {} kept", mind.parked(), mind.wishes(), mind.kept().count());
-            mind.spaces().for_each(|(space, heads, _)| println!("  {space}: {:?}", heads.0));
+            for (space, heads, _) in mind.spaces() {
+                let (trial, merging) = (mind.is_on_trial(space), mind.is_merging(space));
+                println!("  {space}: {:?}; on trial {trial}, between states {merging}", heads.0);
+                let sites = outcome.world.sites.iter();
+                let is_member = |f: &Federation| sites.map(|site| f.is_member(&site.node())).collect::<Vec<_>>();
+                println!("    members: {:?}", mind.federation(space).map(is_member));
+                println!("    state sync: {:?}", mind.merge_progress(space));
+            }
         }
         site.notes.iter().rev().take(12).rev().for_each(|note| println!("  {note:?}"));
     }

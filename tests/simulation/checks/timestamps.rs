@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use artimesh_core::model::{Dot, NodeId};
 
+use super::agreement::may_change;
 use super::{Fault, oracle};
 use crate::acts::OPERATOR;
 use crate::world::World;
@@ -15,6 +16,9 @@ pub fn check(world: &World) -> Result<(), Fault> {
     let is_stolen = |node: &NodeId| world.number(node).is_some_and(|number| world.sites[number].stolen);
     for site in world.sites.iter().filter(|site| site.is_up()) {
         for (space, heads, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
+            if may_change(world, site.mind(), space) {
+                continue;
+            }
             let known = world.truth.known(space, heads);
             let forked = world.truth.forked.iter().filter(|(other, _)| other == space);
             let twice: BTreeSet<NodeId> = forked.map(|(_, life)| life.node).collect();

@@ -25,6 +25,9 @@ const CATCH_UP_MAX: u32 = 3600;
 /// be put right, and nobody need be alarmed.
 const TRIAL_MAX: u32 = 60;
 
+/// How many ticks lie between two looks at what is on trial.
+const TRIAL_TICKS: u32 = 8;
+
 /// How many members must have signed a joiner's digest before it writes, when there are so many.
 const CONFIRMATIONS: usize = 2;
 
@@ -218,7 +221,7 @@ impl Replica {
                 caught_up.push(*space);
             }
         }
-        self.on_trial.values_mut().for_each(|ticks| *ticks = ticks.saturating_add(1));
+        self.tend_trials(work);
         for space in caught_up {
             self.catching_up.remove(&space);
             work.draft.remove(Table::Meta, rows::catching_up_key(&space));
@@ -243,6 +246,17 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// What was taken over is held against what members said of their states meanwhile, now and then again.
+    fn tend_trials<V: View>(&mut self, work: &mut Work<'_, V>) {
+        self.on_trial.values_mut().for_each(|ticks| *ticks = ticks.saturating_add(1));
+        let due: Vec<Space> =
+            self.on_trial.iter().filter(|(_, ticks)| **ticks % TRIAL_TICKS == 1).map(|(space, _)| *space).collect();
+        let peers: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node).collect();
+        for space in due {
+            peers.iter().for_each(|peer| self.judge_state(work, space, *peer));
+        }
     }
 
     /// Whether the state of a space was taken over, and no member has signed since that its own is the same.
