@@ -135,7 +135,8 @@ impl Replica {
             let Some(bytes) = work.draft.get(Table::Log, &key)? else { continue };
             let mine = stored_part(&space, &bytes)?;
             if let Some(proof) = ForkProof::of(mine.claim(), segment.claim()) {
-                self.take_proof(work, from, &proof)?;
+                // Its sender has one half of it, as this node had the other: it is told like everybody else.
+                self.take_proof(work, None, &proof)?;
                 return Ok(taken);
             }
         }
@@ -219,7 +220,7 @@ impl Replica {
     }
 
     /// Says in its present life that the old one has ended, if all members understand that.
-    fn state_rebirth<V: View>(
+    pub(super) fn state_rebirth<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         space: Space,

@@ -8,8 +8,9 @@ use super::io::{Event, Table, View, ViewFault};
 use super::ledger::{self, Cause};
 use super::reconcile::Merge;
 use super::rows;
-use super::state::{Replica, Work, stored_segment};
-use crate::catalog::{Delete, End, Ended, Federation, Put, Version, Versions};
+use super::state::{Replica, SpaceState, Work, stored_segment};
+use super::versions::sweep;
+use crate::catalog::{Delete, End, Ended, Federation, Membership, Put, Version, Versions};
 use crate::changelog::{Change, Sealed, entry_hash, kind};
 use crate::model::{ArtifactPath, Context, Envelope, Head, Incarnation, Space};
 use crate::trust::Role;
@@ -47,7 +48,7 @@ impl Touched {
         self.paths.contains(path) || self.prefixes.iter().any(|prefix| path.as_str().starts_with(prefix))
     }
 
-    /// Whether an entry has to do with what is touched. Prefix deletes all do: elsewhere they end nothing a second time.
+    /// Whether an entry has to do with what is touched. Prefix deletes all may.
     fn holds(&self, change: &Change) -> bool {
         match change {
             Change::Put(put) => self.path(&put.path),
@@ -69,10 +70,22 @@ impl Replica {
         incarnation: Incarnation,
         from: u64,
     ) -> Result<(), ViewFault> {
+        let mine = self.drop_log(work, space, incarnation, from)?;
+        self.write_again(work, space, mine)
+    }
+
+    /// The same, and returns what was this node's own and live, which is to be written again.
+    fn drop_log<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+        from: u64,
+    ) -> Result<Vec<(ArtifactPath, Version)>, ViewFault> {
         if !self.has_whole_logs(&space) {
             // What all other entries make of it can't be told from a log that isn't whole. The author stays fenced, and
             // the operator is told of the fork: members that applied different branches stay apart at the paths of those.
-            return Ok(());
+            return Ok(Vec::new());
         }
         let high = rows::segment_key(&space, &incarnation, u64::MAX);
         let low = rows::segment_key(&space, &incarnation, from);
@@ -98,7 +111,7 @@ impl Replica {
             self.refold_members(work, space)?;
         }
         self.dirty.insert(space);
-        self.write_again(work, space, mine)
+        Ok(mine)
     }
 
     /// The versions that these segments put and nothing killed.
@@ -217,7 +230,12 @@ impl Replica {
             let Again { dot, envelope, change, context, needs, .. } = entry;
             let hash = entry_hash(envelope);
             let entry = Entry { dot: *dot, hash, envelope, context, needs };
-            match self.apply(work, space, &entry, change) {
+            let result = match change {
+                // Elsewhere it has done its work, and would take what was put since for what outlived it.
+                Change::DeletePrefix(delete) => sweep(work, space, &entry, delete, |path| touched.path(path)),
+                _ => self.apply(work, space, &entry, change),
+            };
+            match result {
                 // Refused: who wrote it is no member by what is left. It was verified when it was first applied.
                 Ok(()) | Err(Stop::Refused(_)) => {}
                 Err(Stop::Fault(fault)) => return Err(fault),
@@ -322,14 +340,57 @@ impl Replica {
         let surplus: Vec<_> = own
             .filter(|(space, life, head)| *life != self.incarnation && *head > self.admitted(*space, life))
             .collect();
-        if surplus.is_empty() || !self.is_sealed_by_all(&self.me.node) || self.role() != Some(Role::Full) {
+        let outside = self.lost_acceptances();
+        let is_idle = surplus.is_empty() && outside.is_empty();
+        if is_idle || !self.is_sealed_by_all(&self.me.node) || self.role() != Some(Role::Full) {
             return Ok(());
         }
         for (space, life, _) in surplus {
             let from = self.admitted(space, &life) + 1;
             self.give_up(work, space, life, from)?;
         }
-        Ok(())
+        self.lost_acceptances().into_iter().try_for_each(|space| self.accept_anew(work, space))
+    }
+
+    /// Federations whose repository is shown here, and whose invitation this node answered in a forked life alone, with words
+    /// that nobody else has.
+    fn lost_acceptances(&self) -> Vec<Space> {
+        let is_lost = |(space, state): &(&Space, &SpaceState)| {
+            let forked: Vec<_> = state.forks.keys().filter(|life| life.node == self.me.node).collect();
+            let membership = state.federation.as_ref().and_then(|federation| federation.members.get(&self.me.node));
+            !forked.is_empty()
+                && membership.is_some_and(Membership::is_pending)
+                && self.repository_of(space).is_some()
+                && forked.iter().all(|life| self.admitted(**space, life) <= state.heads.of(life).sequence)
+        };
+        self.spaces.iter().filter(is_lost).map(|(space, _)| *space).collect()
+    }
+
+    /// What this node wrote on the strength of an acceptance that went is refused by everybody: it goes too, and is written
+    /// again in a life that begins by accepting.
+    fn accept_anew<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        if !self.has_whole_logs(&space) || self.writer().is_err() {
+            return Ok(());
+        }
+        self.seal_open(work);
+        let lives = self.heads(&space);
+        let last = lives.of(&self.incarnation).chain;
+        let mut mine = Vec::new();
+        let node = self.me.node;
+        for life in lives.0.keys().filter(|life| life.node == node) {
+            mine.extend(self.drop_log(work, space, *life, 1)?);
+        }
+        if lives.0.contains_key(&self.incarnation) {
+            self.live_anew(work, &last);
+        }
+        let membership = self.federation(&space).and_then(|federation| federation.members.get(&self.me.node));
+        if let Some(key) = membership.and_then(Membership::pending).cloned() {
+            let key = self.repository_of(&space).map_or(key, |repository| repository.key.clone());
+            self.accept_invitation(work, space, &key)?;
+        }
+        self.write_again(work, space, mine)?;
+        let forked: Vec<_> = self.spaces[&space].forks.keys().filter(|life| life.node == self.me.node).copied().collect();
+        forked.into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
     }
 }
 
