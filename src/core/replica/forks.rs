@@ -82,6 +82,17 @@ impl Fork {
     }
 }
 
+/// What of a forked life this node can't stand by: what its log, which isn't whole, leaves no way to take back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Astray {
+    /// From this sequence on.
+    pub from: u64,
+    /// Whether that is known to have lost; else what is left of the log doesn't tell which branch it was.
+    pub is_lost: bool,
+}
+
+impl rows::Stored for Astray {}
+
 impl SpaceState {
     /// Whether all of `context` is applied, forked logs apart: what is built on those counts by its numbers.
     pub(super) fn covers(&self, context: &Context) -> bool {
@@ -208,6 +219,8 @@ impl Replica {
             if is_other && space != Space::Trust && !founds {
                 self.give_up(work, space, incarnation, winner.first_sequence)?;
             }
+        } else if self.is_astray_for_all_it_knows(work, space, incarnation)? {
+            self.go_astray(work, space, incarnation, Astray { from: winner.first_sequence, is_lost: false });
         }
         if incarnation.node == self.me.node {
             self.state_rebirth(work, space, incarnation)?;
@@ -217,6 +230,52 @@ impl Replica {
             peer.spent.remove(&space);
         });
         Ok(())
+    }
+
+    /// Whether a forked log was applied beyond where it parts, and what is left of it doesn't show that it was the winner.
+    pub(super) fn is_astray_for_all_it_knows<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+    ) -> Result<bool, ViewFault> {
+        let head = self.heads(&space).of(&incarnation);
+        let Some(fork) = self.spaces.get(&space).and_then(|state| state.forks.get(&incarnation)) else {
+            return Ok(false);
+        };
+        for ((from, _), proof) in &fork.points {
+            let winner = proof.winner.hash();
+            if head.sequence < *from || head.chain == winner || space == Space::Trust {
+                continue;
+            }
+            let (low, high) =
+                (rows::segment_key(&space, &incarnation, *from), rows::segment_key(&space, &incarnation, u64::MAX));
+            let mut is_winner = false;
+            for (_, value) in work.draft.range(Table::Log, &low, &high, 2)? {
+                let part = stored_part(&space, &value)?;
+                is_winner |= part.hash() == winner || part.header().previous == winner;
+            }
+            if !is_winner {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Remembers what of a forked log can't be stood by, until a member's state has taken its place.
+    pub(super) fn go_astray<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+        astray: Astray,
+    ) {
+        let state = self.spaces.entry(space).or_default();
+        let known = state.astray.get(&incarnation).copied().unwrap_or(astray);
+        let worst = Astray { from: known.from.min(astray.from), is_lost: known.is_lost || astray.is_lost };
+        if state.astray.insert(incarnation, worst) != Some(worst) {
+            work.draft.set(Table::Meta, rows::life_key(rows::ASTRAY, &space, &incarnation), &worst);
+        }
     }
 
     /// Says in its present life that the old one has ended, if all members understand that.
@@ -238,13 +297,14 @@ impl Replica {
         }
     }
 
-    /// All proofs that `to` may see.
-    pub(super) fn send_proofs<V: View>(&self, work: &mut Work<'_, V>, to: NodeId) {
-        for (space, state) in self.spaces.iter().filter(|(space, _)| self.shares(space, &to)) {
-            debug_assert!(state.forks.values().all(|fork| !fork.points.is_empty()), "a fork in {space} has a proof");
-            for proof in state.forks.values().flat_map(Fork::proofs) {
-                work.out.push(Output::Send(to, Message::Fork(proof.clone()).to_bytes()));
-            }
+    /// Tells a peer of the forks in a space once it has shown that it holds it: before, a proof means nothing to it.
+    pub(super) fn send_proofs<V: View>(&mut self, work: &mut Work<'_, V>, to: NodeId, space: Space) {
+        let is_proved = self.spaces.get(&space).is_some_and(|state| !state.forks.is_empty());
+        if !is_proved || !self.shares(&space, &to) || !self.peers.entry(to).or_default().proved.insert(space) {
+            return;
+        }
+        for proof in self.spaces[&space].forks.values().flat_map(Fork::proofs) {
+            work.out.push(Output::Send(to, Message::Fork(proof.clone()).to_bytes()));
         }
     }
 
@@ -357,6 +417,11 @@ pub(super) fn load_forks(view: &impl View, spaces: &mut BTreeMap<Space, SpaceSta
     each_row(view, Table::Meta, rows::FORKS, |key, value| {
         let (space, life) = rows::life_from(key, rows::FORKS).ok_or_else(broken)?;
         spaces.entry(space).or_default().forks.insert(life, stored(value)?);
+        Ok(())
+    })?;
+    each_row(view, Table::Meta, rows::ASTRAY, |key, value| {
+        let (space, life) = rows::life_from(key, rows::ASTRAY).ok_or_else(broken)?;
+        spaces.entry(space).or_default().astray.insert(life, stored(value)?);
         Ok(())
     })?;
     each_row(view, Table::Meta, rows::ENDED, |key, _| {

@@ -130,7 +130,7 @@ impl Replica {
             let trust = self.heads(&Space::Trust);
             let header = &segment.header;
             let depends = self.spaces[&space].covers(&header.context) && trust.cover_context(&header.needs);
-            let waits = self.merges.get(&space).is_some_and(Merge::is_committing) || self.is_held(work, header)?;
+            let waits = self.merges.get(&space).is_some_and(Merge::keeps_still) || self.is_held(work, header)?;
             if self.unknown_kind(&segment).is_some() || !depends || waits {
                 continue;
             }

@@ -8,7 +8,7 @@ use super::apply::fold_trust;
 use super::clocks::{Alarm, Offset, load_alarms};
 use super::compact::{Compaction, Retention};
 use super::draft::{Draft, stored};
-use super::forks::{Fork, load_forks};
+use super::forks::{Astray, Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
 use super::ledger::Age;
@@ -64,6 +64,8 @@ pub struct Peer {
     pub(super) asked_time: Option<Timestamp>,
     /// When it last claimed more of this node's present life than there is.
     pub(super) doubted: Option<Timestamp>,
+    /// Spaces about whose forks it was told since it connected, and showed that it holds them.
+    pub(super) proved: BTreeSet<Space>,
     /// Logs about which it was probed since the last round.
     pub(super) probed: BTreeSet<(Space, Incarnation)>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
@@ -83,6 +85,8 @@ pub(super) struct SpaceState {
     pub(super) federation: Option<Federation>,
     /// Lives that were lived twice here.
     pub(super) forks: BTreeMap<Incarnation, Fork>,
+    /// Forked lives of which this node applied what is not everybody's, and can't take that back by itself.
+    pub(super) astray: BTreeMap<Incarnation, Astray>,
     /// Lives that their nodes have ended by an entry here.
     pub(super) ended: BTreeSet<Incarnation>,
     /// What each member that was removed may still ask for: what was known when it was.

@@ -121,9 +121,9 @@ impl Replica {
         peer.hello = Some(hello);
         peer.spent.clear();
         peer.told.clear();
+        peer.proved.clear();
         self.send_statements(work, node);
         self.send_heads(work, node, None, true);
-        self.send_proofs(work, node);
         self.ask_time(work, node);
     }
 
@@ -223,6 +223,9 @@ impl Replica {
             let has_more = self.lacks(&space, &heads);
             if held.is_some() {
                 self.doubt_oneself(work, from, space, &heads);
+            }
+            if !heads.0.is_empty() {
+                self.send_proofs(work, from, space);
             }
             self.compare_chains(work, from, space, &heads)?;
             let peer = self.peers.entry(from).or_default();
@@ -480,6 +483,7 @@ impl Replica {
         self.compact(work)?;
         self.take_back(work)?;
         self.give_up_surplus(work)?;
+        self.leave_astray(work, dice);
         self.go_on_adopting(work)?;
         self.take_invitations(work)?;
         self.pass_doubt();

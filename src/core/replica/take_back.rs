@@ -4,26 +4,36 @@ use std::collections::BTreeSet;
 
 use super::apply::{Entry, Stop};
 use super::author::Failure;
+use super::forks::Astray;
 use super::io::{Event, Table, View, ViewFault};
 use super::ledger::{self, Cause};
 use super::reconcile::Merge;
 use super::rows;
-use super::state::{Replica, SpaceState, Work, stored_segment};
+use super::state::{Replica, SpaceState, Work, stored_part, stored_segment};
 use super::versions::sweep;
 use crate::catalog::{Delete, End, Ended, Federation, Membership, Put, Version, Versions};
-use crate::changelog::{Change, Sealed, entry_hash, kind};
-use crate::model::{ArtifactPath, Context, Envelope, Head, Incarnation, Space};
+use crate::changelog::{Change, Sealed, Stored, entry_hash, kind};
+use crate::model::{ArtifactPath, Context, Dot, Envelope, Head, Incarnation, Space};
 use crate::trust::Role;
 
 /// An entry to be applied again, with all that its author knew.
-struct Again {
+pub(super) struct Again {
     /// Grows along every chain of cause and effect: a context covers all that its own causes cover, and them.
     weight: u128,
-    dot: crate::model::Dot,
-    envelope: Envelope,
-    change: Change,
-    context: Context,
-    needs: Context,
+    pub(super) dot: Dot,
+    pub(super) envelope: Envelope,
+    pub(super) change: Change,
+    pub(super) context: Context,
+    pub(super) needs: Context,
+}
+
+/// Some entries of a log, and what its author knew before them.
+pub(super) struct Run {
+    pub(super) incarnation: Incarnation,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) context: Context,
+    pub(super) needs: Context,
 }
 
 /// What entries touch.
@@ -83,8 +93,8 @@ impl Replica {
         from: u64,
     ) -> Result<Vec<(ArtifactPath, Version)>, ViewFault> {
         if !self.has_whole_logs(&space) {
-            // What all other entries make of it can't be told from a log that isn't whole. The author stays fenced, and
-            // the operator is told of the fork: members that applied different branches stay apart at the paths of those.
+            // What all other entries make of it can't be told from a log that isn't whole: a member's state can.
+            self.go_astray(work, space, incarnation, Astray { from, is_lost: true });
             return Ok(Vec::new());
         }
         let high = rows::segment_key(&space, &incarnation, u64::MAX);
@@ -134,7 +144,7 @@ impl Replica {
     }
 
     /// Puts own versions again that went with a branch, unless their content is there anyhow.
-    fn write_again<V: View>(
+    pub(super) fn write_again<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         space: Space,
@@ -177,9 +187,10 @@ impl Replica {
         let (mut head, mut context, mut needs) = (None, Context::default(), Context::default());
         let (low, high) = (rows::segment_key(&space, &incarnation, 0), rows::segment_key(&space, &incarnation, from));
         each_segment(work, &space, low, &high, |segment| {
-            context.merge(&segment.header.context);
-            needs.merge(&segment.header.needs);
-            head = Some(Head { sequence: segment.header.last_sequence(), chain: segment.hash });
+            let header = segment.header();
+            context.merge(&header.context);
+            needs.merge(&header.needs);
+            head = Some(Head { sequence: header.last_sequence(), chain: segment.hash() });
         })?;
         let state = self.spaces.entry(space).or_default();
         match head {
@@ -214,7 +225,7 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         if !self.has_whole_logs(&space) {
             // What was pruned can't be applied again.
-            return Ok(());
+            return segments.iter().try_for_each(|segment| self.end_by_numbers(work, space, segment));
         }
         // What this input wrote itself must be in the log to be found there.
         self.seal_space(work, space);
@@ -270,27 +281,59 @@ impl Replica {
         space: Space,
         wanted: impl Fn(&Change) -> bool,
     ) -> Result<Vec<Again>, ViewFault> {
-        let mut again = Vec::new();
-        for (incarnation, head) in &self.spaces[&space].heads.0 {
-            let (mut context, mut needs) = (Context::default(), Context::default());
-            let low = rows::segment_key(&space, incarnation, 0);
-            let high = rows::segment_key(&space, incarnation, head.sequence + 1);
-            each_segment(work, &space, low, &high, |segment| {
-                let header = &segment.header;
-                context.merge(&header.context);
-                needs.merge(&header.needs);
-                let known: u128 = context.0.values().map(|sequence| u128::from(*sequence)).sum();
-                for (index, envelope) in segment.entries.iter().enumerate() {
-                    let Some(change) = Change::read(envelope).ok().filter(&wanted) else { continue };
-                    let dot = header.dot(index);
-                    let (context, needs) = (context.clone(), needs.clone());
-                    let weight = known + u128::from(dot.sequence);
-                    again.push(Again { weight, dot, envelope: envelope.clone(), change, context, needs });
-                }
-            })?;
+        let whole = |(incarnation, head): (&Incarnation, &Head)| {
+            let (context, needs) = (Context::default(), Context::default());
+            Run { incarnation: *incarnation, first: 0, last: head.sequence, context, needs }
+        };
+        collect_runs(work, space, self.spaces[&space].heads.0.iter().map(whole).collect(), wanted)
+    }
+
+    /// Where logs aren't whole: what a segment of a forked life put, and others had ended by its number before it came.
+    fn end_by_numbers<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        segment: &Sealed,
+    ) -> Result<(), ViewFault> {
+        for (index, envelope) in segment.entries.iter().enumerate() {
+            let Ok(Change::Put(put)) = Change::read(envelope) else { continue };
+            let dot = segment.header.dot(index);
+            if self.is_killed_by_number(work, space, &put.path, &dot)? {
+                let before = work.draft.versions(&space, &put.path)?;
+                let mut after = before.clone();
+                after.kill(&[dot]);
+                let ended = Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
+                let cause = Cause { ended, age: work.age, saw: &|_| false };
+                ledger::change(&mut work.draft, &space, &put.path, &before, &after, &cause)?;
+            }
         }
-        again.sort_by_key(|entry| (entry.weight, entry.dot));
-        Ok(again)
+        Ok(())
+    }
+
+    /// Whether an entry that was applied here ended this number at this path, in whichever branch its author had seen it.
+    pub(super) fn is_killed_by_number<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: Space,
+        path: &ArtifactPath,
+        dot: &Dot,
+    ) -> Result<bool, ViewFault> {
+        let fork = self.spaces.get(&space).and_then(|state| state.forks.get(&dot.incarnation));
+        if fork.is_none_or(|fork| dot.sequence < fork.sequence()) {
+            return Ok(false);
+        }
+        let names = |change: &Change| match change {
+            Change::Put(put) => put.path == *path && put.kills.contains(dot),
+            Change::Delete(delete) => delete.path == *path && delete.kills.contains(dot),
+            Change::DeletePrefix(delete) => path.as_str().starts_with(&delete.prefix),
+            _ => false,
+        };
+        let ends = |by: &Again| by.context.cover(dot) || by.dot.incarnation == dot.incarnation && by.dot > *dot;
+        if self.collect(work, space, names)?.iter().any(|by| ends(by) && by.dot != *dot) {
+            return Ok(true);
+        }
+        let by = ledger::find(&work.draft, &space, path, dot)?.and_then(|historic| historic.ended.dot);
+        Ok(by.is_some_and(|by| by.incarnation != dot.incarnation && self.heads(&space).cover(&by)))
     }
 
     /// Who the members are, by what is left of the log.
@@ -309,22 +352,7 @@ impl Replica {
             return Ok(());
         };
         let mut federation = Federation::found(founded, founding);
-        for Again { dot, change, context, .. } in &again {
-            let saw = |other: &crate::model::Dot| {
-                context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence
-            };
-            match change {
-                Change::Invite(invitation) => federation.invite(*dot, invitation),
-                Change::Accept(accept) => {
-                    // One that answers an invitation which was taken back ends with it.
-                    let _ = federation.accept(*dot, &accept.repo_key, saw);
-                }
-                Change::Leave => federation.leave(*dot, saw),
-                Change::Remove(removal) => federation.remove(*dot, &removal.node, saw),
-                Change::Configure(configure) => federation.configuration.apply(*dot, configure),
-                _ => {}
-            }
-        }
+        fold_membership(&mut federation, &again);
         self.spaces.entry(space).or_default().federation = Some(federation);
         self.save_federation(work, space);
         Ok(())
@@ -394,18 +422,67 @@ impl Replica {
     }
 }
 
+/// Entries of these runs, causes before effects.
+pub(super) fn collect_runs<V: View>(
+    work: &Work<'_, V>,
+    space: Space,
+    runs: Vec<Run>,
+    wanted: impl Fn(&Change) -> bool,
+) -> Result<Vec<Again>, ViewFault> {
+    let mut again = Vec::new();
+    for Run { incarnation, first, last, mut context, mut needs } in runs {
+        let low = rows::segment_key(&space, &incarnation, first);
+        let high = rows::segment_key(&space, &incarnation, last + 1);
+        each_segment(work, &space, low, &high, |segment| {
+            let header = segment.header().clone();
+            context.merge(&header.context);
+            needs.merge(&header.needs);
+            let known: u128 = context.0.values().map(|sequence| u128::from(*sequence)).sum();
+            for (index, envelope) in segment.narrowed(|_| true).entries() {
+                let Some(change) = Change::read(envelope).ok().filter(&wanted) else { continue };
+                let dot = header.dot(index as usize);
+                let (context, needs) = (context.clone(), needs.clone());
+                let weight = known + u128::from(dot.sequence);
+                again.push(Again { weight, dot, envelope: envelope.clone(), change, context, needs });
+            }
+        })?;
+    }
+    again.sort_by_key(|entry| (entry.weight, entry.dot));
+    Ok(again)
+}
+
+/// Tells a federation what entries say about its members and its settings.
+pub(super) fn fold_membership(federation: &mut Federation, again: &[Again]) {
+    for Again { dot, change, context, .. } in again {
+        let saw = |other: &Dot| {
+            context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence
+        };
+        match change {
+            Change::Invite(invitation) => federation.invite(*dot, invitation),
+            Change::Accept(accept) => {
+                // One that answers an invitation which was taken back ends with it.
+                let _ = federation.accept(*dot, &accept.repo_key, saw);
+            }
+            Change::Leave => federation.leave(*dot, saw),
+            Change::Remove(removal) => federation.remove(*dot, &removal.node, saw),
+            Change::Configure(configure) => federation.configuration.apply(*dot, configure),
+            _ => {}
+        }
+    }
+}
+
 /// Visits stored segments in order.
 fn each_segment<V: View>(
     work: &Work<'_, V>,
     space: &Space,
     mut low: Vec<u8>,
     high: &[u8],
-    mut visit: impl FnMut(&Sealed),
+    mut visit: impl FnMut(Stored),
 ) -> Result<(), ViewFault> {
     loop {
         let page = work.draft.range(Table::Log, &low, high, 64)?;
         for (_, value) in &page {
-            visit(&stored_segment(space, value)?);
+            visit(stored_part(space, value)?);
         }
         match page.last() {
             Some((last, _)) if page.len() == 64 => low = [last.as_slice(), &[0]].concat(),
@@ -415,7 +492,7 @@ fn each_segment<V: View>(
 }
 
 /// Where versions begin or end by a change.
-fn path_of(change: &Change) -> Option<&ArtifactPath> {
+pub(super) fn path_of(change: &Change) -> Option<&ArtifactPath> {
     match change {
         Change::Put(Put { path, .. }) | Change::Delete(Delete { path, .. }) => Some(path),
         _ => None,

@@ -110,7 +110,7 @@ impl Replica {
         for bytes in &answer.segments {
             merge.progress.bytes += bytes.len() as u64;
             match self.check_proof(&space, bytes, &heads) {
-                Ok(pruned) => self.stage(work, &space, why, &pruned, &mut merge)?,
+                Ok(pruned) => self.stage(work, &space, why, &pruned, &heads, &mut merge)?,
                 Err(refusal) => return self.abandon(work, &space, &from, refusal),
             }
         }
@@ -125,19 +125,24 @@ impl Replica {
         space: &Space,
         why: Why,
         pruned: &Pruned,
+        theirs: &Heads,
         merge: &mut Merge,
     ) -> Result<(), ViewFault> {
         let mut news = std::collections::BTreeSet::new();
-        let own = self.heads(space);
+        let own = self.sound_heads(space, why);
         for (index, envelope) in pruned.entries() {
             let dot = pruned.header.dot(index as usize);
             match Change::read(envelope) {
                 Ok(Change::Put(put)) => {
                     let is_here = work.draft.versions(space, &put.path)?.iter().any(|version| version.dot == dot);
-                    if is_here {
+                    if is_here && why != Why::Branch {
                         continue;
                     }
-                    let was_here = own.cover(&dot) && why != Why::Follow;
+                    let was_here = match why {
+                        Why::Follow => false,
+                        Why::Branch => !is_here && self.has_ended(work, space, &put.path, &dot, theirs)?,
+                        _ => own.cover(&dot),
+                    };
                     let kind = if was_here { DifferenceKind::DeletedHere } else { DifferenceKind::Take };
                     merge.progress.count(kind, &put.path);
                     if !was_here {
@@ -171,7 +176,8 @@ impl Replica {
                     if look.theirs.contains(&key[..8]) {
                         continue;
                     }
-                    let drop = why == Why::Follow || taken.heads.cover(&item.dot);
+                    let is_lost = why == Why::Branch && self.is_lost(&space, &item.dot);
+                    let drop = why == Why::Follow || is_lost || taken.heads.cover(&item.dot);
                     let kind = if drop { DifferenceKind::Drop } else { DifferenceKind::Give };
                     merge.progress.count(kind, &item.path);
                     if drop && why != Why::DryRun {

@@ -23,6 +23,8 @@ pub enum Why {
     DryRun,
     /// A follower's state is replaced by a member's.
     Follow,
+    /// A branch that lost was applied here and can't be taken back: see [`super::branch`].
+    Branch,
 }
 
 /// What is to be done about a difference.
@@ -201,6 +203,11 @@ impl Merge {
     /// Whether what is live here is between two states.
     pub(in super::super) fn is_committing(&self) -> bool {
         matches!(self.step, Step::Commit(_))
+    }
+
+    /// Whether nothing of the space's logs may be applied meanwhile.
+    pub(in super::super) fn keeps_still(&self) -> bool {
+        self.is_committing() || self.why == Why::Branch
     }
 
     /// Whether its source's going away ends it.

@@ -26,6 +26,7 @@
 //! doesn't author before its digest equals one that two such members signed.
 
 mod agreement;
+mod branch;
 mod commit;
 mod descend;
 mod merge;

@@ -32,8 +32,11 @@ impl Replica {
         let Step::Snapshot(taken) = &mut merge.step else { return Ok(()) };
         let covers = self.heads(&Space::Trust).cover_context(&part.trust);
         let Some(state) = part.state.as_ref().filter(|_| covers) else {
-            // It can't tell, or knows more of the circle than this node: asked again at the next tick.
-            self.merges.insert(space, merge);
+            // It can't tell, or knows more of the circle than this node: asked again at the next tick. Who left a branch
+            // asks somebody else then: this one may stand on it.
+            if merge.why != Why::Branch || part.state.is_some() {
+                self.merges.insert(space, merge);
+            }
             return Ok(());
         };
         let opened = state.open(&self.circle_id()).map_err(|error| Refusal::Message(error.to_string()));

@@ -48,7 +48,7 @@ impl Collected {
 impl Replica {
     /// Whether what is live here may be shown to `peer` as this node's state.
     fn may_show<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space, peer: &NodeId) -> Result<bool, ViewFault> {
-        if self.is_merging(space) || !self.shares(space, peer) {
+        if self.is_merging(space) || !self.shares(space, peer) || self.misleads(space, peer) {
             return Ok(false);
         }
         self.settle(work)?;
