@@ -10,7 +10,7 @@ use super::artifact::history::versions_table;
 use super::artifact::restore::{self, Restore};
 use super::client::Client;
 use super::command::Global;
-use super::location::Location;
+use super::location::{Location, file_or_folder};
 use super::output::{self, field, items, table};
 
 /// Versions that nobody decided between.
@@ -40,6 +40,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Show {
     /// REPO/PATH
+    #[arg(value_parser = file_or_folder)]
     location: Location,
 }
 
@@ -47,6 +48,7 @@ pub struct Show {
 #[derive(Debug, Args)]
 pub struct Dismiss {
     /// REPO/PATH
+    #[arg(value_parser = file_or_folder)]
     location: Location,
     /// Which versions end; all but the one that is shown if none is named
     versions: Vec<String>,

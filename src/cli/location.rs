@@ -1,5 +1,6 @@
 //! `REPO/PATH` as an operator types it.
 
+use std::fmt;
 use std::str::FromStr;
 
 use artimesh_core::model::{ArtifactPath, BadPath, BadRepoKey, RepoKey};
@@ -24,6 +25,8 @@ pub struct Folder {
     pub repo: RepoKey,
     /// Below what; `None`: all.
     pub prefix: Option<ArtifactPath>,
+    /// Whether it was typed with a slash at its end: then it is no file.
+    pub is_folder: bool,
 }
 
 /// The text isn't a place in a repository.
@@ -47,6 +50,17 @@ impl Location {
     }
 }
 
+/// The same where a folder that was made as one is meant too: `REPO/PATH/`.
+pub fn file_or_folder(text: &str) -> Result<Location, BadLocation> {
+    match text.strip_suffix('/') {
+        Some(folder) => {
+            let Location { repo, path } = folder.parse()?;
+            Ok(Location { repo, path: path.as_folder() })
+        }
+        None => text.parse(),
+    }
+}
+
 impl FromStr for Location {
     type Err = BadLocation;
 
@@ -57,6 +71,11 @@ impl FromStr for Location {
 }
 
 impl Folder {
+    /// The same with a slash at its end if it can be no file.
+    pub fn slashed_target(&self) -> String {
+        self.target() + if self.is_folder { "/" } else { "" }
+    }
+
     /// `REPO` or `REPO/PREFIX`, percent-encoded for a request target.
     pub fn target(&self) -> String {
         match &self.prefix {
@@ -66,15 +85,21 @@ impl Folder {
     }
 }
 
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = self.prefix.as_ref().map(|prefix| format!("/{prefix}")).unwrap_or_default();
+        write!(f, "{}{prefix}", self.repo)
+    }
+}
+
 impl FromStr for Folder {
     type Err = BadLocation;
 
     fn from_str(text: &str) -> Result<Self, BadLocation> {
-        let text = text.strip_suffix('/').unwrap_or(text);
-        match text.split_once('/') {
-            Some((repo, prefix)) => Ok(Folder { repo: repo.parse()?, prefix: Some(prefix.parse()?) }),
-            None => Ok(Folder { repo: text.parse()?, prefix: None }),
-        }
+        let (text, is_folder) = text.strip_suffix('/').map_or((text, false), |text| (text, true));
+        let (repo, prefix) = text.split_once('/').map_or((text, None), |(repo, prefix)| (repo, Some(prefix)));
+        let prefix = prefix.map(str::parse).transpose()?;
+        Ok(Folder { repo: repo.parse()?, is_folder: is_folder || prefix.is_none(), prefix })
     }
 }
 
@@ -96,7 +121,10 @@ mod tests {
         assert!(matches!("libs".parse::<Location>(), Err(BadLocation::NoPath(_))));
         assert!(matches!("libs/".parse::<Location>(), Err(BadLocation::Path(BadPath::Empty))));
         assert_eq!("libs/".parse::<Folder>().unwrap().target(), "libs");
-        assert_eq!("libs/a/".parse::<Folder>().unwrap().target(), "libs/a");
+        let folder = "libs/a/".parse::<Folder>().unwrap();
+        assert_eq!((folder.target(), folder.slashed_target()), ("libs/a".into(), "libs/a/".into()));
+        let slashed = |text: &str| text.parse::<Folder>().unwrap().slashed_target();
+        assert_eq!((slashed("libs"), slashed("libs/a")), ("libs/".into(), "libs/a".into()));
         assert!("../x".parse::<Location>().is_err());
     }
 }

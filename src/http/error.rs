@@ -97,9 +97,6 @@ pub enum HttpError {
         /// As sent, cut to 128 characters.
         claimed: String,
     },
-    /// A folder was to be put where a file is.
-    #[error("'{0}' is a file: a folder can't be made there")]
-    FileInTheWay(ArtifactPath),
     /// A list of a file was asked for.
     #[error("'{0}' is a file: only folders can be listed")]
     NotAFolder(ArtifactPath),

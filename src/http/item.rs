@@ -115,31 +115,31 @@ pub struct FolderView {
     repo: String,
     path: String,
     created: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
     last_modified: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified_by: Option<String>,
     last_updated: String,
     children: Vec<Child>,
     uri: String,
 }
 
 impl FolderView {
-    /// Of a folder that some file's path makes.
+    /// Of a folder; who made it is known if it was made as one.
     pub fn of(folder: &Folder, links: &Links) -> FolderView {
+        let (path, own) = (folder.path.as_ref(), folder.own.as_ref());
+        let modified = iso8601(own.map_or(folder.created, |own| own.modified));
         FolderView {
-            children: folder.children.iter().map(Child::of).collect(),
-            ..FolderView::empty(&folder.repo, folder.path.as_ref(), iso8601(folder.created), links)
-        }
-    }
-
-    /// Of a folder without anything in it. `created` is a date as [`iso8601`] writes it.
-    pub fn empty(repo: &RepoKey, path: Option<&ArtifactPath>, created: String, links: &Links) -> FolderView {
-        FolderView {
-            repo: repo.to_string(),
+            repo: folder.repo.to_string(),
             path: path.map_or_else(|| "/".to_owned(), |path| format!("/{path}")),
-            last_modified: created.clone(),
-            last_updated: created.clone(),
-            created,
-            children: Vec::new(),
-            uri: links.storage(repo, path),
+            created: iso8601(folder.created),
+            created_by: own.map(|own| own.created_by.clone()),
+            last_modified: modified.clone(),
+            modified_by: own.map(|own| own.modified_by.clone()),
+            last_updated: modified,
+            children: folder.children.iter().map(Child::of).collect(),
+            uri: links.storage(&folder.repo, path),
         }
     }
 }
@@ -208,6 +208,7 @@ mod tests {
         let folder = Folder {
             repo: "libs".parse().expect("a key"),
             path: None,
+            own: None,
             created: Timestamp(0),
             children: vec![Entry::Folder("x".into())],
         };

@@ -9,15 +9,14 @@ use super::error::HttpError;
 use super::target::Place;
 use crate::service::{Destination, Effect, Relocation};
 
-/// Moves or copies a file or folder, or with `dry=1` says what that would be.
+/// Moves or copies a file, a folder or a whole repository, or with `dry=1` says what that would be.
 pub async fn post(ask: Ask, kind: Relocation) -> Result<Answer, HttpError> {
     let place = ask.place()?;
-    let path = place.path.ok_or(HttpError::NotYet("moving or copying a whole repository"))?;
     let query = ask.query();
     let to = destination(query.get("to").unwrap_or_default())?;
     let effect = if query.is_on("dry") { Effect::Dry } else { Effect::Real };
     let shown = to.path.as_ref().map_or_else(|| to.repo.to_string(), |path| format!("{}/{path}", to.repo));
-    let count = ask.service().relocate(&ask.caller, kind, &place.repo, &path, to, effect).await?;
+    let count = ask.service().relocate(&ask.caller, kind, &place.repo, place.path.as_ref(), to, effect).await?;
     let verb = match (kind, effect) {
         (Relocation::Copy, Effect::Real) => "copying",
         (Relocation::Move, Effect::Real) => "moving",
@@ -25,7 +24,8 @@ pub async fn post(ask: Ask, kind: Relocation) -> Result<Answer, HttpError> {
         (Relocation::Move, Effect::Dry) => "dry run of moving",
     };
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
-    let message = format!("{verb} {}:{path} to {shown} completed successfully, {files}", place.repo);
+    let from = place.path.map(String::from).unwrap_or_default();
+    let message = format!("{verb} {}:{from} to {shown} completed successfully, {files}", place.repo);
     answer::json(StatusCode::OK, &json!({"messages": [{"level": "INFO", "message": message}], "files": count}))
 }
 

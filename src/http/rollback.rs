@@ -1,6 +1,6 @@
 //! `POST /artifactory/api/mesh/rollback/{key}`
 
-use artimesh_core::model::RepoKey;
+use artimesh_core::model::{ArtifactPath, RepoKey};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ impl Wish {
                 reason: "write a date and time in UTC, such as 2026-11-21T21:47:00Z".into(),
             })?,
         };
-        let after = self.after.as_deref().map(str::parse).transpose()?;
+        let after = self.after.clone().map(ArtifactPath::try_from).transpose()?;
         let effect = if self.dry_run { Effect::Dry } else { Effect::Real };
         Ok(RollbackWish { author: self.author, user: self.user, since, after, effect })
     }

@@ -145,12 +145,17 @@ static ROUTES: &[Route] = &[
     route(PUT, "/artifactory/api/storage/{repo}/{*path}", "properties_put", Needs::Write, Endpoint::PropertiesPut, "?properties=k=v1,v2;k2=v sets properties, in a folder those of all files"),
     route(DELETE, "/artifactory/api/storage/{repo}/{*path}", "properties_delete", Needs::Write, Endpoint::PropertiesDelete, "?properties=a,b removes properties"),
     route(PATCH, "/artifactory/api/metadata/{repo}/{*path}", "metadata_patch", Needs::Write, Endpoint::MetadataPatch, "Sets and removes properties: {props: {name: value, values or null}}"),
+    route(POST, "/artifactory/api/move/{repo}", "move", Needs::Write, Endpoint::Move, "?to=/REPO/PATH moves all that is in a repository; &dry=1"),
+    route(POST, "/artifactory/api/move/{repo}/", "move", Needs::Write, Endpoint::Move, "The same"),
     route(POST, "/artifactory/api/move/{repo}/{*path}", "move", Needs::Write, Endpoint::Move, "?to=/REPO/PATH moves a file or folder; &dry=1 only says how many files"),
+    route(POST, "/artifactory/api/copy/{repo}", "copy", Needs::Write, Endpoint::Copy, "?to=/REPO/PATH copies all that is in a repository; &dry=1"),
+    route(POST, "/artifactory/api/copy/{repo}/", "copy", Needs::Write, Endpoint::Copy, "The same"),
     route(POST, "/artifactory/api/copy/{repo}/{*path}", "copy", Needs::Write, Endpoint::Copy, "The same, and the source stays"),
     route(GET, "/artifactory/{repo}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "A repository's root as a page of links"),
     route(GET, "/artifactory/{repo}/", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "The same"),
     route(GET, "/artifactory/{repo}/{*path}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "An artifact (ranges, conditions), its computed checksum file, or a folder's page"),
     route(PUT, "/artifactory/{repo}/{*path}", "artifact_put", Needs::Write, Endpoint::ArtifactPut, "Puts an artifact; ;k=v sets properties; a trailing slash means a folder"),
+    route(DELETE, "/artifactory/{repo}/", "artifact_delete", Needs::Write, Endpoint::ArtifactDelete, "Deletes all that is in a repository; the slash must be there"),
     route(DELETE, "/artifactory/{repo}/{*path}", "artifact_delete", Needs::Write, Endpoint::ArtifactDelete, "Deletes an artifact, or a folder with all that is in it"),
 ];
 
@@ -268,12 +273,17 @@ GET /artifactory/api/storage/{repo}/{*path} Read
 PUT /artifactory/api/storage/{repo}/{*path} Write
 DELETE /artifactory/api/storage/{repo}/{*path} Write
 PATCH /artifactory/api/metadata/{repo}/{*path} Write
+POST /artifactory/api/move/{repo} Write
+POST /artifactory/api/move/{repo}/ Write
 POST /artifactory/api/move/{repo}/{*path} Write
+POST /artifactory/api/copy/{repo} Write
+POST /artifactory/api/copy/{repo}/ Write
 POST /artifactory/api/copy/{repo}/{*path} Write
 GET /artifactory/{repo} Read
 GET /artifactory/{repo}/ Read
 GET /artifactory/{repo}/{*path} Read
 PUT /artifactory/{repo}/{*path} Write
+DELETE /artifactory/{repo}/ Write
 DELETE /artifactory/{repo}/{*path} Write
 ";
 
@@ -315,7 +325,8 @@ DELETE /artifactory/{repo}/{*path} Write
             _ => None,
         };
         assert_eq!(others("PATCH", "/artifactory/libs/x"), Some(("GET, HEAD, PUT, DELETE".into(), Part::Tree)));
-        assert_eq!(others("DELETE", "/artifactory/libs/"), Some(("GET, HEAD".into(), Part::Tree)));
+        assert_eq!(others("DELETE", "/artifactory/libs"), Some(("GET, HEAD".into(), Part::Tree)));
+        assert_eq!(others("PUT", "/artifactory/libs/"), Some(("GET, HEAD, DELETE".into(), Part::Tree)));
         assert_eq!(
             others("PATCH", "/artifactory/api/repositories/k"),
             Some(("GET, HEAD, PUT, POST, DELETE".into(), Part::Api))

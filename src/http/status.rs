@@ -27,7 +27,7 @@ pub fn status_of(error: &HttpError) -> StatusCode {
         | HttpError::UnknownRepository(_) => StatusCode::BAD_REQUEST,
         HttpError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         HttpError::BodyIdle { .. } => StatusCode::REQUEST_TIMEOUT,
-        HttpError::SidecarMismatch { .. } | HttpError::FileInTheWay(_) => StatusCode::CONFLICT,
+        HttpError::SidecarMismatch { .. } => StatusCode::CONFLICT,
         HttpError::Precondition => StatusCode::PRECONDITION_FAILED,
         HttpError::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
         HttpError::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
@@ -43,7 +43,7 @@ fn of_service(error: &ServiceError) -> StatusCode {
         | ServiceError::NoArtifact { .. }
         | ServiceError::NoConflict { .. }
         | ServiceError::NoSuchNode(_) => StatusCode::NOT_FOUND,
-        ServiceError::ChecksumMismatch { .. } => StatusCode::CONFLICT,
+        ServiceError::ChecksumMismatch { .. } | ServiceError::FileInTheWay(_) => StatusCode::CONFLICT,
         ServiceError::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
         ServiceError::NotHere { .. } | ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         ServiceError::Command(error) => of_command(error),
@@ -60,6 +60,7 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::NeedsUpgrade { .. }
         | CommandError::SharedAlready(_)
         | CommandError::NotInvited(_)
+        | CommandError::Replaced(_)
         | CommandError::NotAMember(_) => StatusCode::CONFLICT,
         CommandError::NotGranted
         | CommandError::Reconciling

@@ -35,10 +35,11 @@ struct Dismiss {
     versions: Vec<String>,
 }
 
+/// A file, or with a slash at its end a folder that was made as one.
 fn file(ask: &Ask) -> Result<(RepoKey, ArtifactPath), HttpError> {
     let place = ask.place()?;
     let path = place.path.ok_or_else(|| HttpError::NoRoute(ask.parts.uri.path().chars().take(120).collect()))?;
-    Ok((place.repo, path))
+    Ok((place.repo, if place.is_folder { path.as_folder() } else { path }))
 }
 
 fn limit(query: &Query) -> Result<usize, HttpError> {
@@ -53,7 +54,8 @@ fn limit(query: &Query) -> Result<usize, HttpError> {
 pub async fn conflicts(ask: Ask) -> Result<Answer, HttpError> {
     let repo = ask.place()?.repo;
     let query = ask.query();
-    let after = query.get("after").filter(|text| !text.is_empty()).map(str::parse).transpose()?;
+    let after = query.get("after").filter(|text| !text.is_empty());
+    let after = after.map(|text| ArtifactPath::try_from(text.to_owned())).transpose()?;
     let limit = limit(&query)?;
     let found = ask.service().conflicts(&ask.caller, &repo, after, limit).await?;
     let names = ask.service().names().await?;

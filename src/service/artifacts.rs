@@ -25,7 +25,7 @@ const PAGE: usize = 1000;
 /// The most children of a folder that are listed.
 const CHILDREN_MAX: usize = 100_000;
 
-/// One file of a repository, as its shown version has it.
+/// One file of a repository, as its shown version has it; or a folder that was made as one, without bytes.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// The repository's key here.
@@ -93,14 +93,16 @@ pub enum Entry {
     File(Box<Item>),
 }
 
-/// A folder: derived from the paths below it.
+/// A folder: it was made as one, or paths below it make it one.
 #[derive(Clone, Debug)]
 pub struct Folder {
     /// The repository's key here.
     pub repo: RepoKey,
     /// `None` for the repository's root.
     pub path: Option<ArtifactPath>,
-    /// When the repository appeared here.
+    /// The folder's own version, if it was made as one: it stays when nothing is in it.
+    pub own: Option<Box<Item>>,
+    /// When it was made as one; else when the repository appeared here.
     pub created: Timestamp,
     /// By name; files directly inside, and folders.
     pub children: Vec<Entry>,
@@ -275,15 +277,17 @@ impl Service {
         if let Some(item) = path.map(|path| self.shown(&repository, path)).transpose()?.flatten() {
             return Ok(Found::File(Box::new(item)));
         }
+        let own = path.map(|path| self.shown(&repository, &path.as_folder())).transpose()?.flatten();
         let children = self.children(&repository, path)?;
         match path {
-            Some(path) if children.is_empty() => {
+            Some(path) if children.is_empty() && own.is_none() => {
                 Err(ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() })
             }
             _ => Ok(Found::Folder(Folder {
                 repo: repository.key.clone(),
                 path: path.cloned(),
-                created: repository.created,
+                created: own.as_ref().map_or(repository.created, |own| own.created),
+                own: own.map(Box::new),
                 children,
             })),
         }
@@ -301,6 +305,10 @@ impl Service {
             for (key, value) in &page {
                 let Some(path) = rows::catalog_path(key) else { continue };
                 let rest = &path.as_str()[prefix.len()..];
+                if rest.is_empty() {
+                    // The folder itself.
+                    continue;
+                }
                 if let Some((folder, _)) = rest.split_once('/') {
                     children.insert(format!("{folder}/"), Entry::Folder(folder.to_owned()));
                     // Everything deeper in that folder is one child: continue after it.
@@ -321,7 +329,7 @@ impl Service {
         Ok(children.into_values().collect())
     }
 
-    /// Files under a prefix, by path, at most `limit` of them after `after`.
+    /// Files under a prefix, and folders that were made as such, by path, at most `limit` of them after `after`.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -355,9 +363,20 @@ impl Service {
 
     /// Deletes the versions of a path that this node has.
     pub async fn delete(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<(), ServiceError> {
+        self.delete_while(caller, repo, path, None).await
+    }
+
+    /// The same, or nothing if `only` isn't shown any more.
+    pub(super) async fn delete_while(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+        only: Option<Dot>,
+    ) -> Result<(), ServiceError> {
         let repository = self.writable(caller, Action::Delete(repo), repo)?;
         let by = caller.principal.name().to_owned();
-        let command = Command::Delete { key: repository.key.clone(), path: path.clone(), by };
+        let command = Command::Delete { key: repository.key.clone(), path: path.clone(), only, by };
         let done = self.done(caller, "delete", &format!("{}/{path}", repository.key), command, None).await;
         done.map(|_| ()).map_err(|error| error.in_repository(repo))
     }

@@ -28,6 +28,9 @@ pub enum ServiceError {
         /// What was looked for.
         path: ArtifactPath,
     },
+    /// A folder can't be made where a file is (409).
+    #[error("'{0}' is a file: a folder cannot be made there")]
+    FileInTheWay(ArtifactPath),
     /// Nothing is in conflict there (404).
     #[error("'{path}' in repository '{repo}' has no conflict")]
     NoConflict {

@@ -1,9 +1,11 @@
 //! Whole folders at once.
 
 use artimesh_core::access::Action;
-use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::catalog::Content;
+use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Command, CommandError};
 
+use super::artifacts::{Folder, Found};
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
@@ -12,30 +14,58 @@ use super::handle::Service;
 const PATHS_AT_ONCE: usize = 1000;
 
 impl Service {
-    /// Deletes all files in a folder, as far as this node has them; what is put there meanwhile may stay. An error in the
-    /// middle leaves the rest.
-    pub async fn delete_folder(
+    /// Makes a folder that stays when nothing is in it. One that is there as such already stays as it is, unless it is to
+    /// have properties.
+    pub async fn make_folder(
         &self,
         caller: &Caller,
         repo: &RepoKey,
         folder: &ArtifactPath,
+        properties: Properties,
+    ) -> Result<Folder, ServiceError> {
+        let repository = self.writable(caller, Action::Write(repo), repo)?;
+        match self.find(caller, repo, Some(folder)).await {
+            Ok(Found::File(item)) => return Err(ServiceError::FileInTheWay(item.path)),
+            Ok(Found::Folder(found)) if found.own.is_some() && properties.is_empty() => return Ok(found),
+            Ok(Found::Folder(_)) | Err(ServiceError::NoArtifact { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let (path, by) = (folder.as_folder(), caller.principal.name().to_owned());
+        let object = format!("{}/{path}", repository.key);
+        let command = Command::Put { key: repository.key, path, content: Content::folder(properties), by };
+        self.done(caller, "make folder", &object, command, None).await?;
+        match self.find(caller, repo, Some(folder)).await? {
+            Found::Folder(found) => Ok(found),
+            Found::File(item) => Err(ServiceError::FileInTheWay(item.path)),
+        }
+    }
+
+    /// Deletes all files in a folder (`None`: in the whole repository), as far as this node has them; what is put there
+    /// meanwhile may stay. An error in the middle leaves the rest, and asking again goes on with it. An empty repository
+    /// is as it should be; an empty folder isn't there.
+    pub async fn delete_folder(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        folder: Option<&ArtifactPath>,
     ) -> Result<(), ServiceError> {
         let repository = self.writable(caller, Action::Delete(repo), repo)?;
         let by = caller.principal.name().to_owned();
-        let mut is_first = true;
+        let prefix = folder.map(|folder| format!("{folder}/")).unwrap_or_default();
+        let object = format!("{}/{prefix}", repository.key);
+        let mut missing = folder;
         loop {
-            let prefix = format!("{folder}/");
             let (key, by) = (repository.key.clone(), by.clone());
-            let command = Command::DeleteUnder { key, prefix, most: PATHS_AT_ONCE, by };
-            let object = format!("{}/{folder}/", repository.key);
+            let command = Command::DeleteUnder { key, prefix: prefix.clone(), most: PATHS_AT_ONCE, by };
             match self.done(caller, "delete folder", &object, command, None).await {
-                Ok(receipt) if receipt.more => is_first = false,
+                Ok(receipt) if receipt.more => missing = None,
                 Ok(_) => return Ok(()),
-                Err(ServiceError::Command(CommandError::NothingUnder(_))) if is_first => {
-                    return Err(ServiceError::NoArtifact { repo: repo.clone(), path: folder.clone() });
+                Err(ServiceError::Command(CommandError::NothingUnder(_))) => {
+                    let none =
+                        |path: &ArtifactPath| ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() };
+                    // Else somebody else deleted the rest.
+                    return missing.map_or(Ok(()), |path| Err(none(path)));
                 }
-                // Somebody else deleted the rest.
-                Err(ServiceError::Command(CommandError::NothingUnder(_))) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }

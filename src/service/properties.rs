@@ -35,7 +35,7 @@ impl Service {
         let (mut changed, mut after) = (0, None);
         loop {
             let page = self.list(caller, repo, path, after.as_ref(), PAGE).await?;
-            for item in &page {
+            for item in page.iter().filter(|item| !item.path.is_folder()) {
                 match self.set_on_file(caller, repo, &item.path, set).await {
                     Ok(()) => changed += 1,
                     // Somebody else deleted it meanwhile.

@@ -13,6 +13,9 @@ use super::handle::Service;
 /// Files moved or copied per look at a folder.
 const PAGE: usize = 500;
 
+/// Files moved or copied at once.
+const AT_ONCE: usize = 64;
+
 /// Whether the source stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Relocation {
@@ -43,28 +46,32 @@ pub struct Destination {
 }
 
 impl Service {
-    /// Moves or copies a file, or every file of a folder, with its properties; says how many files. A file that is moved within
-    /// its repository is moved in one step; a folder isn't, and an error in the middle leaves the rest where it was.
+    /// Moves or copies a file, or every file of a folder (`None`: of the whole repository) and the folders that were made as
+    /// such, with their properties; says how many files. Each file is moved in one step within its repository, and copied before it is deleted into another. A
+    /// folder isn't moved in one step: an error in the middle leaves the rest where it was, and asking again goes on with it.
     pub async fn relocate(
         &self,
         caller: &Caller,
         kind: Relocation,
         repo: &RepoKey,
-        path: &ArtifactPath,
+        path: Option<&ArtifactPath>,
         to: Destination,
         effect: Effect,
     ) -> Result<u64, ServiceError> {
-        self.writable(caller, Action::Write(&to.repo), &to.repo)?;
-        if kind == Relocation::Move {
-            self.writable(caller, Action::Delete(repo), repo)?;
-        }
-        match self.find(caller, repo, Some(path)).await? {
-            Found::File(item) => {
+        // The keys as the repositories have them, not as the caller spells them.
+        let target = self.writable(caller, Action::Write(&to.repo), &to.repo)?;
+        let to = Destination { repo: target.key, ..to };
+        let source = match kind {
+            Relocation::Copy => self.readable(caller, repo)?,
+            Relocation::Move => self.writable(caller, Action::Delete(repo), repo)?,
+        };
+        match (path, self.find(caller, &source.key, path).await?) {
+            (Some(path), Found::File(item)) => {
                 let target = self.place_for(caller, &to, path.name()).await?;
                 self.relocate_file(caller, kind, &item, &to.repo, &target, effect).await?;
                 Ok(1)
             }
-            Found::Folder(_) => self.relocate_folder(caller, kind, repo, path, &to, effect).await,
+            _ => self.relocate_folder(caller, kind, &source.key, path, &to, effect).await,
         }
     }
 
@@ -87,33 +94,68 @@ impl Service {
         caller: &Caller,
         kind: Relocation,
         repo: &RepoKey,
-        folder: &ArtifactPath,
+        folder: Option<&ArtifactPath>,
         to: &Destination,
         effect: Effect,
     ) -> Result<u64, ServiceError> {
-        let inside = format!("{folder}/");
-        let is_inside = |path: &ArtifactPath| format!("{path}/").starts_with(&inside);
-        if to.repo == *repo && to.path.as_ref().is_some_and(is_inside) {
-            let reason = format!("'{folder}' can't be put into itself");
+        let inside = folder.map(|folder| format!("{folder}/")).unwrap_or_default();
+        let target = to.path.as_ref().map(|path| format!("{path}/")).unwrap_or_default();
+        if to.repo == *repo && target.starts_with(&inside) {
+            let reason = format!("'{repo}/{inside}' can't be put into itself");
             return Err(ServiceError::BadField { field: "to", reason });
         }
         let (mut count, mut after) = (0, None);
         loop {
-            let page = self.list(caller, repo, Some(folder), after.as_ref(), PAGE).await?;
-            for item in &page {
-                let target = below(to.path.as_ref(), &item.path.as_str()[inside.len()..])?;
-                match self.relocate_file(caller, kind, item, &to.repo, &target, effect).await {
-                    Ok(()) => count += 1,
-                    // Somebody else was faster.
-                    Err(ServiceError::NoArtifact { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+            let page = self.list(caller, repo, folder, after.as_ref(), PAGE).await?;
+            for some in page.chunks(AT_ONCE) {
+                count += self.relocate_some(caller, kind, some, inside.len(), to, effect).await?;
             }
             match page.into_iter().last() {
                 Some(last) => after = Some(last.path),
                 None => return Ok(count),
             }
         }
+    }
+
+    /// Files below a folder whose own path takes the first `inside` bytes of theirs: at once, so that they share commits.
+    /// None is given up because another failed; the first failure is told when all are done.
+    async fn relocate_some(
+        &self,
+        caller: &Caller,
+        kind: Relocation,
+        items: &[Item],
+        inside: usize,
+        to: &Destination,
+        effect: Effect,
+    ) -> Result<u64, ServiceError> {
+        let each = items.iter().map(async |item| {
+            let rest = &item.path.as_str()[inside..];
+            if rest.is_empty() && to.path.is_none() {
+                // A folder that is put where no folder can be made: the root is there.
+                return self.end_folder(caller, kind, item, effect).await;
+            }
+            let target = below(to.path.as_ref(), rest)?;
+            match self.relocate_file(caller, kind, item, &to.repo, &target, effect).await {
+                Ok(()) => Ok(u64::from(!item.path.is_folder())),
+                // Somebody else was faster.
+                Err(ServiceError::NoArtifact { .. }) => Ok(0),
+                Err(error) => Err(error),
+            }
+        });
+        futures::future::join_all(each).await.into_iter().sum()
+    }
+
+    async fn end_folder(
+        &self,
+        caller: &Caller,
+        kind: Relocation,
+        item: &Item,
+        effect: Effect,
+    ) -> Result<u64, ServiceError> {
+        if (kind, effect) == (Relocation::Move, Effect::Real) {
+            self.delete_while(caller, &item.repo, &item.path, Some(item.dot)).await?;
+        }
+        Ok(0)
     }
 
     async fn relocate_file(
@@ -135,7 +177,7 @@ impl Service {
             let done = self.done(caller, "move", &object, command, None).await;
             return done.map(|_| ()).map_err(|error| error.in_repository(repo));
         }
-        if self.engine().store().blob(&item.digest)?.is_none() {
+        if !item.path.is_folder() && self.engine().store().blob(&item.digest)?.is_none() {
             let reason = "they can be copied once they have been read here".to_owned();
             return Err(ServiceError::NotHere { path: item.path.clone(), reason });
         }
@@ -150,15 +192,13 @@ impl Service {
         self.done(caller, "copy", &object, command, None).await?;
         match kind {
             Relocation::Copy => Ok(()),
-            Relocation::Move => self.delete(caller, &item.repo, &item.path).await,
+            // A version that came meanwhile wasn't copied.
+            Relocation::Move => self.delete_while(caller, &item.repo, &item.path, Some(item.dot)).await,
         }
     }
 }
 
 fn below(folder: Option<&ArtifactPath>, name: &str) -> Result<ArtifactPath, ServiceError> {
     let text = folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
-    text.parse().map_err(|error: artimesh_core::model::BadPath| ServiceError::BadField {
-        field: "to",
-        reason: error.to_string(),
-    })
+    ArtifactPath::try_from(text).map_err(|error| ServiceError::BadField { field: "to", reason: error.to_string() })
 }

@@ -85,7 +85,7 @@ impl Service {
         let (path, command) = match action.clone() {
             RollbackAction::Leave { .. } => return Ok(None),
             RollbackAction::Restore { path, version } => (path.clone(), Command::Restore { key, path, version, by }),
-            RollbackAction::Delete { path } => (path.clone(), Command::Delete { key, path, by }),
+            RollbackAction::Delete { path } => (path.clone(), Command::Delete { key, path, only: None, by }),
             RollbackAction::Dismiss { path, versions } => (path.clone(), Command::Dismiss { key, path, versions, by }),
         };
         match self.done(caller, "roll back", path.as_str(), command, None).await {

@@ -43,6 +43,7 @@ const LEAST_PER_THOUSAND: &[(&str, u64)] = &[
     ("key stolen", 30),
     ("kill of the unseen refused", 20),
     ("lost for good", 20),
+    ("folders made", 200),
     ("moved", 200),
     ("own revocation heard", 20),
     ("paired again after it forgot", 50),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use artimesh_core::catalog::{
-    ConfigChange, Configure, Delete, DeletePrefix, Dispute, EditProperties, End, Ended, Federation,
+    ConfigChange, Configure, Content, Delete, DeletePrefix, Dispute, EditProperties, End, Ended, Federation,
     Founding as FederationFounding, Historic, Invitation, Membership, Put, Removal, RepositoryConfig, Version,
     Versions,
 };
@@ -91,6 +91,11 @@ fn a_put() -> Put {
     }
 }
 
+fn a_folder() -> Put {
+    let content = Content::folder(a_put().content.properties);
+    Put { path: path("org/example/"), content, moved_from: Some(path("old/")), ..a_put() }
+}
+
 fn an_edit() -> EditProperties {
     let set = BTreeMap::from([
         ("build.name".to_owned(), None),
@@ -145,6 +150,7 @@ fn entries() -> Vec<(&'static str, Change)> {
         ("grant", Change::Grant(Grant::by_author(&grant_body()))),
         ("grant-by-root", Change::Grant(Grant::by_root(&grant_body(), &root(), &circle()))),
         ("revoke", Change::Revoke(Revocation { node: alice().node(), reason: "left".into() })),
+        ("folder", Change::Put(a_folder())),
     ]
 }
 
@@ -162,7 +168,7 @@ pub fn segment() -> Sealed {
         written_at: Timestamp(1_700_000_000_000),
     };
     // The entries that there were when it was written.
-    let later = ["properties", "delete-prefix", "configure", "reborn", "remove"];
+    let later = ["folder", "properties", "delete-prefix", "configure", "reborn", "remove"];
     let all =
         entries().iter().filter(|(name, _)| !later.contains(name)).map(|(_, change)| change.to_envelope()).collect();
     Sealed::sign(header, all, &alice().identity.log_key, &circle())

@@ -250,6 +250,7 @@ impl Truth {
             self.entries.values().flat_map(BTreeMap::values).flatten().filter_map(|entry| entry.change.as_ref())
         {
             let what = match change {
+                Change::Put(put) if put.path.is_folder() => "folders made",
                 Change::Put(put) if put.moved_from.is_some() => "moved",
                 Change::EditProperties(_) => "properties edited",
                 Change::DeletePrefix(_) => "deleted by prefix",

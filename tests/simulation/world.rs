@@ -73,7 +73,7 @@ pub fn follower() -> Capabilities {
 }
 
 pub fn path(text: &str) -> ArtifactPath {
-    text.parse().expect("a fine path")
+    ArtifactPath::try_from(text.to_owned()).expect("a fine path")
 }
 
 pub fn repo(text: &str) -> RepoKey {
@@ -92,8 +92,18 @@ pub fn put(key: &str, at: &str, what: &str) -> Command {
     Command::Put { key: repo(key), path: path(at), content: content(what), by: "tester".into() }
 }
 
+/// Makes a folder, whose path ends in a slash.
+pub fn folder(key: &str, at: &str) -> Command {
+    Command::Put {
+        key: repo(key),
+        path: path(at),
+        content: Content::folder(Properties::default()),
+        by: "tester".into(),
+    }
+}
+
 pub fn delete(key: &str, at: &str) -> Command {
-    Command::Delete { key: repo(key), path: path(at), by: "tester".into() }
+    Command::Delete { key: repo(key), path: path(at), only: None, by: "tester".into() }
 }
 
 pub fn create(key: &str, invite: Vec<NodeId>) -> Command {

@@ -113,6 +113,108 @@ async fn files_and_folders_are_moved_copied_and_deleted_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_made_as_one_stays_without_files_and_is_the_same_everywhere() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    let about = |node, folder: &str| {
+        let target = format!("storage/{REPO}/{folder}");
+        async move { call(node, "GET", &target, None).await }
+    };
+    assert_eq!(about(berlin, "a/b").await.0, 404);
+    for _ in 0..2 {
+        let answer = berlin.client().send(Method::PUT, &path("a/b/"), &[], "").await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        assert_eq!((&answer.json()["path"], &answer.json()["createdBy"]), (&json!("/a/b"), &json!("admin")));
+    }
+    put(berlin, "a/b/x", "x").await;
+    reads(tokyo, "a/b/x", Some("x")).await;
+    tokyo.cli(&["artifact", "rm", &format!("{REPO}/a/b/x")], "");
+    reads(berlin, "a/b/x", None).await;
+    let (status, text) = about(berlin, "a/b").await;
+    let folder: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((status, &folder["children"], &folder["createdBy"]), (200, &json!([]), &json!("admin")), "{text}");
+    let parent: Value = serde_json::from_str(&about(tokyo, "a").await.1).expect("JSON");
+    assert_eq!(parent["children"], json!([{"uri": "/b", "folder": true}]));
+    let page = tokyo.client().get(&path("a/")).await.expect("an answer");
+    assert!(page.text().contains("b/"), "{}", page.text());
+    let listed = json_of(tokyo, &["artifact", "ls", REPO]);
+    assert_eq!(listed["files"], json!([]), "a folder is no file");
+    let (_, text) = call(tokyo, "GET", &format!("storage/{REPO}?list&deep=1&listFolders=1"), None).await;
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    let rows =
+        listed["files"].as_array().expect("a list").iter().map(|row| (row["uri"].clone(), row["folder"].clone()));
+    assert_eq!(rows.collect::<Vec<_>>(), [(json!("/a"), json!(true)), (json!("/a/b"), json!(true))]);
+
+    // Properties of its own, a move, a copy elsewhere.
+    let labelled = berlin.client().send(Method::PUT, &path("a/b/;team=red"), &[], "").await.expect("an answer");
+    assert_eq!(labelled.status, StatusCode::CREATED);
+    has_properties(tokyo, "a/b", &json!({"team": ["red"]})).await;
+    tokyo.cli(&["artifact", "move", &format!("{REPO}/a"), &format!("{REPO}/c/d")], "");
+    has_properties(berlin, "c/d/b", &json!({"team": ["red"]})).await;
+    assert_eq!(about(berlin, "a").await.0, 404);
+    berlin.cli(&["repo", "create", "other"], "");
+    berlin.cli(&["artifact", "copy", REPO, "other"], "");
+    assert_eq!(call(berlin, "GET", "storage/other/c/d/b", None).await.0, 200);
+    let history = json_of(tokyo, &["artifact", "history", &format!("{REPO}/c/d/b/")]);
+    assert_eq!(history["live"].as_array().map(Vec::len), Some(1), "{history}");
+
+    berlin.cli(&["artifact", "mkdir", &format!("{REPO}/c/e")], "");
+    berlin.cli(&["artifact", "rm", "--recursive", &format!("{REPO}/c/d")], "");
+    assert_eq!((about(berlin, "c/d").await.0, about(berlin, "c/e").await.0), (404, 200));
+    circle.converged().await;
+    assert_eq!((about(tokyo, "c/d").await.0, about(tokyo, "c/e").await.0), (404, 200));
+    // A file is no folder, and a folder has no body.
+    put(berlin, "file", "x").await;
+    for (target, body, status) in [("file/", "", 409), ("f/", "bytes", 400)] {
+        let answer = berlin.client().send(Method::PUT, &path(target), &[], body).await.expect("an answer");
+        assert_eq!(answer.status.as_u16(), status, "{target}: {}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_repositorys_contents_are_copied_moved_and_deleted() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);
+    let names: Vec<String> = (0..150).map(|n| format!("{}/{n}", n % 7)).collect();
+    for name in &names {
+        put(berlin, name, name).await;
+    }
+    circle.converged().await;
+    for key in ["other", "third"] {
+        berlin.cli(&["repo", "create", key], "");
+    }
+    let told = berlin.cli(&["artifact", "copy", REPO, "third/copy/"], "");
+    assert!(told.contains("150 files"), "{told}");
+    let inside = berlin.try_cli(&["artifact", "move", REPO, &format!("{REPO}/inside")], "");
+    assert!(String::from_utf8_lossy(&inside.stderr).contains("into itself"), "{inside:?}");
+    // A move that was broken off in the middle is asked for again: what is there already is left alone.
+    berlin.cli(&["artifact", "move", &format!("{REPO}/3"), "other/3"], "");
+    let told = berlin.cli(&["artifact", "move", REPO, "other"], "");
+    assert!(told.contains(&format!("{} files", 150 - names.iter().filter(|name| name.starts_with("3/")).count())));
+    let nothing = berlin.cli(&["artifact", "move", REPO, "other"], "");
+    assert!(nothing.contains("0 files"), "{nothing}");
+    assert_eq!(circle.converged().await.len(), 0);
+    for name in &names {
+        let answer = berlin.client().get(&format!("/artifactory/other/{name}")).await.expect("an answer");
+        assert_eq!(answer.text(), *name);
+    }
+    berlin.cli(&["artifact", "copy", "other", REPO], "");
+    assert_eq!(circle.converged().await.len(), 150);
+
+    let refused = tokyo.try_cli(&["artifact", "rm", REPO], "");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--recursive"), "{refused:?}");
+    let answer = tokyo.client().send(Method::DELETE, &path(""), &[], "").await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+    assert_eq!(circle.converged().await.len(), 0);
+    // It is empty, and that is no error; it is there, and takes artifacts.
+    tokyo.cli(&["artifact", "rm", "--recursive", REPO], "");
+    put(berlin, "again", "again").await;
+    reads(tokyo, "again", Some("again")).await;
+    let missing = tokyo.client().send(Method::DELETE, "/artifactory/none/", &[], "").await.expect("an answer");
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repository_is_configured_for_all_its_members_and_a_member_is_removed() {
     let circle = Circle::new(3, 0, Setup::default()).await;
     let (berlin, tokyo) = (&circle.nodes[0], &circle.nodes[1]);

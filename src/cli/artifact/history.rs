@@ -5,13 +5,14 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::cli::client::Client;
-use crate::cli::location::Location;
+use crate::cli::location::{Location, file_or_folder};
 use crate::cli::output::{self, bytes, field, items, short, short_version, table};
 
 /// Whose history.
 #[derive(Debug, Args)]
 pub struct History {
     /// REPO/PATH
+    #[arg(value_parser = file_or_folder)]
     location: Location,
     /// How many versions that ended are shown at most
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]

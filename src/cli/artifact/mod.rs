@@ -3,6 +3,7 @@
 mod get;
 pub(super) mod history;
 mod list;
+mod mkdir;
 mod properties;
 mod put;
 mod relocate;
@@ -26,6 +27,8 @@ pub enum Artifact {
     Get(get::Get),
     /// List what is in a repository
     Ls(list::List),
+    /// Make a folder that stays when nothing is in it
+    Mkdir(mkdir::Mkdir),
     /// Delete an artifact or a folder
     Rm(remove::Remove),
     /// Move an artifact or a folder
@@ -49,6 +52,7 @@ pub(super) async fn run(global: &Global, command: &Artifact) -> anyhow::Result<(
         Artifact::Put(command) => put::run(&client, command, global.json).await,
         Artifact::Get(command) => get::run(&client, command, global.json).await,
         Artifact::Ls(command) => list::run(&client, command, global.json).await,
+        Artifact::Mkdir(command) => mkdir::run(&client, command, global.json).await,
         Artifact::Move(command) => relocate::run(&client, command, "move", global.json).await,
         Artifact::Copy(command) => relocate::run(&client, command, "copy", global.json).await,
         Artifact::Properties(command) => properties::run(&client, command, global.json).await,

@@ -5,16 +5,16 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::cli::client::{Client, LONG_TIMEOUT};
-use crate::cli::location::Location;
+use crate::cli::location::Folder;
 use crate::cli::output;
 
 /// What goes where.
 #[derive(Debug, Args)]
 pub struct Relocate {
-    /// A file or folder: REPO/PATH
-    from: Location,
-    /// Where to: REPO/PATH; a file that is put into a folder keeps its name
-    to: Location,
+    /// A file or folder: REPO/PATH; REPO alone: all that is in it
+    from: Folder,
+    /// Where to: REPO/PATH, or REPO; a file that is put into a folder keeps its name
+    to: Folder,
     /// Change nothing, and say how many files it would be
     #[arg(long)]
     dry_run: bool,
@@ -24,7 +24,7 @@ pub struct Relocate {
 pub(super) async fn run(client: &Client, command: &Relocate, verb: &str, json: bool) -> anyhow::Result<()> {
     let Relocate { from, to, dry_run } = command;
     let dry = u8::from(*dry_run);
-    let path = format!("/artifactory/api/{verb}/{}?to=/{}&dry={dry}", from.target(), to.target());
+    let path = format!("/artifactory/api/{verb}/{}?to=/{}&dry={dry}", from.target(), to.slashed_target());
     let answer = client.call_within(LONG_TIMEOUT, Method::POST, &path, None).await?;
     output::answer(json, &answer, human)
 }

@@ -5,13 +5,14 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::cli::client::Client;
-use crate::cli::location::Location;
+use crate::cli::location::{Location, file_or_folder};
 use crate::cli::output;
 
 /// What comes back.
 #[derive(Debug, Args)]
 pub struct Restore {
     /// REPO/PATH
+    #[arg(value_parser = file_or_folder)]
     location: Location,
     /// Which version, as `artifact history` or `conflict show` lists it
     version: String,

@@ -109,6 +109,12 @@ pub fn check_user(name: &str) -> Result<(), EntryFault> {
 }
 
 impl Content {
+    /// What a folder is made of: no bytes.
+    pub fn folder(properties: Properties) -> Content {
+        let checksums = Checksums { sha256: [0; 32], sha1: [0; 20], md5: [0; 16] };
+        Content { digest: Digest::ZERO, size: 0, checksums, media_type: String::new(), properties }
+    }
+
     /// Checks the bounds.
     pub fn check(&self) -> Result<(), EntryFault> {
         if self.media_type.len() > MEDIA_TYPE_BYTES_MAX { Err(EntryFault::Bounds("the media type")) } else { Ok(()) }
@@ -121,6 +127,13 @@ impl Put {
         check_user(&self.created_by)?;
         check_user(&self.modified_by)?;
         self.content.check()?;
+        let is_folder = self.path.is_folder();
+        if is_folder && self.content != Content::folder(self.content.properties.clone()) {
+            return Err(EntryFault::Bounds("the content of a folder"));
+        }
+        if self.moved_from.as_ref().is_some_and(|from| from.is_folder() != is_folder) {
+            return Err(EntryFault::Bounds("the path that it was moved from"));
+        }
         check_kills(&self.kills, &seen)
     }
 }

@@ -7,7 +7,7 @@ use crate::model::codec::{self, DecodeError};
 use crate::model::{Envelope, Incarnation, RepoKey};
 use crate::trust::{Grant, Revocation, Root};
 
-/// The numbers of the kinds on the wire; a number is never reused. 5–15 are kept for artifacts, 21–63 for federations.
+/// The numbers of the kinds on the wire; a number is never reused. 6–15 are kept for artifacts, 21–63 for federations.
 pub mod kind {
     /// [`super::Put`].
     pub const PUT: u16 = 1;
@@ -17,6 +17,8 @@ pub mod kind {
     pub const PROPERTIES: u16 = 3;
     /// [`super::DeletePrefix`].
     pub const DELETE_PREFIX: u16 = 4;
+    /// [`super::Put`] of a folder. A kind of its own: earlier versions can't read such a path.
+    pub const FOLDER: u16 = 5;
     /// [`super::Founding`].
     pub const FOUND: u16 = 16;
     /// [`super::Invitation`].
@@ -42,7 +44,7 @@ pub mod kind {
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// A new version of a path.
+    /// A new version of a path, or of a folder ([`kind::FOLDER`]).
     Put(Put),
     /// The end of versions of a path.
     Delete(Delete),
@@ -85,6 +87,9 @@ pub enum ChangeError {
     /// A kind of a later version: the author is parked until this node is upgraded.
     #[error("entry kind {0} is unknown to this version")]
     UnknownKind(u16),
+    /// A folder's put as a file's, or the other way round: the author is at fault.
+    #[error("entry kind {0} does not fit its path")]
+    OtherKind(u16),
     /// A known kind with a broken body: the author is at fault.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -94,6 +99,7 @@ impl Change {
     /// The envelope that goes into a segment.
     pub fn to_envelope(&self) -> Envelope {
         let (kind, body) = match self {
+            Change::Put(put) if put.path.is_folder() => (kind::FOLDER, codec::encode(put)),
             Change::Put(put) => (kind::PUT, codec::encode(put)),
             Change::Delete(delete) => (kind::DELETE, codec::encode(delete)),
             Change::EditProperties(edit) => (kind::PROPERTIES, codec::encode(edit)),
@@ -116,7 +122,13 @@ impl Change {
     pub fn read(entry: &Envelope) -> Result<Change, ChangeError> {
         let body = &entry.body;
         Ok(match entry.kind {
-            kind::PUT => Change::Put(codec::decode(body)?),
+            kind::PUT | kind::FOLDER => {
+                let put: Put = codec::decode(body)?;
+                if put.path.is_folder() != (entry.kind == kind::FOLDER) {
+                    return Err(ChangeError::OtherKind(entry.kind));
+                }
+                Change::Put(put)
+            }
             kind::DELETE => Change::Delete(codec::decode(body)?),
             kind::PROPERTIES => Change::EditProperties(codec::decode(body)?),
             kind::DELETE_PREFIX => Change::DeletePrefix(codec::decode(body)?),

@@ -16,12 +16,13 @@ pub struct Feature {
 }
 
 /// The one table: entry kind → feature. Kinds that aren't in it are of the first version.
-const KINDS: [(u16, Feature); 5] = [
+const KINDS: [(u16, Feature); 6] = [
     (kind::PROPERTIES, Feature { bit: 1, name: "properties that change after the put" }),
     (kind::DELETE_PREFIX, Feature { bit: 1 << 1, name: "deletes of whole folders" }),
     (kind::CONFIGURE, Feature { bit: 1 << 2, name: "configuration that changes" }),
     (kind::REBORN, Feature { bit: 1 << 3, name: "repair of forked logs" }),
     (kind::REMOVE, Feature { bit: 1 << 4, name: "removal of members" }),
+    (kind::FOLDER, Feature { bit: 1 << 5, name: "folders with nothing in them" }),
 ];
 
 /// All that this version knows.

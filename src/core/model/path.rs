@@ -43,9 +43,11 @@ impl FromStr for RepoKey {
     }
 }
 
-/// A path in a repository: `a/b/c.jar`, UTF-8, without a leading slash, never empty.
+/// A path in a repository: `a/b/c.jar`, UTF-8, without a leading slash, never empty. With a slash at its end, `a/b/`, it
+/// stands for the folder itself, which is there even when nothing is in it: such paths are made by
+/// [`ArtifactPath::as_folder`] or read from what nodes write, never by parsing what a user typed.
 ///
-/// Invariant: 1–1024 bytes; each segment has 1–255 bytes, isn't `.` or `..`, and holds no control character and no backslash.
+/// Invariant: 1–1024 bytes, the last slash apart; each segment has 1–255 bytes, isn't `.` or `..`, and holds no control character and no backslash.
 /// Paths are compared byte by byte, as they were written: no case folding, no Unicode normalisation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -85,7 +87,19 @@ impl ArtifactPath {
 
     /// The last segment.
     pub fn name(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or(&self.0)
+        let path = self.0.strip_suffix('/').unwrap_or(&self.0);
+        path.rsplit('/').next().unwrap_or(path)
+    }
+
+    /// Whether it stands for a folder.
+    pub fn is_folder(&self) -> bool {
+        self.0.ends_with('/')
+    }
+
+    /// The path that stands for the folder of this name.
+    #[must_use]
+    pub fn as_folder(&self) -> ArtifactPath {
+        if self.is_folder() { self.clone() } else { ArtifactPath(format!("{}/", self.0)) }
     }
 
     /// The path of a request target, percent-decoded exactly once. `target` has no leading slash and no query.
@@ -138,16 +152,28 @@ impl FromStr for ArtifactPath {
     }
 }
 
-macro_rules! text_conversions {
-    ($name:ident, $error:ident) => {
-        impl TryFrom<String> for $name {
-            type Error = $error;
+impl TryFrom<String> for RepoKey {
+    type Error = BadRepoKey;
 
-            fn try_from(text: String) -> Result<Self, $error> {
-                text.parse()
-            }
+    fn try_from(text: String) -> Result<Self, BadRepoKey> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for ArtifactPath {
+    type Error = BadPath;
+
+    /// As nodes write it: it may stand for a folder.
+    fn try_from(text: String) -> Result<Self, BadPath> {
+        match text.strip_suffix('/') {
+            Some(folder) => Ok(folder.parse::<ArtifactPath>()?.as_folder()),
+            None => text.parse(),
         }
+    }
+}
 
+macro_rules! text_conversions {
+    ($name:ident) => {
         impl From<$name> for String {
             fn from(value: $name) -> String {
                 value.0
@@ -162,8 +188,8 @@ macro_rules! text_conversions {
     };
 }
 
-text_conversions!(RepoKey, BadRepoKey);
-text_conversions!(ArtifactPath, BadPath);
+text_conversions!(RepoKey);
+text_conversions!(ArtifactPath);
 
 #[cfg(test)]
 mod tests {
@@ -183,6 +209,18 @@ mod tests {
         ];
         for target in bad {
             assert!(ArtifactPath::from_target(target).is_err(), "{target} was taken");
+        }
+    }
+
+    #[test]
+    fn a_folders_path_is_only_read_from_what_nodes_write() {
+        let file: ArtifactPath = "a/b".parse().expect("a fine path");
+        let folder = file.as_folder();
+        assert_eq!((folder.as_str(), folder.name(), folder.is_folder()), ("a/b/", "b", true));
+        assert_eq!((folder.as_folder(), file.is_folder()), (folder.clone(), false));
+        assert_eq!(ArtifactPath::try_from("a/b/".to_owned()), Ok(folder));
+        for bad in ["/", "a//", "a/../", "/a/", ""] {
+            assert!(ArtifactPath::try_from(bad.to_owned()).is_err(), "{bad} was taken");
         }
     }
 

@@ -27,7 +27,7 @@ use super::io::{CommandError, Receipt, Table, View, ViewFault};
 use super::rows;
 use super::state::{Replica, Work, each_row};
 use crate::catalog::{Federation, Put, Version, Versions, check_user};
-use crate::changelog::{Accept, Change};
+use crate::changelog::{Accept, Change, kind};
 use crate::model::{ArtifactPath, Context, Dot, RepoKey, Space};
 
 /// The most paths that one step takes.
@@ -98,6 +98,8 @@ impl Replica {
         }
         self.check_whole(&from)?;
         self.check_whole(&into)?;
+        // Whether there are folders isn't known before all paths were read, and in the middle it can't go back.
+        self.check_feature(&into, kind::FOLDER)?;
         if !self.federation(&into).is_some_and(|federation| federation.is_member(&me)) {
             self.write(work, into, &Change::Accept(Accept { repo_key: key.clone() }))?;
             // At once: what this input applies next isn't part of what the acceptance had seen.

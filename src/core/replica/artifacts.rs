@@ -84,13 +84,15 @@ impl Replica {
         work: &mut Work<'_, V>,
         key: &RepoKey,
         path: ArtifactPath,
+        only: Option<Dot>,
         by: String,
     ) -> Result<Receipt, Failure> {
         let space = self.writable(key)?;
         check_user(&by)?;
         let before = work.draft.versions(&space, &path).map_err(Failure::Fault)?;
-        if before.is_empty() {
-            return Err(CommandError::NoArtifact(path).into());
+        let Some(shown) = before.shown() else { return Err(CommandError::NoArtifact(path).into()) };
+        if only.is_some_and(|only| only != shown.dot) {
+            return Err(CommandError::Replaced(path).into());
         }
         let timestamp = Timestamp::of_write(work.now, stamps(&before));
         let dot = self.end(work, space, &path, &before.dots(), timestamp, &by)?;
@@ -150,6 +152,9 @@ impl Replica {
         check_user(&by)?;
         if from == to {
             return Err(CommandError::OntoItself(from).into());
+        }
+        if from.is_folder() != to.is_folder() {
+            return Err(EntryFault::Bounds("the path to move to").into());
         }
         let source = work.draft.versions(&space, &from).map_err(Failure::Fault)?;
         let shown = source.shown().ok_or_else(|| CommandError::NoArtifact(from.clone()))?;

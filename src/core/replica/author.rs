@@ -74,7 +74,7 @@ impl Replica {
             Command::Release { key, author } => self.release(work, &key, author),
             Command::Configure { key, set, by } => self.configure(work, &key, set, by),
             Command::Put { key, path, content, by } => self.put(work, &key, path, content, by),
-            Command::Delete { key, path, by } => self.delete(work, &key, path, by),
+            Command::Delete { key, path, only, by } => self.delete(work, &key, path, only, by),
             Command::SetProperties { key, path, set, by } => self.set_properties(work, &key, path, set, by),
             Command::DeleteUnder { key, prefix, most, by } => self.delete_under(work, &key, &prefix, most, &by),
             Command::Move { key, from, to, by } => self.move_version(work, &key, from, to, by),

@@ -144,7 +144,7 @@ impl Replica {
 /// version, and deletes for their time.
 fn is_kept(entry: u16, keeps_deletes: bool) -> bool {
     match entry {
-        kind::PUT | kind::PROPERTIES => false,
+        kind::PUT | kind::FOLDER | kind::PROPERTIES => false,
         kind::DELETE | kind::DELETE_PREFIX => keeps_deletes,
         _ => true,
     }

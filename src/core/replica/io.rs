@@ -156,6 +156,8 @@ pub enum Command {
         key: RepoKey,
         /// Where in it.
         path: ArtifactPath,
+        /// Only while this version is the one that is shown.
+        only: Option<Dot>,
         /// Who.
         by: String,
     },
@@ -287,6 +289,9 @@ pub enum CommandError {
     /// No such version of the path, live or in the history that is kept here.
     #[error("'{0}' has no version {1}, and had none within the history that is kept here")]
     NoVersion(ArtifactPath, Dot),
+    /// It was replaced meanwhile.
+    #[error("'{0}' was replaced meanwhile and was not deleted: look at it and try again")]
+    Replaced(ArtifactPath),
     /// The path has no versions beside the one that is shown.
     #[error("'{0}' has no conflict")]
     NoConflict(ArtifactPath),

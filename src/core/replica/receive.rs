@@ -341,7 +341,7 @@ impl Replica {
             let change = Change::read(envelope).map_err(|error| {
                 Stop::Refused(match error {
                     ChangeError::UnknownKind(kind) => Refusal::UnknownKind(dot, kind),
-                    ChangeError::Decode(error) => Refusal::Misplaced(dot, error.to_string()),
+                    at_fault => Refusal::Misplaced(dot, at_fault.to_string()),
                 })
             })?;
             if index > 0 && envelope.kind == kind::DELETE_PREFIX {

@@ -274,9 +274,13 @@ pub fn catalog_prefix(space: &Space, prefix: &str) -> Vec<u8> {
     [&space.key(), prefix.as_bytes()].concat()
 }
 
+fn path_from(bytes: &[u8]) -> Option<ArtifactPath> {
+    ArtifactPath::try_from(String::from_utf8(bytes.to_vec()).ok()?).ok()
+}
+
 /// The path in a catalog key.
 pub fn catalog_path(key: &[u8]) -> Option<ArtifactPath> {
-    String::from_utf8(key.get(33..)?.to_vec()).ok()?.parse().ok()
+    path_from(key.get(33..)?)
 }
 
 /// Trie key under which the items of a space begin that start with `prefix`, a part of an item's key.
@@ -359,7 +363,7 @@ pub(super) fn ended_key(space: &Space, path: &ArtifactPath, at: Timestamp, dot: 
 pub(super) fn ended_key_parts(key: &[u8]) -> Option<(Space, ArtifactPath)> {
     let (space, rest) = (space_from(key)?, key.get(33..)?.strip_prefix(&[PAST])?);
     let path = rest.split(|byte| *byte == 0).next()?;
-    Some((space, std::str::from_utf8(path).ok()?.parse().ok()?))
+    Some((space, path_from(path)?))
 }
 
 /// The [`Historic`] version in a row of the history; `None` for rows of another purpose. A garbage collector must go
@@ -405,7 +409,7 @@ pub(super) fn dispute_key(space: &Space, path: &str) -> Vec<u8> {
 
 /// The path in such a key.
 pub(super) fn dispute_path(key: &[u8]) -> Option<ArtifactPath> {
-    std::str::from_utf8(key.get(34..)?).ok()?.parse().ok()
+    path_from(key.get(34..)?)
 }
 
 /// History key by which the row `key`, written when the history was `age_ms` old, is found when its time is over.

@@ -55,7 +55,7 @@ impl Replica {
         Ok(self.want(work, space, &put.path, &version)?)
     }
 
-    /// Puts the version's blob on the list of what to fetch, when this node should have it and hasn't.
+    /// Puts the version's blob on the list of what to fetch, when this node should have it and hasn't. A folder has none.
     pub(super) fn want<V: View>(
         &self,
         work: &mut Work<'_, V>,
@@ -64,7 +64,7 @@ impl Replica {
         version: &Version,
     ) -> Result<(), ViewFault> {
         let (dot, path, content) = (version.dot, path.clone(), &version.content);
-        if !self.mirrors(&space) || work.draft.has_blob(&content.digest)? {
+        if path.is_folder() || !self.mirrors(&space) || work.draft.has_blob(&content.digest)? {
             return Ok(());
         }
         let want = Want { space, dot, path, digest: content.digest, size: content.size, checksums: content.checksums };

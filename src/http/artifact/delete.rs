@@ -1,4 +1,4 @@
-//! DELETE of an artifact, or of everything in a folder.
+//! DELETE of an artifact, or of everything in a folder or repository.
 
 use hyper::StatusCode;
 
@@ -7,23 +7,18 @@ use crate::http::ask::Ask;
 use crate::http::error::HttpError;
 use crate::service::ServiceError;
 
-/// 204 when something was there.
+/// 204 when something was there, and for a repository always: it stays, empty.
 pub async fn delete(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
-    let Some(path) = place.path else {
-        return Err(HttpError::NotYet("deleting everything in a repository"));
-    };
     let service = ask.service();
-    let outcome = match place.is_folder {
-        true => service.delete_folder(&ask.caller, &place.repo, &path).await,
-        false => service.delete(&ask.caller, &place.repo, &path).await,
-    };
-    match outcome {
-        // What is no file may be a folder, named without its slash.
-        Err(ServiceError::NoArtifact { .. }) if !place.is_folder => {
-            service.delete_folder(&ask.caller, &place.repo, &path).await?;
-        }
-        other => other?,
+    let folder = || service.delete_folder(&ask.caller, &place.repo, place.path.as_ref());
+    match &place.path {
+        Some(path) if !place.is_folder => match service.delete(&ask.caller, &place.repo, path).await {
+            // What is no file may be a folder, named without its slash.
+            Err(ServiceError::NoArtifact { .. }) => folder().await?,
+            other => other?,
+        },
+        _ => folder().await?,
     }
     Ok(empty(StatusCode::NO_CONTENT))
 }

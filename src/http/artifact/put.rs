@@ -1,8 +1,5 @@
 //! PUT of an artifact, of a checksum file, or of a folder.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use crate::service::Timestamp;
 use artimesh_core::access::Action;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use hyper::StatusCode;
@@ -14,7 +11,6 @@ use super::get::checksum_headers;
 use crate::formats::{media_type, sidecar};
 use crate::http::answer::{Answer, json};
 use crate::http::ask::Ask;
-use crate::http::dates::iso8601;
 use crate::http::error::HttpError;
 use crate::http::item::{FolderView, ItemView};
 use crate::service::{Found, Item, ServiceError};
@@ -23,10 +19,10 @@ use crate::service::{Found, Item, ServiceError};
 /// sends nothing in vain.
 pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
     let (place, properties) = ask.place_with_properties()?;
-    let Some(path) = place.path else { return folder(&ask, &place.repo, None).await };
-    if place.is_folder {
-        return folder(&ask, &place.repo, Some(&path)).await;
-    }
+    let path = match place.path {
+        Some(path) if !place.is_folder => path,
+        path => return folder(&ask, &place.repo, path.as_ref(), properties).await,
+    };
     if let Some((base, algorithm)) = sidecar(&path) {
         return checksum_file::verify(ask, place.repo, base, algorithm).await;
     }
@@ -56,25 +52,32 @@ async fn store(ask: Ask, repo: &RepoKey, path: &ArtifactPath, properties: Proper
     Ok(upload.finish(&sums, media_type(path), properties).await?)
 }
 
-/// Folders are derived from the paths of files, so there is nothing to store; the answer is what clients expect.
-async fn folder(ask: &Ask, repo: &RepoKey, path: Option<&ArtifactPath>) -> Result<Answer, HttpError> {
+/// A folder that stays when nothing is in it. The root is always there.
+async fn folder(
+    ask: &Ask,
+    repo: &RepoKey,
+    path: Option<&ArtifactPath>,
+    properties: Properties,
+) -> Result<Answer, HttpError> {
+    if ask.body.length().is_some_and(|length| length > 0) {
+        return Err(HttpError::Header {
+            name: "Content-Length",
+            reason: "the path ends in a slash: a folder has no body",
+        });
+    }
     ask.must(Action::Write(repo))?;
-    let view = match ask.service().find(&ask.caller, repo, path).await {
-        Ok(Found::Folder(folder)) => FolderView::of(&folder, &ask.links),
-        Ok(Found::File(item)) => return Err(HttpError::FileInTheWay(item.path)),
-        Err(ServiceError::NoArtifact { .. }) => FolderView::empty(repo, path, iso8601(now()), &ask.links),
-        Err(error) => return Err(error.into()),
+    let folder = match path {
+        Some(path) => ask.service().make_folder(&ask.caller, repo, path, properties).await?,
+        None => match ask.service().find(&ask.caller, repo, None).await? {
+            Found::Folder(folder) => folder,
+            Found::File(item) => return Err(ServiceError::FileInTheWay(item.path).into()),
+        },
     };
-    let mut answer = json(StatusCode::CREATED, &view)?;
+    let mut answer = json(StatusCode::CREATED, &FolderView::of(&folder, &ask.links))?;
     located(&mut answer, format!("{}/", ask.links.content(repo, path)));
     Ok(answer)
 }
 
 fn located(answer: &mut Answer, link: String) {
     answer.headers_mut().insert(LOCATION, HeaderValue::try_from(link).expect("links are ASCII"));
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

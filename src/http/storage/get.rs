@@ -13,7 +13,7 @@ use crate::http::error::HttpError;
 use crate::http::item::{FolderView, ItemView};
 use crate::http::links::Links;
 use crate::http::target::Query;
-use crate::service::{Found, Item};
+use crate::service::{Folder, Found, Item};
 
 /// Questions that Artifactory answers and this node can't yet. Answering with the item instead would look like success.
 const NOT_YET: [&str; 3] = ["stats", "permissions", "lastModified"];
@@ -34,7 +34,9 @@ pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
         };
     }
     match (query.get("properties"), found) {
-        (Some(names), Found::File(item)) => properties(&item, names, &ask.links),
+        (Some(names), Found::File(item) | Found::Folder(Folder { own: Some(item), .. })) => {
+            properties(&item, names, &ask.links)
+        }
         (Some(_), Found::Folder(_)) => Err(HttpError::NoProperties),
         (None, Found::File(item)) => json_answer(StatusCode::OK, &ItemView::of(&*item, &ask.links)),
         (None, Found::Folder(folder)) => json_answer(StatusCode::OK, &FolderView::of(&folder, &ask.links)),

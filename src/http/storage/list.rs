@@ -90,7 +90,8 @@ impl Walk {
     }
 }
 
-/// Turns files in the order of their paths into rows, with a row for each folder before the first file in it.
+/// Turns files in the order of their paths into rows, with a row for each folder before the first file in it; a folder
+/// that was made as one comes before its files, or alone.
 ///
 /// Paths are ordered byte by byte, so the files of one folder stand together and the last path is all to remember.
 struct Rows {
@@ -117,7 +118,7 @@ impl Rows {
                 self.push(&row, into)?;
             }
         }
-        if relative.split('/').count() <= self.depth.0 {
+        if !item.path.is_folder() && relative.split('/').count() <= self.depth.0 {
             let row = json!({"uri": format!("/{relative}"), "size": item.size, "folder": false,
                 "lastModified": iso8601(item.modified), "sha1": item.checksums.sha1_hex(),
                 "sha2": item.checksums.sha256_hex()});
@@ -147,6 +148,7 @@ mod tests {
         let folder = Folder {
             repo: "libs".parse().expect("a key"),
             path: base.map(|path| path.parse().expect("a path")),
+            own: None,
             created: Timestamp(0),
             children: Vec::new(),
         };

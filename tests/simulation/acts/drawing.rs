@@ -8,7 +8,10 @@ use artimesh_core::replica::Command;
 
 use crate::checks::oracle;
 use crate::history::{History, PATHS};
-use crate::world::{delete, path, put, repo};
+use crate::world::{delete, folder, path, put, repo};
+
+/// Folders that are made as such.
+const FOLDERS: [&str; 3] = ["a/", "b/y/", "empty/"];
 
 /// One command for the repository `key` at a site; `what` is new in the history.
 pub fn command(history: &mut History, site: usize, key: &str, what: &str) -> Command {
@@ -37,7 +40,22 @@ pub fn command(history: &mut History, site: usize, key: &str, what: &str) -> Com
             let set = ConfigChange { package_type: field.is_none().then(|| what.to_owned()), description: field };
             Command::Configure { key: repo(key), set, by }
         }
+        16..=17 => of_folder(history, key, what),
         _ => put(key, at, what),
+    }
+}
+
+/// A folder is made, or what was made as one is treated like a file.
+fn of_folder(history: &mut History, key: &str, what: &str) -> Command {
+    let (at, by) = (FOLDERS[history.dice.below(FOLDERS.len())], "tester".to_owned());
+    match history.dice.below(8) {
+        0..=1 => delete(key, at),
+        2 => Command::SetProperties { key: repo(key), path: path(at), set: set(history, what), by },
+        3 => {
+            let to = FOLDERS[history.dice.below(FOLDERS.len())];
+            Command::Move { key: repo(key), from: path(at), to: path(to), by }
+        }
+        _ => folder(key, at),
     }
 }
 

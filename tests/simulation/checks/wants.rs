@@ -18,12 +18,13 @@ pub fn check(world: &World) -> Result<u64, Fault> {
         for repository in mind.repositories().values().filter(|r| r.placement == Placement::Mirror) {
             let here: BTreeSet<Dot> = wants.iter().filter(|w| w.space == repository.space).map(|w| w.dot).collect();
             let catalog = oracle::catalog(&site.disk, &repository.space);
-            let live: BTreeSet<Dot> = catalog.values().flatten().map(|version| version.dot).collect();
+            let files: BTreeSet<Dot> =
+                catalog.iter().filter(|(path, _)| !path.is_folder()).flat_map(|(_, all)| all).map(|v| v.dot).collect();
             let theirs: BTreeSet<Dot> =
-                live.iter().filter(|dot| dot.incarnation != mind.incarnation()).copied().collect();
+                files.iter().filter(|dot| dot.incarnation != mind.incarnation()).copied().collect();
             wanted += here.len() as u64;
-            if !here.is_subset(&live) || (!site.was_restored && !theirs.is_subset(&here)) {
-                return Err(format!("{} wants {here:?}, live are {live:?}", site.identity.name));
+            if !here.is_subset(&files) || (!site.was_restored && !theirs.is_subset(&here)) {
+                return Err(format!("{} wants {here:?}, live are {files:?}", site.identity.name));
             }
         }
     }

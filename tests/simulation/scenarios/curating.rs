@@ -197,6 +197,41 @@ fn a_large_folder_is_deleted_in_bounded_steps() {
 }
 
 #[test]
+fn a_whole_repositorys_contents_are_deleted_and_what_nobody_had_seen_stays() {
+    let mut world = federated();
+    for at in ["a", "b/1", "b/2", "c/d/e"] {
+        world.ask(0, put("libs", at, at)).expect("put");
+    }
+    world.settle();
+    world.network.gossip_is_off = true;
+    world.ask(2, put("libs", "b/3", "unseen")).expect("put");
+    world.ask(0, delete_under("", 5_000)).expect("delete");
+    assert_eq!(paths(&world, 0), Vec::<String>::new());
+    for dice in 0..4 {
+        world.round(dice);
+    }
+    agree(&world);
+    assert_eq!(paths(&world, 1), ["b/3"]);
+    assert_eq!(world.ask(1, delete_under("", 1)).map(|receipt| receipt.more), Ok(false));
+    assert_eq!(world.ask(1, delete_under("", 1)), Err(CommandError::NothingUnder(String::new())));
+}
+
+#[test]
+fn a_delete_of_one_version_spares_the_one_that_replaced_it() {
+    let mut world = federated();
+    let first = world.ask(0, put("libs", "a", "first")).expect("put").dot;
+    world.settle();
+    let only =
+        |version: Dot| Command::Delete { key: repo("libs"), path: path("a"), only: Some(version), by: "x".into() };
+    let second = world.ask(1, put("libs", "a", "second")).expect("put").dot;
+    assert_eq!(world.ask(1, only(first)), Err(CommandError::Replaced(path("a"))));
+    world.ask(1, only(second)).expect("delete");
+    world.settle();
+    agree(&world);
+    assert!(paths(&world, 0).is_empty());
+}
+
+#[test]
 fn a_prefix_delete_in_the_middle_of_a_segment_is_refused() {
     let mut world = federated();
     world.ask(0, put("libs", "x", "one")).expect("put");

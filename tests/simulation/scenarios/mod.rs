@@ -7,6 +7,7 @@ mod curating;
 mod doubting;
 mod enduring;
 mod federating;
+mod foldering;
 mod forking;
 mod pairing;
 mod reconciling;

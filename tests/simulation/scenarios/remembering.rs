@@ -224,7 +224,7 @@ fn perform(world: &mut World, site: usize, filter: &RollbackFilter) -> Vec<Rollb
                     world.ask(site, Command::Restore { key: repo("libs"), path, version, by }).expect("restore");
                 }
                 RollbackAction::Delete { path } => {
-                    world.ask(site, Command::Delete { key: repo("libs"), path, by }).expect("delete");
+                    world.ask(site, Command::Delete { key: repo("libs"), path, only: None, by }).expect("delete");
                 }
                 RollbackAction::Dismiss { path, versions } => {
                     world.ask(site, Command::Dismiss { key: repo("libs"), path, versions, by }).expect("dismiss");
