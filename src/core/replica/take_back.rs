@@ -9,11 +9,11 @@ use super::io::{Event, Table, View, ViewFault};
 use super::ledger::{self, Cause};
 use super::reconcile::Merge;
 use super::rows;
-use super::state::{Replica, SpaceState, Work, stored_part, stored_segment};
+use super::state::{Peer, Replica, SpaceState, Work, stored_part, stored_segment};
 use super::versions::sweep;
 use crate::catalog::{Delete, End, Ended, Federation, Membership, Put, Version, Versions};
 use crate::changelog::{Change, Sealed, Stored, entry_hash, kind};
-use crate::model::{ArtifactPath, Context, Dot, Envelope, Head, Incarnation, Space};
+use crate::model::{ArtifactPath, Context, Dot, Envelope, Head, Incarnation, NodeId, Space};
 use crate::trust::Role;
 
 /// An entry to be applied again, with all that its author knew.
@@ -368,23 +368,47 @@ impl Replica {
         let surplus: Vec<_> = own
             .filter(|(space, life, head)| *life != self.incarnation && *head > self.admitted(*space, life))
             .collect();
-        let outside = self.lost_acceptances();
-        let is_idle = surplus.is_empty() && outside.is_empty();
-        if is_idle || !self.is_sealed_by_all(&self.me.node) || self.role() != Some(Role::Full) {
+        let (mut surplus, mut outside) = (surplus, self.lost_acceptances());
+        surplus.retain(|(space, life, _)| self.is_fenced_by_all(space, life));
+        outside.retain(|space| self.own_forks(space).iter().all(|life| self.is_fenced_by_all(space, life)));
+        if self.role() != Some(Role::Full) {
             return Ok(());
         }
         for (space, life, _) in surplus {
             let from = self.admitted(space, &life) + 1;
             self.give_up(work, space, life, from)?;
         }
-        self.lost_acceptances().into_iter().try_for_each(|space| self.accept_anew(work, space))
+        outside.into_iter().try_for_each(|space| self.accept_anew(work, space))
+    }
+
+    /// The own lives that were lived twice in a space.
+    pub(super) fn own_forks(&self, space: &Space) -> Vec<Incarnation> {
+        let forks = self.spaces.get(space).into_iter().flat_map(|state| state.forks.keys());
+        forks.filter(|life| life.node == self.me.node).copied().collect()
+    }
+
+    /// Whether connected members have said what they have of a forked log, all who share its space.
+    fn is_fenced_by_all(&self, space: &Space, life: &Incarnation) -> bool {
+        let Some(trust) = &self.trust else { return false };
+        let states = |node: &NodeId, peer: &Peer| {
+            let Some(seal) = trust.stated_seal(*node, life.node) else { return false };
+            let has_some = peer.heads.get(space).is_some_and(|heads| heads.0.contains_key(life));
+            !has_some || seal.heads.iter().any(|(of, whose, _)| of == space && whose == life)
+        };
+        let counts = |node: &NodeId| {
+            let is_full = trust.good(node).is_some_and(|member| member.role() == Role::Full);
+            is_full && self.federation(space).is_some_and(|federation| federation.may_hold(node))
+        };
+        let members = self.peers.iter().filter(|(node, peer)| peer.connected && counts(node));
+        let mut stated = members.map(|(node, peer)| states(node, peer)).peekable();
+        stated.peek().is_some() && stated.all(|stated| stated)
     }
 
     /// Federations whose repository is shown here, and whose invitation this node answered in a forked life alone, with words
     /// that nobody else has.
     fn lost_acceptances(&self) -> Vec<Space> {
         let is_lost = |(space, state): &(&Space, &SpaceState)| {
-            let forked: Vec<_> = state.forks.keys().filter(|life| life.node == self.me.node).collect();
+            let forked = self.own_forks(space);
             let membership = state.federation.as_ref().and_then(|federation| federation.members.get(&self.me.node));
             !forked.is_empty()
                 && membership.is_some_and(Membership::is_pending)
@@ -417,8 +441,7 @@ impl Replica {
             self.accept_invitation(work, space, &key)?;
         }
         self.write_again(work, space, mine)?;
-        let forked: Vec<_> = self.spaces[&space].forks.keys().filter(|life| life.node == self.me.node).copied().collect();
-        forked.into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
+        self.own_forks(&space).into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
     }
 }
 

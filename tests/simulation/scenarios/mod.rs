@@ -3,6 +3,7 @@
 mod adopting;
 mod braking;
 mod clocks;
+mod comparing;
 mod curating;
 mod doubting;
 mod enduring;

@@ -19,11 +19,11 @@ fn of(what: &str) -> Vec<Digest> {
     vec![Digest::of(what.as_bytes())]
 }
 
-fn took_over(world: &World, site: usize) -> usize {
+pub(super) fn took_over(world: &World, site: usize) -> usize {
     world.sites[site].notes.iter().filter(|note| matches!(note, Event::Reconciled { .. })).count()
 }
 
-fn all_agree(world: &World) {
+pub(super) fn all_agree(world: &World) {
     let space = world.space(0, "libs");
     for site in 1..world.sites.len() {
         assert_eq!(world.sites[site].mind().heads(&space), world.sites[0].mind().heads(&space), "site {site}");

@@ -333,8 +333,8 @@ fn heads_of_very_many_logs_travel_in_several_messages() {
     let space = world.space(0, "libs");
     let (heads, trust) = (world.sites[0].mind().heads(&space), world.sites[0].mind().heads(&Space::Trust));
     let (circle, from) = (circle(&world), world.node(1));
-    let change = lie("x", Vec::new());
     for number in 0..6_100 {
+        let change = lie(&format!("x/{number}"), Vec::new());
         let life = artimesh_core::model::Incarnation { node: from, number: 1_000_000 + number };
         let first = crate::forge::Forgery::of(&world.sites[1], life, space, &heads, &trust);
         let segment = first.says(&change).signed(&world.sites[1], &circle);

@@ -15,6 +15,9 @@ use crate::trust::Role;
 /// A source that doesn't answer for so many ticks is given up.
 const STILL_MAX: u32 = 30;
 
+/// Answers that didn't come for so many ticks are lost: a full queue drops what it can't hold.
+const LOST_AFTER: u32 = 10;
+
 /// What a source had last isn't waited for longer than so many ticks: it may be gone for good.
 const CATCH_UP_MAX: u32 = 3600;
 
@@ -107,7 +110,7 @@ impl Replica {
         (told.heads == hash_of_heads(&here.heads)).then_some(told.state == digest)
     }
 
-    fn judge_state<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
+    pub(super) fn judge_state<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
         match self.agrees(&space, &peer) {
             Some(false) => {
                 work.note(Event::Diverged { space, peer });
@@ -207,8 +210,9 @@ impl Replica {
                     self.merges.remove(&space);
                 }
                 Step::Clear => work.out.push(Output::Continue),
-                Step::Snapshot(_) if !merge.is_asking => self.ask_snapshot(work, space),
-                Step::Descend(..) if !merge.is_asking => self.go_on(work, space)?,
+                Step::Snapshot(_) if merge.asked.is_empty() => self.ask_snapshot(work, space)?,
+                Step::Descend(..) if merge.asked.is_empty() => self.go_on(work, space)?,
+                Step::Descend(..) if merge.still % LOST_AFTER == 0 => self.ask_again(work, space)?,
                 Step::Snapshot(_) | Step::Descend(..) => {}
             }
         }

@@ -302,9 +302,7 @@ impl Replica {
         })?;
         keys.into_iter().for_each(|key| work.draft.remove(Table::Meta, key));
         self.write_again(work, space, versions)?;
-        let node = self.me.node;
-        let forked: Vec<Incarnation> = self.spaces[&space].forks.keys().filter(|life| life.node == node).copied().collect();
-        forked.into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
+        self.own_forks(&space).into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
     }
 }
 

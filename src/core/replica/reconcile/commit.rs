@@ -83,10 +83,10 @@ impl Replica {
         self.sweep_some(work)?;
         let spaces: Vec<Space> = self.merges.keys().copied().collect();
         for space in spaces {
-            match self.merges.get(&space).map(|merge| (&merge.step, merge.is_asking)) {
-                Some((Step::Clear, _)) => self.clear_staged(work, space)?,
-                Some((Step::Descend(_, descent), false)) if !descent.look.is_empty() => self.look_on(work, space)?,
-                Some((Step::Commit(_), _)) => self.commit_some(work, space)?,
+            match self.merges.get(&space).map(|merge| &merge.step) {
+                Some(Step::Clear) => self.clear_staged(work, space)?,
+                Some(Step::Descend(_, descent)) if !descent.look.is_empty() => self.look_on(work, space)?,
+                Some(Step::Commit(_)) => self.commit_some(work, space)?,
                 _ => {}
             }
         }
@@ -107,8 +107,7 @@ impl Replica {
         if let Some(merge) = self.merges.get_mut(&space) {
             merge.step = Step::Snapshot(Box::default());
         }
-        self.ask_snapshot(work, space);
-        Ok(())
+        self.ask_snapshot(work, space)
     }
 
     fn commit_some<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {

@@ -1,21 +1,32 @@
 //! The asker's middle: where the two states differ, and what to take over. What is found is staged, not yet visible.
 
+use std::collections::BTreeSet;
+
 use super::super::io::{Output, Refusal, Table, View, ViewFault};
 use super::super::message::Message;
 use super::super::state::{Replica, Work};
 use super::super::{rows, trie};
-use super::merge::{Descent, DifferenceKind, Look, Merge, Step, Taken, Why, hint_of};
+use super::merge::{Asked, Descent, DifferenceKind, Look, Merge, Step, Taken, Why};
 use super::proof;
-use super::source::half;
-use super::wire::{Compare, Compared, Fetch, Hint, Items, Prefix, Shown, Wanted};
+use super::source::{HINTED_MAX, hints};
+use super::wire::{Compare, Compared, Fetch, Hint, Items, Prefix, Salt, Shown, Wanted, hint};
 use crate::changelog::{Change, Pruned};
 use crate::model::{Heads, NodeId, Space};
 
-/// The most prefixes in one question: as many nodes as about fit the answer.
-const COMPARED_MAX: usize = 1800;
+/// The most questions that wait for their answers at a time: what a long link needs to be busy.
+const ASKED_MAX: usize = 8;
+
+/// The most prefixes in one question.
+const COMPARED_MAX: usize = 512;
 
 /// The most wishes in one question.
-const FETCHED_MAX: usize = 1024;
+const FETCHED_MAX: usize = 512;
+
+/// With more wishes, or own items to look through, than this nothing more is compared.
+const WAITING_MAX: usize = 4096;
+
+/// With more prefixes than this to ask about, the deepest come first, so that there don't come to be many more.
+const WIDE_MAX: usize = 8192;
 
 /// Own items that are looked through at a time.
 const LOOKED_MAX: usize = 2000;
@@ -24,30 +35,20 @@ const LOOKED_MAX: usize = 2000;
 const SEGMENTS_MAX: usize = 4096;
 
 impl Replica {
-    /// Asks the next question, or looks through own items, or commits.
+    /// Asks what can be asked now, or looks through own items, or commits.
     pub(super) fn go_on<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
-        let Some(merge) = self.merges.get_mut(&space).filter(|merge| !merge.is_asking) else { return Ok(()) };
-        let Step::Descend(_, descent) = &mut merge.step else { return Ok(()) };
+        let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
+        while let Some(question) = next_question(merge, space) {
+            work.out.push(Output::Send(merge.source, question.to_bytes()));
+        }
+        let Step::Descend(_, descent) = &merge.step else { return Ok(()) };
         if !descent.look.is_empty() {
             work.out.push(Output::Continue);
             return Ok(());
         }
-        if descent.is_done() {
+        if descent.is_done() && merge.asked.is_empty() {
             return self.end_descent(work, space);
         }
-        merge.round = merge.round.wrapping_add(1);
-        merge.is_asking = true;
-        let round = merge.round;
-        let question = if descent.fetch.is_empty() {
-            let count = descent.compare.len().min(COMPARED_MAX);
-            let prefixes: Vec<Prefix> = descent.compare.drain(..count).collect();
-            descent.comparing.clone_from(&prefixes);
-            Message::Compare(Compare { space, round, prefixes })
-        } else {
-            let wanted = descent.fetch.iter().take(FETCHED_MAX).cloned().collect();
-            Message::Fetch(Fetch { space, round, wanted })
-        };
-        work.out.push(Output::Send(merge.source, question.to_bytes()));
         Ok(())
     }
 
@@ -60,10 +61,12 @@ impl Replica {
         let space = answer.space;
         self.settle(work)?;
         let is_settled = self.spaces.get(&space).is_none_or(|state| state.live.is_some());
-        let Some(mut merge) = self.answered(&space, &from, answer.round) else { return Ok(()) };
+        let Some((mut merge, asked)) = self.answered(&space, &from, answer.round) else { return Ok(()) };
         merge.until.merge(&answer.heads);
-        let Step::Descend(_, descent) = &mut merge.step else { return Ok(()) };
-        let mut asked = std::mem::take(&mut descent.comparing);
+        let salt = merge.salt;
+        let (Step::Descend(_, descent), Asked::Compare(mut asked)) = (&mut merge.step, asked) else {
+            return self.abandon(work, &space, &from, Refusal::Message("an answer to another question".into()));
+        };
         if answer.shown.len() > asked.len() {
             return self.abandon(work, &space, &from, Refusal::Message("more nodes than were asked for".into()));
         }
@@ -72,17 +75,14 @@ impl Replica {
         unanswered.into_iter().rev().for_each(|prefix| descent.compare.push_front(prefix));
         let mut failed = false;
         for (prefix, shown) in asked.into_iter().zip(answer.shown) {
-            failed |= !compare(work, &space, descent, prefix, shown)?;
+            failed |= !compare(work, &space, &salt, descent, prefix, shown)?;
         }
-        let stands_still = known == 0;
         self.merges.insert(space, merge);
         if failed {
-            self.abandon(work, &space, &from, Refusal::Message("a malformed node".into()))?;
-        } else if !stands_still {
-            self.go_on(work, space)?;
+            return self.abandon(work, &space, &from, Refusal::Message("a malformed node".into()));
         }
         // Else one of the two is busy: asked again at the next tick.
-        Ok(())
+        if known > 0 { self.go_on(work, space) } else { Ok(()) }
     }
 
     pub(in super::super) fn take_items<V: View>(
@@ -92,20 +92,23 @@ impl Replica {
         answer: Items,
     ) -> Result<(), ViewFault> {
         let space = answer.space;
-        let Some(mut merge) = self.answered(&space, &from, answer.round) else { return Ok(()) };
+        let Some((mut merge, asked)) = self.answered(&space, &from, answer.round) else { return Ok(()) };
         merge.until.merge(&answer.heads);
-        let Step::Descend(taken, descent) = &mut merge.step else { return Ok(()) };
+        let (Step::Descend(taken, descent), Asked::Fetch(mut wanted)) = (&mut merge.step, asked) else {
+            return self.abandon(work, &space, &from, Refusal::Message("an answer to another question".into()));
+        };
         let done = answer.done as usize;
-        let is_lying = done > descent.fetch.len().min(FETCHED_MAX)
-            || answer.rest.is_some() && (answer.segments.is_empty() || done >= descent.fetch.len());
+        let is_lying =
+            done > wanted.len() || answer.rest.is_some() && (answer.segments.is_empty() || done >= wanted.len());
         if is_lying || answer.segments.len() > SEGMENTS_MAX {
             return self.abandon(work, &space, &from, Refusal::Message("an answer to no question".into()));
         }
         let stands_still = done == 0 && answer.rest.is_none();
-        descent.fetch.drain(..done);
-        if let (Some(rest), Some(first)) = (answer.rest, descent.fetch.front_mut()) {
+        wanted.drain(..done);
+        if let (Some(rest), Some(first)) = (answer.rest, wanted.front_mut()) {
             *first = rest;
         }
+        wanted.into_iter().rev().for_each(|wish| descent.fetch.push_front(wish));
         let (why, heads) = (merge.why, taken.heads.clone());
         for bytes in &answer.segments {
             merge.progress.bytes += bytes.len() as u64;
@@ -118,6 +121,20 @@ impl Replica {
         if stands_still { Ok(()) } else { self.go_on(work, space) }
     }
 
+    /// What was asked and isn't answered is asked again, by new questions.
+    pub(super) fn ask_again<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
+        let Step::Descend(_, descent) = &mut merge.step else { return Ok(()) };
+        for asked in std::mem::take(&mut merge.asked).into_values().rev() {
+            match asked {
+                Asked::Compare(prefixes) => prefixes.into_iter().rev().for_each(|at| descent.compare.push_front(at)),
+                Asked::Fetch(wanted) => wanted.into_iter().rev().for_each(|wish| descent.fetch.push_front(wish)),
+                Asked::Snapshot(_) => {}
+            }
+        }
+        self.go_on(work, space)
+    }
+
     /// Stages what of a proven segment is news here.
     fn stage<V: View>(
         &mut self,
@@ -128,7 +145,7 @@ impl Replica {
         theirs: &Heads,
         merge: &mut Merge,
     ) -> Result<(), ViewFault> {
-        let mut news = std::collections::BTreeSet::new();
+        let mut news = BTreeSet::new();
         let own = self.sound_heads(space, why);
         for (index, envelope) in pruned.entries() {
             let dot = pruned.header.dot(index as usize);
@@ -165,7 +182,7 @@ impl Replica {
     /// Looks through some own items for what the source lacks.
     pub(super) fn look_on<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
         let Some(mut merge) = self.merges.remove(&space) else { return Ok(()) };
-        let why = merge.why;
+        let (why, salt) = (merge.why, merge.salt);
         if let Step::Descend(taken, descent) = &mut merge.step {
             let mut left = LOOKED_MAX;
             while left > 0 {
@@ -173,7 +190,7 @@ impl Replica {
                 let page = trie::items_after(&work.draft, &space, &look.prefix, look.after.as_ref(), left)?;
                 for (key, item) in &page {
                     look.after = Some(*key);
-                    if look.theirs.contains(&key[..8]) {
+                    if look.theirs.contains(&hint(&salt, key)) {
                         continue;
                     }
                     let is_lost = why == Why::Branch && self.is_lost(&space, &item.dot);
@@ -212,48 +229,102 @@ impl Replica {
     }
 }
 
+/// The next question, while few enough wait for their answers.
+fn next_question(merge: &mut Merge, space: Space) -> Option<Message> {
+    if merge.asked.len() >= ASKED_MAX {
+        return None;
+    }
+    let Step::Descend(_, descent) = &mut merge.step else { return None };
+    let is_comparing = merge.asked.values().any(|asked| matches!(asked, Asked::Compare(_)));
+    let may_compare = !descent.compare.is_empty() && descent.fetch.len().max(descent.look.len()) <= WAITING_MAX;
+    // Many wishes in one question: items of one segment share their proof.
+    let is_last = descent.compare.is_empty() && !is_comparing;
+    let salt = merge.salt;
+    if descent.fetch.len() >= FETCHED_MAX || !descent.fetch.is_empty() && is_last {
+        let count = descent.fetch.len().min(FETCHED_MAX);
+        let wanted: Vec<Wanted> = descent.fetch.drain(..count).collect();
+        let round = merge.ask(Asked::Fetch(wanted.clone().into()));
+        return Some(Message::Fetch(Fetch { space, round, salt, wanted }));
+    }
+    if may_compare {
+        let count = descent.compare.len().min(COMPARED_MAX);
+        let prefixes: Vec<Prefix> = descent.compare.drain(..count).collect();
+        let round = merge.ask(Asked::Compare(prefixes.clone()));
+        return Some(Message::Compare(Compare { space, round, salt, prefixes }));
+    }
+    None
+}
+
 /// Takes note of where one node differs; false when it can't be one.
-fn compare<V: View>(
+pub(super) fn compare<V: View>(
     work: &Work<'_, V>,
     space: &Space,
+    salt: &Salt,
     descent: &mut Descent,
     prefix: Prefix,
     shown: Shown,
 ) -> Result<bool, ViewFault> {
     match shown {
-        Shown::Node(bits, hints) => {
-            if hints.len() != bits.count_ones() as usize || prefix.len() >= 64 {
-                return Ok(false);
-            }
-            let mut hints = hints.into_iter();
-            for child in 0..16_u8 {
-                let theirs: Option<Hint> = if bits >> child & 1 == 1 { hints.next() } else { None };
-                let at = [&prefix[..], &[child]].concat();
-                let sum = trie::sum(&work.draft, space, &at)?;
-                match (theirs, sum.count) {
-                    (None, 0) => {}
-                    (None, _) => descent.look.push_back(Look { prefix: at, theirs: Default::default(), after: None }),
-                    (Some(_), 0) => descent.fetch.push_back(Wanted::Under(at, None)),
-                    (Some(hint), _) if hint == half(&sum) => {}
-                    (Some(_), _) => descent.compare.push_back(at),
-                }
-            }
-        }
-        Shown::Leaf(hints) => {
-            if hints.len() > trie::LEAF_ITEMS_MAX {
-                return Ok(false);
-            }
-            let mut theirs = std::collections::BTreeSet::new();
-            for hint in hints {
-                let key: [u8; 8] = hint[..8].try_into().expect("8 of 16 bytes");
-                theirs.insert(key);
-                let mine = trie::items(&work.draft, space, &trie::nibbles(&key), 1)?;
-                if mine.first().is_none_or(|(key, item)| hint_of(key, &item.hash) != hint) {
-                    descent.fetch.push_back(Wanted::One(key));
-                }
-            }
-            descent.look.push_back(Look { prefix, theirs, after: None });
+        Shown::Node(bits, hints) => compare_node(work, space, salt, descent, &prefix, (bits, hints)),
+        Shown::Leaf(items) => compare_leaf(work, space, salt, descent, prefix, &items),
+    }
+}
+
+fn compare_node<V: View>(
+    work: &Work<'_, V>,
+    space: &Space,
+    salt: &Salt,
+    descent: &mut Descent,
+    prefix: &[u8],
+    (bits, hints): (u16, Vec<Hint>),
+) -> Result<bool, ViewFault> {
+    if hints.len() != bits.count_ones() as usize || prefix.len() >= 64 {
+        return Ok(false);
+    }
+    let mine = trie::node(&work.draft, space, prefix)?;
+    let mut hints = hints.into_iter();
+    for child in 0..16_u8 {
+        let theirs: Option<Hint> = if bits >> child & 1 == 1 { hints.next() } else { None };
+        let at = [prefix, &[child]].concat();
+        let sum = match &mine {
+            Some(node) => node.0[usize::from(child)],
+            None => trie::sum(&work.draft, space, &at)?,
+        };
+        match (theirs, sum.count) {
+            (None, 0) => {}
+            (None, _) => descent.look.push_back(Look { prefix: at, theirs: Default::default(), after: None }),
+            (Some(_), 0) => descent.fetch.push_back(Wanted::Under(at, None)),
+            (Some(theirs), _) if theirs == hint(salt, &sum.hash.0) => {}
+            (Some(_), _) if descent.compare.len() > WIDE_MAX => descent.compare.push_front(at),
+            (Some(_), _) => descent.compare.push_back(at),
         }
     }
+    Ok(true)
+}
+
+fn compare_leaf<V: View>(
+    work: &Work<'_, V>,
+    space: &Space,
+    salt: &Salt,
+    descent: &mut Descent,
+    prefix: Prefix,
+    theirs: &[(Hint, Hint)],
+) -> Result<bool, ViewFault> {
+    if theirs.len() > trie::LEAF_ITEMS_MAX {
+        return Ok(false);
+    }
+    let mut missing = theirs.to_vec();
+    let mine = trie::items(&work.draft, space, &prefix, HINTED_MAX + 1)?;
+    // Where there are many more here, all of that leaf is asked for: what is here already is passed over when it comes.
+    if mine.len() <= HINTED_MAX {
+        let mine: BTreeSet<(Hint, Hint)> = mine.iter().map(|(key, item)| hints(salt, key, item)).collect();
+        missing.retain(|item| !mine.contains(item));
+    }
+    if !missing.is_empty() {
+        let keys = missing.into_iter().map(|(key, _)| key).collect();
+        descent.fetch.push_back(Wanted::Some(prefix.clone(), keys));
+    }
+    let theirs = theirs.iter().map(|(key, _)| *key).collect();
+    descent.look.push_back(Look { prefix, theirs, after: None });
     Ok(true)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::{Hint, Prefix, Wanted};
+use super::wire::{Hint, Prefix, Salt, Shown, Wanted};
 use crate::catalog::Federation;
 use crate::changelog::Pruned;
 use crate::model::{ArtifactPath, Context, Heads, Incarnation, NodeId};
@@ -93,15 +93,29 @@ impl MergeProgress {
 pub(in super::super) struct Merge {
     pub(in super::super) source: NodeId,
     pub(super) why: Why,
+    /// The last question's.
     pub(super) round: u32,
-    /// Whether a question waits for its answer.
-    pub(super) is_asking: bool,
+    /// Questions that wait for their answers, by round.
+    pub(super) asked: BTreeMap<u32, Asked>,
+    /// For the hints in the answers.
+    pub(super) salt: Salt,
     /// Ticks since it last came further: a clock may stand still.
     pub(super) still: u32,
     /// What the source had applied when it last answered: what it deleted meanwhile is missing here until all of that is.
     pub(super) until: Context,
     pub(super) step: Step,
     pub(super) progress: MergeProgress,
+}
+
+/// A question that waits for its answer.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// For a part of the snapshot, and what is under these prefixes.
+    Snapshot(Vec<Prefix>),
+    /// What is under these.
+    Compare(Vec<Prefix>),
+    /// For these.
+    Fetch(VecDeque<Wanted>),
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +140,8 @@ pub(super) struct Taken {
     pub(super) heads: Heads,
     pub(super) known: BTreeMap<Incarnation, (Context, Context)>,
     pub(super) ends: Vec<Pruned>,
+    /// The top of the source's trie.
+    pub(super) top: Vec<(Prefix, Shown)>,
 }
 
 /// How far a commit has come.
@@ -157,8 +173,6 @@ pub(super) enum Pass {
 pub(super) struct Descent {
     /// Prefixes to ask about.
     pub(super) compare: VecDeque<Prefix>,
-    /// Those of the question under way.
-    pub(super) comparing: Vec<Prefix>,
     /// Items to ask for.
     pub(super) fetch: VecDeque<Wanted>,
     /// Own items to look through for what the source lacks.
@@ -171,7 +185,7 @@ impl Descent {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.compare.is_empty() && self.comparing.is_empty() && self.fetch.is_empty() && self.look.is_empty()
+        self.compare.is_empty() && self.fetch.is_empty() && self.look.is_empty()
     }
 }
 
@@ -179,8 +193,8 @@ impl Descent {
 #[derive(Clone, Debug)]
 pub(super) struct Look {
     pub(super) prefix: Prefix,
-    /// The first halves of the source's hints.
-    pub(super) theirs: BTreeSet<[u8; 8]>,
+    /// Hints of the keys that the source has there.
+    pub(super) theirs: BTreeSet<Hint>,
     /// The last key that was looked at.
     pub(super) after: Option<[u8; 32]>,
 }
@@ -192,12 +206,20 @@ impl Merge {
             source,
             why,
             round: 0,
-            is_asking: false,
+            asked: BTreeMap::new(),
+            salt: Salt::default(),
             still: 0,
             until: Context::default(),
             step: Step::Clear,
             progress,
         }
+    }
+
+    /// Takes note of a question; its round.
+    pub(super) fn ask(&mut self, asked: Asked) -> u32 {
+        self.round = self.round.wrapping_add(1);
+        self.asked.insert(self.round, asked);
+        self.round
     }
 
     /// Whether what is live here is between two states.
@@ -219,12 +241,4 @@ impl Merge {
     pub(in super::super) fn progress(&self) -> &MergeProgress {
         &self.progress
     }
-}
-
-/// The first half of the key's hint and of the hash's: what stands for an item in a leaf.
-pub(super) fn hint_of(key: &[u8; 32], hash: &crate::model::Digest) -> Hint {
-    let mut hint = [0; 16];
-    hint[..8].copy_from_slice(&key[..8]);
-    hint[8..].copy_from_slice(&hash.0[..8]);
-    hint
 }

@@ -2,11 +2,16 @@
 //!
 //! ```text
 //!  asker                                                   source
-//!    AskSnapshot ─────────────────────────────────────────▶  heads, what authors knew, the federation, signed
-//!    Compare(prefixes) ───────────────────────────────────▶  children's hashes; hints of a leaf's items
+//!    AskSnapshot(heads, digest) ──────────────────────────▶  the same? its signed state, and that is all
+//!                                                            else heads, what authors knew, the federation, signed;
+//!                                                            and the top of its trie
+//!    Compare(prefixes) ───────────────────────────────────▶  children's hints; hints of a leaf's items
 //!    Fetch(subtrees, items) ──────────────────────────────▶  items, each with its author's signed proof
 //!    … staged, until nothing differs; then committed as one: items, absences, heads
 //! ```
+//!
+//! Several questions wait for their answers at a time (`descend`), each answered by one message of bounded size: what a
+//! state sync takes on a long link is the depth of the trie in round trips, not the number of questions.
 //!
 //! # Why
 //! A log that was compacted can't be replayed, and one of a year needn't be. What differs is found by descending the two

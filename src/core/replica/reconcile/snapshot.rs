@@ -3,22 +3,47 @@
 use super::super::io::{Event, Output, Refusal, View, ViewFault};
 use super::super::message::Message;
 use super::super::state::{Replica, Work};
-use super::merge::{Descent, Step, Taken, Why};
-use super::wire::{AskSnapshot, LogState, Snapshot, StateBody, Wanted, hash_of_heads};
+use super::super::trie::LEAF_ITEMS_MAX;
+use super::descend::compare;
+use super::merge::{Asked, Descent, Merge, Step, Taken, Why};
+use super::wire::{AskSnapshot, LogState, Prefix, Salt, Shown, Snapshot, StateBody, Wanted, hash_of_heads};
 use crate::catalog::Federation;
 use crate::changelog::{Change, Pruned};
-use crate::model::{Head, Incarnation, NodeId, Space};
+use crate::model::{Digest, Head, Incarnation, NodeId, Space, codec};
 use crate::trust::{Role, TrustRefusal};
 
+/// With more live versions than this, the root's children are surely nodes, or nearly so.
+const TOP_LEAST: u64 = 16 * LEAF_ITEMS_MAX as u64;
+
 impl Replica {
-    pub(super) fn ask_snapshot<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
-        let Some(merge) = self.merges.get_mut(&space) else { return };
-        let Step::Snapshot(taken) = &merge.step else { return };
-        merge.round = merge.round.wrapping_add(1);
-        merge.is_asking = true;
+    pub(super) fn ask_snapshot<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        self.settle(work)?;
+        let has = self.has(&space);
+        let live = self.spaces.get(&space).and_then(|state| state.live).map_or(0, |live| live.count);
+        let incarnation = self.incarnation;
+        let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
+        let Step::Snapshot(taken) = &merge.step else { return Ok(()) };
         let after = taken.heads.0.keys().next_back().copied();
-        let ask = AskSnapshot { space, round: merge.round, after };
+        let mut prefixes = Vec::new();
+        if after.is_none() {
+            let salt = Digest::derived("artimesh/hint-salt/v1", &codec::encode(&(has, incarnation, work.now)));
+            merge.salt.copy_from_slice(&salt.0[..16]);
+            if live > 0 {
+                prefixes.push(Prefix::new());
+            }
+            if live > TOP_LEAST {
+                prefixes.extend((0..16).map(|child| vec![child]));
+            }
+        }
+        let (salt, round) = (merge.salt, merge.ask(Asked::Snapshot(prefixes.clone())));
+        let ask = AskSnapshot { space, round, after, has, salt, prefixes };
         work.out.push(Output::Send(merge.source, Message::AskSnapshot(ask).to_bytes()));
+        Ok(())
+    }
+
+    /// What stands for this node's heads and for its state, if it can tell just now.
+    fn has(&self, space: &Space) -> Option<(Digest, Digest)> {
+        Some((hash_of_heads(&self.spaces.get(space)?.heads), self.digest(space)?))
     }
 
     pub(in super::super) fn take_snapshot<V: View>(
@@ -28,19 +53,29 @@ impl Replica {
         part: Snapshot,
     ) -> Result<(), ViewFault> {
         let space = part.space;
-        let Some(mut merge) = self.answered(&space, &from, part.round) else { return Ok(()) };
-        let Step::Snapshot(taken) = &mut merge.step else { return Ok(()) };
+        let still = self.merges.get(&space).map_or(0, |merge| merge.still);
+        let Some((mut merge, asked)) = self.answered(&space, &from, part.round) else { return Ok(()) };
+        let (Step::Snapshot(taken), Asked::Snapshot(asked)) = (&mut merge.step, asked) else {
+            return self.abandon(work, &space, &from, Refusal::Message("an answer to another question".into()));
+        };
         let covers = self.heads(&Space::Trust).cover_context(&part.trust);
         let Some(state) = part.state.as_ref().filter(|_| covers) else {
             // It can't tell, or knows more of the circle than this node: asked again at the next tick. Who left a branch
             // asks somebody else then: this one may stand on it.
             if merge.why != Why::Branch || part.state.is_some() {
+                merge.still = still;
                 self.merges.insert(space, merge);
             }
             return Ok(());
         };
         let opened = state.open(&self.circle_id()).map_err(|error| Refusal::Message(error.to_string()));
         let checked = opened.and_then(|body| self.check_state(&from, &space, &body).map(|()| body));
+        if part.federation.is_none()
+            && let Ok(body) = checked
+        {
+            merge.still = still;
+            return self.take_equal(work, merge, body);
+        }
         let checked = checked.and_then(|body| Ok((body, self.check_logs(&space, &part.logs)?)));
         let (body, logs) = match checked {
             Ok(checked) => checked,
@@ -50,9 +85,9 @@ impl Replica {
             // It moved on between two parts.
             **taken = Taken::default();
             self.merges.insert(space, merge);
-            self.ask_snapshot(work, space);
-            return Ok(());
+            return self.ask_snapshot(work, space);
         }
+        taken.top.extend(asked.into_iter().zip(part.shown));
         for (end, LogState { context, needs, .. }) in logs {
             let incarnation = end.header.incarnation;
             taken.heads.0.insert(incarnation, Head { sequence: end.header.last_sequence(), chain: end.hash });
@@ -66,7 +101,38 @@ impl Replica {
         if is_whole {
             return self.begin_descent(work, space, from);
         }
-        self.ask_snapshot(work, space);
+        self.ask_snapshot(work, space)
+    }
+
+    /// The source says that it has the same, and signed what it has.
+    fn take_equal<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        mut merge: Merge,
+        body: StateBody,
+    ) -> Result<(), ViewFault> {
+        let (space, source) = (body.space, merge.source);
+        if self.has(&space) != Some((body.heads, body.state)) {
+            // This node has moved on since it asked: asked again at the next tick.
+            self.merges.insert(space, merge);
+            return Ok(());
+        }
+        merge.progress.is_done = true;
+        match merge.why {
+            Why::DryRun => {
+                merge.step = Step::Listed;
+                self.merges.insert(space, merge);
+            }
+            why => {
+                self.merged.insert(space, merge.progress);
+                self.rested.insert(space);
+                if why == Why::Asked {
+                    self.begin_sweep(work, space);
+                }
+            }
+        }
+        self.peers.entry(source).or_default().states.insert(space, body);
+        self.judge_state(work, space, source);
         Ok(())
     }
 
@@ -116,12 +182,16 @@ impl Replica {
             let refusal = Refusal::Message("a snapshot that is not what its source signed".into());
             return self.abandon(work, &space, &from, refusal);
         };
-        let taken = Box::new(std::mem::take(&mut **taken));
-        let is_empty = self.spaces.get(&space).is_none_or(|state| state.live.is_some_and(|live| live.count == 0));
+        let mut taken = Box::new(std::mem::take(&mut **taken));
+        let live = self.spaces.get(&space).map_or(Some(0), |state| state.live.map(|live| live.count));
         let mut descent = Descent::from_root();
-        if is_empty {
+        if live == Some(0) {
             descent.compare.clear();
             descent.fetch.push_back(Wanted::All(None));
+        }
+        let top = std::mem::take(&mut taken.top);
+        if live.is_some_and(|live| live > 0) && !compare_top(work, &space, &merge.salt, &mut descent, top)? {
+            return self.abandon(work, &space, &from, Refusal::Message("a malformed node".into()));
         }
         merge.step = Step::Descend(taken, Box::new(descent));
         let is_dry = merge.why == Why::DryRun;
@@ -133,15 +203,12 @@ impl Replica {
     }
 
     /// The merge that waits for this answer, taken out; its clock is set.
-    pub(super) fn answered(&mut self, space: &Space, from: &NodeId, round: u32) -> Option<super::merge::Merge> {
-        let waits = self
-            .merges
-            .get(space)
-            .is_some_and(|merge| merge.source == *from && merge.round == round && merge.is_asking);
-        let mut merge = self.merges.remove(space).filter(|_| waits)?;
-        (merge.is_asking, merge.still) = (false, 0);
+    pub(super) fn answered(&mut self, space: &Space, from: &NodeId, round: u32) -> Option<(Merge, Asked)> {
+        let merge = self.merges.get_mut(space).filter(|merge| merge.source == *from)?;
+        let asked = merge.asked.remove(&round)?;
+        merge.still = 0;
         merge.progress.rounds += 1;
-        Some(merge)
+        Some((self.merges.remove(space)?, asked))
     }
 
     /// Gives up a state sync that has committed nothing yet.
@@ -158,6 +225,24 @@ impl Replica {
         work.out.push(Output::Note(Event::Refused { from: Some(*from), refusal }));
         Ok(())
     }
+}
+
+/// Compares what the source showed of the top of its trie: below the root only where that differs.
+fn compare_top<V: View>(
+    work: &Work<'_, V>,
+    space: &Space,
+    salt: &Salt,
+    descent: &mut Descent,
+    top: Vec<(Prefix, Shown)>,
+) -> Result<bool, ViewFault> {
+    for (prefix, shown) in top {
+        let Some(place) = descent.compare.iter().position(|waiting| *waiting == prefix) else { continue };
+        descent.compare.remove(place);
+        if !compare(work, space, salt, descent, prefix, shown)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The hash that stands for heads and for what each author knew.

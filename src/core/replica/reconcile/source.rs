@@ -7,8 +7,9 @@ use super::super::message::Message;
 use super::super::state::{Replica, Work};
 use super::super::sync::MESSAGE_BYTES_MAX;
 use super::super::{rows, trie};
-use super::merge::hint_of;
-use super::wire::{AskSnapshot, Compare, Compared, Fetch, Hint, Items, LogState, Shown, Snapshot, Wanted};
+use super::wire::{
+    AskSnapshot, Compare, Compared, Fetch, Hint, Items, LogState, Prefix, Salt, Shown, Snapshot, Wanted, hint,
+};
 use crate::catalog::{Version, Versions};
 use crate::changelog::{Change, Pruned, Stored};
 use crate::model::{Context, Dot, Incarnation, NodeId, Space, codec};
@@ -16,8 +17,15 @@ use crate::model::{Context, Dot, Incarnation, NodeId, Space, codec};
 /// The most prefixes or wishes that one question is answered on.
 pub(super) const ASKED_MAX: usize = 4096;
 
+/// The most prefixes that are shown beside a snapshot: the root and its children.
+pub(super) const TOP_MAX: usize = 17;
+
 /// The longest prefix that can lead to an item.
 const PREFIX_MAX: usize = 64;
+
+/// The most items among which some are looked for by their hints. A leaf has few; if that many came to be where a leaf
+/// was shown, all of them are the answer.
+pub(super) const HINTED_MAX: usize = 8 * trie::LEAF_ITEMS_MAX;
 
 /// About what a segment's header, signature and proof take.
 const HEADER_BYTES: usize = 700;
@@ -66,12 +74,18 @@ impl Replica {
         ask: &AskSnapshot,
     ) -> Result<(), ViewFault> {
         let (space, round) = (ask.space, ask.round);
-        let trust = self.heads(&Space::Trust).to_context();
-        let mut answer = Snapshot { space, round, state: None, trust, federation: None, logs: Vec::new(), more: false };
+        let (trust, logs, shown) = (Context::default(), Vec::new(), Vec::new());
+        let mut answer = Snapshot { space, round, state: None, trust, federation: None, logs, more: false, shown };
         if self.may_show(work, &space, &to)? {
             answer.state = self.own_state(work.now, &space);
         }
-        if answer.state.is_some() {
+        let has = self.signed.get(&space).map(|(known, _)| *known);
+        if answer.state.is_some() && (has.is_none() || ask.has != has) {
+            answer.trust = self.heads(&Space::Trust).to_context();
+            if ask.after.is_none() {
+                let top = &ask.prefixes[..ask.prefixes.len().min(TOP_MAX)];
+                answer.shown = show_all(work, &space, &ask.salt, top)?;
+            }
             let state = &self.spaces[&space];
             answer.federation = state.federation.clone();
             let mut bytes = codec::encode(&answer.federation).len();
@@ -101,19 +115,10 @@ impl Replica {
         to: NodeId,
         ask: &Compare,
     ) -> Result<(), ViewFault> {
-        let (mut shown, mut bytes) = (Vec::new(), 0);
+        let mut shown = Vec::new();
         if self.may_show(work, &ask.space, &to)? {
-            for prefix in ask.prefixes.iter().take(ASKED_MAX) {
-                if prefix.len() > PREFIX_MAX || prefix.iter().any(|nibble| *nibble > 15) {
-                    break;
-                }
-                let under = show(work, &ask.space, prefix)?;
-                bytes += codec::encode(&under).len();
-                shown.push(under);
-                if bytes > MESSAGE_BYTES_MAX {
-                    break;
-                }
-            }
+            let prefixes = &ask.prefixes[..ask.prefixes.len().min(ASKED_MAX)];
+            shown = show_all(work, &ask.space, &ask.salt, prefixes)?;
         }
         let answer = Compared { space: ask.space, round: ask.round, heads: self.shown_heads(&ask.space, &to), shown };
         work.out.push(Output::Send(to, Message::Compared(answer).to_bytes()));
@@ -140,7 +145,7 @@ impl Replica {
                 if collected.is_full() {
                     break;
                 }
-                answer.rest = collect(work, &ask.space, wanted, &mut collected)?;
+                answer.rest = collect(work, &ask.space, &ask.salt, wanted, &mut collected)?;
                 if answer.rest.is_some() {
                     break;
                 }
@@ -162,27 +167,46 @@ pub(super) fn segment_at(view: &impl View, space: &Space, dot: &Dot) -> Result<O
     Stored::read(&value).map(Some).map_err(fault)
 }
 
-fn show<V: View>(work: &Work<'_, V>, space: &Space, prefix: &[u8]) -> Result<Shown, ViewFault> {
+/// What is under the first of some prefixes, as much as fits; what can't be a prefix ends it.
+fn show_all<V: View>(
+    work: &Work<'_, V>,
+    space: &Space,
+    salt: &Salt,
+    prefixes: &[Prefix],
+) -> Result<Vec<Shown>, ViewFault> {
+    let (mut shown, mut bytes) = (Vec::new(), 0);
+    for prefix in prefixes {
+        if prefix.len() > PREFIX_MAX || prefix.iter().any(|nibble| *nibble > 15) || bytes > MESSAGE_BYTES_MAX {
+            break;
+        }
+        let under = show(work, space, salt, prefix)?;
+        bytes += codec::encode(&under).len();
+        shown.push(under);
+    }
+    Ok(shown)
+}
+
+fn show<V: View>(work: &Work<'_, V>, space: &Space, salt: &Salt, prefix: &[u8]) -> Result<Shown, ViewFault> {
     if let Some(node) = trie::node(&work.draft, space, prefix)? {
         let here = (0_u16..16).filter(|child| node.0[usize::from(*child)].count > 0);
         let bits = here.clone().fold(0, |bits, child| bits | 1 << child);
-        return Ok(Shown::Node(bits, here.map(|child| half(&node.0[usize::from(child)])).collect()));
+        let hint_of = |child| hint(salt, &node.0[usize::from(child)].hash.0);
+        return Ok(Shown::Node(bits, here.map(hint_of).collect()));
     }
     let items = trie::items(&work.draft, space, prefix, usize::MAX)?;
-    Ok(Shown::Leaf(items.iter().map(|(key, item)| hint_of(key, &item.hash)).collect()))
+    Ok(Shown::Leaf(items.iter().map(|(key, item)| hints(salt, key, item)).collect()))
 }
 
-/// Half of a sum's hash.
-pub(super) fn half(sum: &trie::Sum) -> Hint {
-    let mut hint = [0; 16];
-    hint.copy_from_slice(&sum.hash.0[..16]);
-    hint
+/// What stands for an item in a leaf.
+pub(super) fn hints(salt: &Salt, key: &[u8; 32], item: &trie::Item) -> (Hint, Hint) {
+    (hint(salt, key), hint(salt, &item.hash.0))
 }
 
 /// Collects what makes the versions of a wish; returns what is left of the wish when it is too much.
 fn collect<V: View>(
     work: &Work<'_, V>,
     space: &Space,
+    salt: &Salt,
     wanted: &Wanted,
     collected: &mut Collected,
 ) -> Result<Option<Wanted>, ViewFault> {
@@ -204,9 +228,14 @@ fn collect<V: View>(
                 }
             }
         }
-        Wanted::One(hint) => {
-            for (_, item) in trie::items(&work.draft, space, &trie::nibbles(hint), 1)? {
-                collect_item(work, space, &item, collected)?;
+        Wanted::Some(prefix, keys) => {
+            let prefix = prefix.get(..prefix.len().min(PREFIX_MAX)).unwrap_or_default();
+            let items = trie::items(&work.draft, space, prefix, HINTED_MAX + 1)?;
+            if items.len() > HINTED_MAX {
+                return collect(work, space, salt, &Wanted::Under(prefix.to_vec(), None), collected);
+            }
+            for (_, item) in items.iter().filter(|(key, _)| keys.contains(&hint(salt, key))) {
+                collect_item(work, space, item, collected)?;
             }
             Ok(None)
         }

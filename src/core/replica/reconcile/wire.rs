@@ -64,6 +64,21 @@ impl SignedState {
     }
 }
 
+/// What hints are taken over besides a hash, so that nobody can write two states beforehand whose hints are alike: the
+/// asker's choice, another one for each state sync.
+pub type Salt = [u8; 16];
+
+/// Stands for a hash: enough to look for differences by, for equality is claimed by whole state digests only.
+pub type Hint = [u8; 8];
+
+/// The hint of a hash, or of a key.
+pub fn hint(salt: &Salt, hash: &[u8; 32]) -> Hint {
+    let mut hint = [0; 8];
+    let salted = Digest::derived("artimesh/hint/v1", &[&salt[..], &hash[..]].concat());
+    hint.copy_from_slice(&salted.0[..8]);
+    hint
+}
+
 /// Asks for a part of the snapshot of a space.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AskSnapshot {
@@ -73,6 +88,12 @@ pub struct AskSnapshot {
     pub round: u32,
     /// Logs after this one; all when `None`.
     pub after: Option<Incarnation>,
+    /// Hash of the asker's heads, and its state digest: to who has the same, the signed state is the whole answer.
+    pub has: Option<(Digest, Digest)>,
+    /// For the hints of what is shown.
+    pub salt: Salt,
+    /// What is compared at once, if the states differ: the top of the trie.
+    pub prefixes: Vec<Prefix>,
 }
 
 /// One log in a snapshot.
@@ -97,12 +118,14 @@ pub struct Snapshot {
     pub state: Option<SignedState>,
     /// What the source has applied of Trust.
     pub trust: Context,
-    /// Founding and members.
+    /// Founding and members; `None` besides to who has the same state, and then nothing follows.
     pub federation: Option<Federation>,
     /// In the order of incarnations.
     pub logs: Vec<(Incarnation, LogState)>,
     /// Whether there are more logs than fitted.
     pub more: bool,
+    /// As in [`Compared`], of that moment.
+    pub shown: Vec<Shown>,
 }
 
 /// The nibbles from the root to a subtree.
@@ -115,20 +138,19 @@ pub struct Compare {
     pub space: Space,
     /// Pairs the answer with the question.
     pub round: u32,
+    /// For the hints in the answer.
+    pub salt: Salt,
     /// Where.
     pub prefixes: Vec<Prefix>,
 }
-
-/// Half of a hash: enough to look for differences by, for equality is claimed by whole state digests only.
-pub type Hint = [u8; 16];
 
 /// What is under a prefix.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Shown {
     /// Hints of the hashes of those of 16 children that aren't empty: bit n stands for child n.
     Node(u16, Vec<Hint>),
-    /// Of each item half of its key's hint and half of its hash's, in the order of keys.
-    Leaf(Vec<Hint>),
+    /// Hints of the key and of the hash of each item, in the order of keys.
+    Leaf(Vec<(Hint, Hint)>),
 }
 
 /// The answer to [`Compare`]: to as many of its prefixes, from the first on, as fit.
@@ -151,8 +173,8 @@ pub enum Wanted {
     All(Option<(Incarnation, u64)>),
     /// All under a prefix whose keys come after this one.
     Under(Prefix, Option<[u8; 32]>),
-    /// The item whose key begins so.
-    One([u8; 8]),
+    /// Those under a prefix whose keys have these hints.
+    Some(Prefix, Vec<Hint>),
 }
 
 /// Asks for what makes some live versions.
@@ -162,6 +184,8 @@ pub struct Fetch {
     pub space: Space,
     /// Pairs the answer with the question.
     pub round: u32,
+    /// Of the hints in the wishes.
+    pub salt: Salt,
     /// Which.
     pub wanted: Vec<Wanted>,
 }
