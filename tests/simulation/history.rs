@@ -436,6 +436,9 @@ impl History {
                     Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored => {
                         self.faults.count("divergence noticed", 1);
                     }
+                    Event::Diverged { space, .. } if agreement::parted_unproved(&self.world, space) => {
+                        self.faults.count("fork that nobody can prove", 1);
+                    }
                     Event::Diverged { space, peer } => {
                         return Err(format!("{} differs from {} in {space}", site.identity.name, peer.short()));
                     }

@@ -5,7 +5,7 @@
 //!
 //! - **Proof** ([`ForkProof`]) is kept at rest and passed on to all who share the space.
 //! - **The branch** whose first segment has the lesser hash is everybody's. Whoever applied the other takes it back
-//!   ([`super::take_back`]) and fetches this one.
+//!   ([`super::take_back`]) and fetches this one, or takes a state that has it.
 //! - **The fence**: of a forked log only that is admitted which some full member has of that branch, its author apart:
 //!   members state it as they do of a revoked node ([`Replica::admitted`]). The author writes on in a new life, and says so.
 //! - Where two logs part isn't known to whoever sees only that they differ: it *probes* the peer, which answers with its
@@ -15,14 +15,21 @@
 //! Whatever was built on either branch names numbers, not hashes; it stays valid, and every member comes to the same state,
 //! for what the admitted segments make of a path doesn't depend on the order in which they came ([`Replica::replay`]).
 //!
-//! What this doesn't cover: a fork in the Trust space, and one of a federation's very first segment. They are proved, fenced
-//! and told to the operator, but nothing is taken back: members that applied different branches differ there, until one
-//! of the two is repaired by a full sync or the author revoked and the federation founded anew. A member that was invited
-//! on a losing branch alone stays a member only where its acceptance had been applied.
+//! Where logs aren't whole any more (pruned, or taken over by a state sync) nothing can be applied again: whoever applied
+//! the branch that lost is *astray* ([`Astray`]), shows its state to nobody who isn't, and takes the state of a member that
+//! stands right (`reconcile::branch`). What it applied beyond that member is applied on top. Whether a segment that is
+//! pruned was the winner's may not be told any more: then whoever differs is right.
 //!
-//! Nor a fork in a space whose logs aren't whole any more (pruned, or taken over by a state sync): what all other entries make
-//! of a path can't be told there. It is proved and fenced, the author writes on in a new life, and each member keeps the
-//! branch that it had applied; those who applied different ones differ at the paths of these branches, and at no others.
+//! The author itself gives up what nobody else has of its forked life, once all members of the space have said what they
+//! have, and writes it again. If its acceptance of an invitation was among that, nobody would take the words of its new
+//! life: it accepts anew in one more, before it writes anything else ([`Replica::give_up_surplus`]).
+//!
+//! What this doesn't cover: a fork in the Trust space, and one of a federation's very first segment. They are proved, fenced
+//! and told to the operator, but nothing is taken back: members that applied different branches differ there, until the
+//! author is revoked and the federation founded anew. A member that was invited on a losing branch alone stays a member
+//! only where its acceptance had been applied. Where nobody has a segment of the branch that won, all who are astray stay
+//! so, and agree with each other. And a fork of which everybody has pruned the segments that would prove it, before two
+//! who differ had met, stays unknown: states taken over mix its branches.
 
 use std::collections::BTreeMap;
 

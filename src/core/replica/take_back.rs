@@ -302,7 +302,8 @@ impl Replica {
                 let before = work.draft.versions(&space, &put.path)?;
                 let mut after = before.clone();
                 after.kill(&[dot]);
-                let ended = Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
+                let ended =
+                    Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
                 let cause = Cause { ended, age: work.age, saw: &|_| false };
                 ledger::change(&mut work.draft, &space, &put.path, &before, &after, &cause)?;
             }
@@ -477,9 +478,8 @@ pub(super) fn collect_runs<V: View>(
 /// Tells a federation what entries say about its members and its settings.
 pub(super) fn fold_membership(federation: &mut Federation, again: &[Again]) {
     for Again { dot, change, context, .. } in again {
-        let saw = |other: &Dot| {
-            context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence
-        };
+        let saw =
+            |other: &Dot| context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence;
         match change {
             Change::Invite(invitation) => federation.invite(*dot, invitation),
             Change::Accept(accept) => {

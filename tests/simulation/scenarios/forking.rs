@@ -294,7 +294,9 @@ fn agree_by_state(world: &World, life: Incarnation) {
     let took_over = |note: &Event| matches!(note, Event::Reconciled { .. });
     assert!(world.sites.iter().any(|site| site.notes.iter().any(took_over)));
     for site in &world.sites {
-        assert!(site.mind().followed_a_member() || site.notes.iter().all(|note| !matches!(note, Event::Diverged { .. })));
+        assert!(
+            site.mind().followed_a_member() || site.notes.iter().all(|note| !matches!(note, Event::Diverged { .. }))
+        );
     }
 }
 

@@ -260,13 +260,7 @@ impl Replica {
     }
 
     /// Whether a version is live, or would be but for a lost branch.
-    fn lives_on<V: View>(
-        &self,
-        work: &Work<'_, V>,
-        space: &Space,
-        put: &Put,
-        dot: &Dot,
-    ) -> Result<bool, ViewFault> {
+    fn lives_on<V: View>(&self, work: &Work<'_, V>, space: &Space, put: &Put, dot: &Dot) -> Result<bool, ViewFault> {
         if work.draft.versions(space, &put.path)?.iter().any(|version| version.dot == *dot) {
             return Ok(true);
         }

@@ -72,7 +72,7 @@ impl Replica {
             let key = rows::stage_key(&space, &end.header.incarnation, end.header.first_sequence);
             proof::add_row(work, Table::Trie, key, end)?;
         }
-        merge.step = Step::Commit(Commit::default());
+        merge.step = Step::Commit(Commit::begin(merge.why));
         merge.still = 0;
         work.out.push(Output::Continue);
         Ok(())
@@ -120,8 +120,8 @@ impl Replica {
         let (before, ended) = (commit.pass, work.draft.ended());
         let next = match commit.pass {
             Pass::Puts => self.commit_puts(work, &space, &row, &mut commit.cursor)?,
-            Pass::Edits => self.commit_edits(work, &space, &mut commit.cursor)?,
-            Pass::Drops => self.commit_drops(work, &space)?,
+            Pass::Edits => self.commit_edits(work, &space, row.why, &mut commit.cursor)?,
+            Pass::Drops => self.commit_drops(work, &space, row.why)?,
             Pass::Logs => self.commit_logs(work, &space, &row)?,
             Pass::Heads => {
                 self.commit_heads(work, space, &row, merge)?;
@@ -198,6 +198,7 @@ impl Replica {
         &mut self,
         work: &mut Work<'_, V>,
         space: &Space,
+        why: Why,
         cursor: &mut Vec<u8>,
     ) -> Result<Pass, ViewFault> {
         let page = self.staged(work, space, cursor)?;
@@ -224,10 +225,10 @@ impl Replica {
             }
             let _ = key;
         }
-        Ok(if page.len() < ROWS_MAX { Pass::Drops } else { Pass::Edits })
+        Ok(if page.len() < ROWS_MAX { Pass::Edits.next(why) } else { Pass::Edits })
     }
 
-    fn commit_drops<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space) -> Result<Pass, ViewFault> {
+    fn commit_drops<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space, why: Why) -> Result<Pass, ViewFault> {
         let prefix = rows::drop_prefix(space);
         let page = work.draft.range(Table::Trie, &prefix, &rows::end_of(&prefix), DROPS_MAX)?;
         let is_last = page.len() < DROPS_MAX;
@@ -240,7 +241,7 @@ impl Replica {
             }
             work.draft.remove(Table::Trie, key);
         }
-        Ok(if is_last { Pass::Logs } else { Pass::Drops })
+        Ok(if is_last { Pass::Drops.next(why) } else { Pass::Drops })
     }
 
     /// At a follower the log ends where the source's does.
@@ -343,8 +344,7 @@ impl Replica {
         })?;
         let own = self.heads(&space);
         let state = self.spaces.entry(space).or_default();
-        let astray: BTreeSet<Incarnation> =
-            state.astray.keys().filter(|_| why == Why::Branch).copied().collect();
+        let astray: BTreeSet<Incarnation> = state.astray.keys().filter(|_| why == Why::Branch).copied().collect();
         let is_replaced = |incarnation: &Incarnation| why == Why::Follow || astray.contains(incarnation);
         if why == Why::Follow || why == Why::Branch {
             let gone = |incarnation: &&Incarnation| is_replaced(incarnation) && !theirs.contains_key(incarnation);
@@ -388,7 +388,7 @@ impl Replica {
             let space = space.ok_or_else(|| ViewFault("a merge row has a broken key".into()))?;
             let row: MergeRow = stored(value)?;
             let mut merge = Merge::new(row.source, row.why);
-            merge.step = Step::Commit(Commit::default());
+            merge.step = Step::Commit(Commit::begin(row.why));
             merge.until = row.until;
             merges.insert(space, merge);
             Ok(())

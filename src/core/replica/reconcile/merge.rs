@@ -168,6 +168,27 @@ pub(super) enum Pass {
     Heads,
 }
 
+impl Commit {
+    pub(super) fn begin(why: Why) -> Commit {
+        let pass = if why == Why::Branch { Pass::Drops } else { Pass::default() };
+        Commit { pass, cursor: Vec::new() }
+    }
+}
+
+impl Pass {
+    /// What goes with a branch goes first: what comes may bear the same numbers.
+    pub(super) fn next(self, why: Why) -> Pass {
+        match (self, why) {
+            (Pass::Puts, _) => Pass::Edits,
+            (Pass::Edits, Why::Branch) => Pass::Logs,
+            (Pass::Edits, _) => Pass::Drops,
+            (Pass::Drops, Why::Branch) => Pass::Puts,
+            (Pass::Drops, _) => Pass::Logs,
+            (Pass::Logs | Pass::Heads, _) => Pass::Heads,
+        }
+    }
+}
+
 /// What is still to be compared and fetched.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Descent {

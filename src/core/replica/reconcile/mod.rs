@@ -24,6 +24,9 @@
 //! deleted since is deleted here too when its log is replayed from H0 on. Nothing is visible before the commit, which
 //! is redone from its rows after a crash; a source that vanishes before leaves only staged rows behind.
 //!
+//! Heads say what was deleted only as long as all that they cover counts: who applied a branch of a forked log that lost
+//! goes by the source's state instead ([`branch`]).
+//!
 //! # What is believed
 //! An item only with its author's signature over it, by a key that the circle knows, for a right that its author was
 //! granted, up to the seals. Heads only with the signed header that ends there. Absence, what authors knew of each other, and the
