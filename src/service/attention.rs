@@ -100,11 +100,12 @@ fn invitations(replica: &Replica) -> Vec<Value> {
     let taken = waiting.iter().filter(|waiting| waiting.taken_by.is_some()).take(LINES_MAX);
     let told = taken.map(|waiting| {
         let message = format!("{} waits: its repository key '{}' is in use here", waiting.space, waiting.key);
-        line(
-            "key_taken",
-            message,
-            "delete the repository that has the key here, or have this node invited under another key",
-        )
+        let remedy = format!(
+            "join both with `artimesh federation adopt {}`: nothing of either is lost; or delete the repository that has the \
+             key here, or have this node invited under another key",
+            waiting.key
+        );
+        line("key_taken", message, &remedy)
     });
     told.collect()
 }

@@ -379,7 +379,13 @@ async fn a_checkpoint_says_who_lacks_what_and_a_sync_compares_states() {
     let output = circle.nodes[0].try_cli(&["federation", "checkpoint", REPO, "--wait", "--timeout", "1s"], "");
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("lacks 1 entries"), "{told}");
+    let lagging = told.lines().find(|line| line.contains("lacks 1 entries"));
+    assert!(lagging.is_some_and(|line| line.trim_start().starts_with("site-1") && line.contains(" no ")), "{told}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("not all members of libs have confirmed it"), "{error}");
+    let told = circle.nodes[0].try_cli(&["federation", "checkpoint", REPO, "--json"], "");
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!((&told["confirmed"], &told["members"][0]["behind_entries"]), (&json!(false), &json!(1)), "{told}");
     let alone = circle.nodes[0].try_cli(&["federation", "sync", REPO], "");
     assert!(String::from_utf8_lossy(&alone.stderr).contains("no full member"));
 

@@ -3,10 +3,12 @@
 mod absence;
 mod apart;
 mod backup;
+mod braking;
 mod changes;
 mod harness;
 mod http;
 mod kills;
+mod meeting;
 mod memory;
 mod partition;
 mod refusals;

@@ -13,7 +13,8 @@ pub struct Waiting {
     pub space: Space,
     /// The key that it would have here.
     pub key: RepoKey,
-    /// What has that key here now. The remedy: delete that repository, or have the node invited under another key.
+    /// What has that key here now. The remedies: adopt that repository into the federation, delete it, or have the node
+    /// invited under another key.
     pub taken_by: Option<Space>,
 }
 

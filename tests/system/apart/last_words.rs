@@ -47,7 +47,11 @@ impl LastWords {
     }
 
     pub fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+        self.count_more(what, 1);
+    }
+
+    pub fn count_more(&mut self, what: &'static str, more: u64) {
+        *self.counts.entry(what).or_default() += more;
     }
 
     pub fn agreements(&self) -> u32 {

@@ -1,12 +1,14 @@
 //! Three members, each in a network namespace with a clock, and what is done to them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
 use hyper::{Method, StatusCode};
+use serde_json::Value;
 
 use super::last_words::LastWords;
-use crate::harness::{Circle, Clock, Dice, Hub, Node, REPO, Setup, listing, until};
+use crate::harness::{Circle, Clock, Dice, Hub, Node, REPO, Setup, listing, sha256_hex, until};
 
 pub const ALL: [usize; 3] = [0, 1, 2];
 pub const HOUR_S: i64 = 3600;
@@ -23,6 +25,10 @@ pub struct Sites {
     /// How far all clocks together are ahead of the true time.
     passed_s: i64,
     writes: u64,
+    /// All that was ever put, by its SHA-256.
+    contents: BTreeMap<String, String>,
+    /// The versions that moves made.
+    moved: BTreeSet<String>,
 }
 
 /// A folder as it was, and how much its node knew.
@@ -54,7 +60,17 @@ impl Sites {
         let nodes = ALL.map(node).into();
         let circle = Circle::of(nodes, 3, root).await;
         let (dice, said) = (Dice::fresh(what), LastWords::default());
-        Some(Sites { circle, dice, said, clocks, hub, passed_s: 0, writes: 0 })
+        Some(Sites {
+            circle,
+            dice,
+            said,
+            clocks,
+            hub,
+            passed_s: 0,
+            writes: 0,
+            contents: BTreeMap::new(),
+            moved: BTreeSet::new(),
+        })
     }
 
     /// Every clock jumps to somewhere near.
@@ -130,6 +146,8 @@ impl Sites {
 
     pub async fn put(&mut self, site: usize, path: &str, content: String) -> bool {
         let status = self.send(site, Method::PUT, &format!("/artifactory/{REPO}/{path}"), content.clone()).await;
+        let sum = sha256_hex(content.as_bytes());
+        self.contents.insert(sum, content.clone());
         self.said.said(site, path, Some(content));
         status == StatusCode::CREATED
     }
@@ -143,9 +161,37 @@ impl Sites {
     }
 
     async fn move_to(&mut self, site: usize, path: &str, to: &str) -> bool {
-        let got = self.get(site, path).await;
-        let Some(content) = got.filter(|_| path != to) else { return false };
-        self.put(site, to, content).await && self.delete(site, path).await
+        if path == to {
+            return false;
+        }
+        let target = format!("/artifactory/api/move/{REPO}/{path}?to=/{REPO}/{to}");
+        if !self.send(site, Method::POST, &target, String::new()).await.is_success() {
+            return false;
+        }
+        let content = self.moved_content(site, path, to).await;
+        self.said.said(site, to, Some(content));
+        self.said.said(site, path, None);
+        self.said.count("moves");
+        true
+    }
+
+    /// What the site's move put there just now: asked of the history, for what was shown before may have been another
+    /// version, and what is shown by now as well.
+    async fn moved_content(&mut self, site: usize, path: &str, to: &str) -> String {
+        let node = &self.circle.nodes[site];
+        let target = format!("/artifactory/api/mesh/history/{REPO}/{to}");
+        let history = node.client().get(&target).await.expect("an answer").json();
+        let all = ["live", "history"].map(|part| history[part].as_array().expect("a list").iter());
+        let text = |version: &Value, field: &str| version[field].as_str().map(str::to_owned);
+        let mut fresh = all.into_iter().flatten().filter(|version| {
+            let is_mine = version["node_name"] == node.name && version["moved_from"] == path;
+            is_mine && text(version, "version").is_some_and(|version| !self.moved.contains(&version))
+        });
+        let (version, more) = (fresh.next().expect("the move's version"), fresh.next());
+        assert!(more.is_none(), "two versions of one move: {history}");
+        let sum = text(version, "sha256").expect("a sum");
+        self.moved.insert(text(version, "version").expect("a version"));
+        self.contents[&sum].clone()
     }
 
     async fn get(&self, site: usize, path: &str) -> Option<String> {
@@ -155,9 +201,26 @@ impl Sites {
         (got.status == StatusCode::OK).then(|| got.text())
     }
 
-    /// Waits until all have equal heads, digests and listings; then each path must show a last word.
+    /// Per path that has more than one live version: those versions, the shown one first, and what they hold.
+    fn siblings(&self, site: usize) -> BTreeMap<String, Vec<[String; 3]>> {
+        let told = self.circle.nodes[site].cli(&["conflict", "list", REPO, "--json"], "");
+        let listed: Value = serde_json::from_str(&told).expect("JSON");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let version = |live: &Value| ["version", "state", "sha256"].map(|field| text(&live[field]));
+        let each = |conflict: &Value| {
+            let live = conflict["live"].as_array().expect("a list").iter().map(version).collect();
+            (text(&conflict["path"]), live)
+        };
+        let all = listed["conflicts"].as_array().expect("a list").iter().map(each);
+        all.filter(|(_, live): &(String, Vec<[String; 3]>)| live.len() > 1).collect()
+    }
+
+    /// Waits until all have equal heads, digests, listings and siblings; then each path must show a last word.
     pub async fn agree(&mut self) {
         self.circle.converged().await;
+        let [first, second, third] = ALL.map(|site| self.siblings(site));
+        assert!(first == second && second == third, "siblings differ: {first:?} {second:?} {third:?}");
+        self.said.count_more("siblings compared", first.values().map(|live| live.len() as u64 - 1).sum());
         for (path, words) in self.said.paths() {
             for site in ALL {
                 let shown = self.get(site, path).await;
