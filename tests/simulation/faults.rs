@@ -16,7 +16,6 @@ const LEAST_PER_THOUSAND: &[(&str, u64)] = &[
     ("applied from streams", 5_000),
     ("babble refused", 100),
     ("blobs wanted", 200),
-    ("branch taken back", 20),
     ("clock jump", 1_000),
     ("clock stuck", 200),
     ("connection broken with frames under way", 500),

@@ -288,7 +288,8 @@ impl Replica {
         collect_runs(work, space, self.spaces[&space].heads.0.iter().map(whole).collect(), wanted)
     }
 
-    /// Where logs aren't whole: what a segment of a forked life put, and others had ended by its number before it came.
+    /// Where logs aren't whole: what a segment of a forked life put, and others had ended or edited by its number before it
+    /// came.
     fn end_by_numbers<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
@@ -298,15 +299,20 @@ impl Replica {
         for (index, envelope) in segment.entries.iter().enumerate() {
             let Ok(Change::Put(put)) = Change::read(envelope) else { continue };
             let dot = segment.header.dot(index);
+            let before = work.draft.versions(&space, &put.path)?;
+            let mut after = before.clone();
             if self.is_killed_by_number(work, space, &put.path, &dot)? {
-                let before = work.draft.versions(&space, &put.path)?;
-                let mut after = before.clone();
                 after.kill(&[dot]);
-                let ended =
-                    Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
-                let cause = Cause { ended, age: work.age, saw: &|_| false };
-                ledger::change(&mut work.draft, &space, &put.path, &before, &after, &cause)?;
             }
+            let edits = |change: &Change| matches!(change, Change::EditProperties(edit) if edit.version == dot && edit.path == put.path);
+            for again in self.collect(work, space, edits)? {
+                if let Change::EditProperties(edit) = &again.change {
+                    after.edit(again.dot, edit);
+                }
+            }
+            let ended = Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
+            let cause = Cause { ended, age: work.age, saw: &|_| false };
+            ledger::change(&mut work.draft, &space, &put.path, &before, &after, &cause)?;
         }
         Ok(())
     }
