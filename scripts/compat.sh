@@ -9,7 +9,7 @@
 set -euo pipefail
 export LC_ALL=C
 # The last commit that speaks protocol 1.
-PREVIOUS=017e5e22
+PREVIOUS=017e5e2c0b2e726e08dcf8bf051636a99c679fa0
 case "${1:-}" in
     "") ;;
     --fixture) export ARTIMESH_GOLDEN=write ;;
@@ -28,8 +28,12 @@ if [ -z "${ARTIMESH_PREVIOUS_BINARY:-}" ]; then
     TARGET=${CARGO_TARGET_DIR:-target}
     mkdir -p "$TARGET/previous"
     TARGET=$(cd "$TARGET/previous" && pwd)
+    git cat-file -e "$PREVIOUS^{commit}" 2>/dev/null ||
+        { echo "the previous release's commit $PREVIOUS is not in this clone: git fetch --unshallow" >&2; exit 1; }
+    # A run that was killed may have left them.
+    rm -rf "$TARGET/sources"
+    git worktree add --force --detach "$TARGET/sources" "$PREVIOUS" >/dev/null
     SOURCES=$TARGET/sources
-    git worktree add --force --detach "$SOURCES" "$PREVIOUS" >/dev/null
     (cd "$SOURCES" && CARGO_TARGET_DIR=$TARGET cargo build --locked --bin artimesh)
     export ARTIMESH_PREVIOUS_BINARY=$TARGET/debug/artimesh
 fi

@@ -2,7 +2,8 @@
 # All tests, stage by stage, with the minutes that each took.
 #
 #   scripts/test.sh          what every change has to pass: well under an hour on two cores
-#   scripts/test.sh --long   more histories, and the system tests at length in release mode: an hour
+#   scripts/test.sh --long   more histories, the previous release beside this one, and the system tests at length in release
+#                            mode: an hour and a half
 #
 # Needs a Rust toolchain with rustfmt and clippy, cc, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
 # is missing. Variables: ARTIMESH_SEEDS (simulated histories), CARGO_TARGET_DIR.
@@ -13,7 +14,7 @@ LONG=no
 case "${1:-}" in
     "") ;;
     --long) LONG=yes ;;
-    -h | --help) sed -n '2,8{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,9{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
     *) echo "unknown option $1: see $0 --help" >&2; exit 2 ;;
 esac
 cd "$(dirname "$0")/.." || exit 1
@@ -101,6 +102,7 @@ stages() {
     stage "architecture" cargo test --locked --test architecture
     stage "system tests" cargo test --locked --no-fail-fast --test system
     stage "a swarm in release mode" scripts/swarm.sh
+    [ "$LONG" = no ] || stage "beside the previous release" scripts/compat.sh
     [ "$LONG" = no ] || stage "system tests at length" system_long
 }
 

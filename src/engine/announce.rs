@@ -1,4 +1,12 @@
 //! Gossip topics: one per federation, named and sealed by a key that only its members learn.
+//!
+//! # Limits
+//! The key comes from the founding entry and never changes. Who leaves a federation or is removed from it stops listening,
+//! and no member sends it entries or blobs any more; but it belongs to the circle still, passes gossip on like everybody, and
+//! altered software there could go on reading what is announced: segments up to 32 KiB, with paths, checksums and users.
+//! Revoking the node ends that at once, for nobody is connected to it any more. To keep it in the circle and have it read
+//! nothing, found a new federation and let the others' repositories join that. Another key after each removal needs an
+//! entry behind it that carries the key, and a row and a snapshot of the federation that hold the latest.
 
 use std::collections::BTreeMap;
 

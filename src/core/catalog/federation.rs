@@ -103,7 +103,7 @@ impl Federation {
         FederationId(Digest::derived("artimesh/federation-id/v1", &entry.to_bytes()).0)
     }
 
-    /// The key for what is gossiped about this federation, and for its topic's name.
+    /// The key for what is gossiped about this federation, and for its topic's name. Former members have it too.
     pub fn gossip_key(&self) -> [u8; 32] {
         Digest::derived("artimesh/gossip-key/v1", &self.founding.secret).0
     }
