@@ -8,7 +8,9 @@ mod build;
 pub mod founding;
 mod imprint;
 mod lock;
+mod memory;
 pub mod restore;
 mod run;
 
+pub use memory::share_arenas;
 pub use run::{Start, run};

@@ -19,8 +19,8 @@ pub enum Tree {
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 4096;
-/// The longest value, in bytes: the codec's limit and a little.
-pub const VALUE_BYTES_MAX: usize = 4 << 20;
+/// The longest value, in bytes: the codec's limit at rest and a little.
+pub const VALUE_BYTES_MAX: usize = 8 << 20;
 
 /// One row to put or delete. A later write of a batch wins over an earlier one of the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// The most that packs and large blobs may hold together; `None` is no limit.
     pub quota_bytes: Option<u64>,
-    /// How many bytes of rows may wait for the index before commits wait as well; 64 MiB.
+    /// How many bytes of rows may wait for the index before commits wait as well; 32 MiB.
     pub overlay_bytes: usize,
     /// How long rows may wait for more before they are brought to the index, so that a quiet store syncs it rarely;
     /// 100 ms.
@@ -39,7 +39,7 @@ impl Default for Options {
             pack_bytes: 256 << 20,
             reserve_bytes: 0,
             quota_bytes: None,
-            overlay_bytes: 64 << 20,
+            overlay_bytes: 32 << 20,
             index_linger: Duration::from_millis(100),
             index: IndexKind::Sled,
             clock: wall_ms,

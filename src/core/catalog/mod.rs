@@ -23,4 +23,4 @@ pub use entry::{
 };
 pub use federation::{Federation, FederationV1, Founding, Invitation, Membership, Removal};
 pub use history::{Conflict, Dispute, End, Ended, Historic};
-pub use versions::{Version, Versions, VersionsV1};
+pub use versions::{PATH_BYTES_MAX, Version, Versions, VersionsV1};

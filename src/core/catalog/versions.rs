@@ -5,7 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::edits::{EditProperties, Edits};
 use super::entry::{Content, Put};
 use crate::clock::Timestamp;
-use crate::model::{ArtifactPath, Digest, Dot, Properties};
+use crate::model::{ArtifactPath, Digest, Dot, Properties, codec};
+
+/// Nothing is put beside what is at a path, nor are its properties edited, when its versions would then take more bytes:
+/// one version with all that it may have takes less than this. A row has room for several times as much, for a state
+/// sync unites what two members have.
+pub const PATH_BYTES_MAX: usize = 2 << 20;
 
 /// One live version: a put that nothing killed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -79,6 +84,26 @@ impl Versions {
     /// All of them, the shown one first.
     pub fn iter(&self) -> impl Iterator<Item = &Version> {
         self.0.iter()
+    }
+
+    /// Whether this fits a row although several members' versions may have come together in it.
+    pub fn fits_a_row(&self) -> bool {
+        self.is_small() || self.bytes() < codec::ROW_BYTES_MAX
+    }
+
+    /// Whether these, which come after `before`, are more than may be beside each other at one path.
+    pub fn crowds(&self, before: &Versions) -> bool {
+        !self.is_small() && self.bytes() > PATH_BYTES_MAX.max(before.bytes())
+    }
+
+    /// A few versions are within all bounds, whatever they hold.
+    fn is_small(&self) -> bool {
+        let edits = self.0.iter().filter(|version| !version.edits.is_empty()).count();
+        self.0.len() <= 8 && edits <= 1
+    }
+
+    fn bytes(&self) -> usize {
+        codec::encode(self).len()
     }
 
     /// Whether the path has no live version.

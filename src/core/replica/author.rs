@@ -6,7 +6,9 @@ use super::message::Announcement;
 use super::reconcile::Merge;
 use super::rows::{self, CircleRow, Introducer};
 use super::state::{Replica, Work};
-use crate::catalog::{ConfigChange, Configure, Federation, Founding, Invitation, Removal, RepositoryConfig};
+use crate::catalog::{
+    ConfigChange, Configure, EntryFault, Federation, Founding, Invitation, Removal, RepositoryConfig,
+};
 use crate::changelog::{Accept, Change, ENTRIES_MAX, Header, Sealed, entry_hash};
 use crate::clock::{AHEAD_MS_MAX, Timestamp};
 use crate::model::{Context, Digest, Dot, Head, NodeId, RepoKey, Space};
@@ -383,6 +385,9 @@ impl Replica {
             Err(Stop::Fault(fault)) => return Err(Failure::Fault(fault)),
             Err(Stop::Refused(Refusal::Trust(refusal))) => return Err(refusal.into()),
             Err(Stop::Refused(Refusal::Entry(_, fault))) => return Err(fault.into()),
+            Err(Stop::Refused(Refusal::Crowded(..))) => {
+                return Err(EntryFault::Bounds("all that is beside each other at that path").into());
+            }
             // A repository that is shown here without a membership: an edge's, or one that was left elsewhere.
             Err(Stop::Refused(_)) => return Err(CommandError::NotAMember(space).into()),
         }

@@ -415,6 +415,9 @@ pub enum Refusal {
         /// How many it may.
         allowed: u64,
     },
+    /// It would put more beside what is at a path than one path holds: it is asked for again later.
+    #[error("entry {0:?} would put more beside what is at {1} than one path holds: overwrite or delete what is there")]
+    Crowded(Dot, ArtifactPath),
     /// A space that this node and the peer don't share.
     #[error("{0} is not shared with that node")]
     NotShared(Space),

@@ -514,7 +514,7 @@ pub fn write<T: Stored>(value: &T) -> Vec<u8> {
 /// A value that was stored by this version or an earlier one.
 pub fn read<T: Stored>(value: &[u8]) -> Result<T, DecodeError> {
     match value.split_first() {
-        Some((&version, bytes)) if version == T::VERSION => codec::decode(bytes),
+        Some((&version, bytes)) if version == T::VERSION => codec::decode_row(bytes),
         Some((&version, bytes)) if (1..T::VERSION).contains(&version) => T::upgrade(version, bytes),
         Some((version, _)) => {
             Err(DecodeError::Malformed { what: "row", reason: format!("version {version} is of a later Artimesh") })

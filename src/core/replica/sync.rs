@@ -547,6 +547,7 @@ fn verdict_on(refusal: &Refusal) -> Verdict {
         Refusal::UnknownKind(..)
         | Refusal::Fork(..)
         | Refusal::Trust(TrustRefusal::Sealed(_))
+        | Refusal::Crowded(..)
         | Refusal::NotShared(_)
         | Refusal::NotAccepted(_) => Verdict::Ignore,
         Refusal::Segment(_) | Refusal::Message(_) | Refusal::Trust(_) | Refusal::Entry(..) | Refusal::Misplaced(..) => {

@@ -7,7 +7,7 @@
 use super::apply::{Entry, Stop};
 use super::clocks::Alarm;
 use super::draft::stored;
-use super::io::{Output, Table, View, ViewFault};
+use super::io::{Output, Refusal, Table, View, ViewFault};
 use super::ledger::{self, Cause};
 use super::rows::{self, Want};
 use super::state::{Replica, Work};
@@ -32,6 +32,7 @@ impl Replica {
         versions.kill(&put.kills);
         let version = Version::of(entry.dot, entry.hash, put);
         versions.put(version.clone());
+        check_room(entry, &put.path, &before, &versions)?;
         let saw = |dot: &Dot| entry.saw(dot);
         let ended = ended(work.now, entry, End::Replaced, &put.modified_by, put.timestamp);
         ledger::change(
@@ -75,6 +76,15 @@ impl Replica {
     }
 }
 
+/// Refuses what would make a path's row grow without bound.
+///
+/// That delays, and decides nothing: the entry is no part of what this node has applied, and is asked for again until
+/// somebody has overwritten or deleted what is there, which is always taken. Only who never kills what it sees can bring
+/// a path so far.
+fn check_room(entry: &Entry<'_>, path: &ArtifactPath, before: &Versions, after: &Versions) -> Result<(), Stop> {
+    if after.crowds(before) { Err(Stop::Refused(Refusal::Crowded(entry.dot, path.clone()))) } else { Ok(()) }
+}
+
 fn ended(now: Timestamp, entry: &Entry<'_>, how: End, by: &str, timestamp: Timestamp) -> Ended {
     Ended { how, dot: Some(entry.dot), by: by.to_owned(), timestamp, at: now }
 }
@@ -114,6 +124,7 @@ pub(super) fn apply_edit<V: View>(
     let before = work.draft.versions(&space, &edit.path)?;
     let mut versions = before.clone();
     if versions.edit(entry.dot, edit) {
+        check_room(entry, &edit.path, &before, &versions)?;
         work.draft.set_versions(&space, &edit.path, &before, &versions)?;
     }
     Ok(())

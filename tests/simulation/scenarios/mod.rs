@@ -4,6 +4,7 @@ mod adopting;
 mod braking;
 mod clocks;
 mod comparing;
+mod crowding;
 mod curating;
 mod doubting;
 mod enduring;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::draft::stored;
-use super::super::io::{Event, Output, Table, View, ViewFault};
+use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::ledger::{self, Cause};
 use super::super::rows;
 use super::super::state::{Replica, Work, each_row};
@@ -169,6 +169,11 @@ impl Replica {
                 let before = work.draft.versions(space, &put.path)?;
                 let (version, mut after) = (Version::of(dot, entry_hash(envelope), &put), before.clone());
                 after.put(version.clone());
+                if !after.fits_a_row() {
+                    // Only a source and authors that lie together get here. Without it the digests differ, and that is told.
+                    work.note(Event::Refused { from: Some(row.source), refusal: Refusal::Crowded(dot, put.path) });
+                    continue;
+                }
                 if after != before {
                     taken_over(work, space, &put.path, &before, &after)?;
                     self.want(work, *space, &put.path, &version)?;
@@ -191,7 +196,7 @@ impl Replica {
                 let dot = pruned.header.dot(index as usize);
                 let before = work.draft.versions(space, &edit.path)?;
                 let mut after = before.clone();
-                if after.edit(dot, &edit) && after != before {
+                if after.edit(dot, &edit) && after != before && after.fits_a_row() {
                     work.draft.set_versions(space, &edit.path, &before, &after)?;
                 }
             }
