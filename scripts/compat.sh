@@ -25,15 +25,22 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 if [ -z "${ARTIMESH_PREVIOUS_BINARY:-}" ]; then
-    TARGET=${CARGO_TARGET_DIR:-target}
-    mkdir -p "$TARGET/previous"
-    TARGET=$(cd "$TARGET/previous" && pwd)
+    mkdir -p "${CARGO_TARGET_DIR:-target}/previous"
+    BUILT=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+    TARGET=$BUILT/previous
     git cat-file -e "$PREVIOUS^{commit}" 2>/dev/null ||
         { echo "the previous release's commit $PREVIOUS is not in this clone: git fetch --unshallow" >&2; exit 1; }
     # A run that was killed may have left them.
     rm -rf "$TARGET/sources"
     git worktree add --force --detach "$TARGET/sources" "$PREVIOUS" >/dev/null
     SOURCES=$TARGET/sources
+    if [ -d "$BUILT/debug/deps" ] && [ ! -d "$TARGET/debug" ]; then
+        # What both releases depend on is the same, and built already. Not our own crates: cargo tells them from each
+        # other by their names alone, so the two must never share a folder.
+        mkdir "$TARGET/debug"
+        cp -al "$BUILT"/debug/{deps,build,.fingerprint} "$TARGET/debug/"
+        rm -rf "$TARGET"/debug/{deps,build,.fingerprint}/*artimesh*
+    fi
     (cd "$SOURCES" && CARGO_TARGET_DIR=$TARGET cargo build --locked --bin artimesh)
     export ARTIMESH_PREVIOUS_BINARY=$TARGET/debug/artimesh
 fi

@@ -43,8 +43,7 @@ pub struct History {
     pub edges: Vec<usize>,
     /// Sites in whose name somebody lies with their own keys while they live.
     pub impersonated: BTreeSet<usize>,
-    /// The site whose folder is copied and run in turns with the original, and nobody is told: its life is lived twice. Only
-    /// with `ARTIMESH_FORKS` in the environment, for one in a thousand such histories still fails to agree in the end. It
+    /// The site whose folder is copied and run in turns with the original, and nobody is told: its life is lived twice. It
     /// neither founds nor invites, for what is built on an invitation that is taken back is known to differ.
     pub copied: Option<usize>,
     /// The last site joins in the middle of the history, with this token.
@@ -118,10 +117,8 @@ impl History {
         }
         let clocks_agree = dice.once_in(4);
         // Not one that writes in Trust.
-        let forks = std::env::var_os("ARTIMESH_FORKS").is_some();
-        let copied = (forks && full > 2 && dice.once_in(5)).then(|| 2 + dice.below(full - 2));
-        // Where a log isn't whole, nobody takes a branch of it back: members of both differ until an operator acts.
-        let prunes = copied.is_none() && !dice.once_in(4);
+        let copied = (full > 2 && dice.once_in(5)).then(|| 2 + dice.below(full - 2));
+        let prunes = !dice.once_in(4);
         for site in 0..world.sites.len() {
             let skew_ms = if clocks_agree { 0 } else { acts::clocks::skew_ms(&mut dice) };
             world.sites[site].set_clock(skew_ms);
@@ -446,6 +443,9 @@ impl History {
                     // Who may not write yet, and was shown the dead, says so and asks again.
                     Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored || was_deceived => {
                         self.faults.count("divergence noticed", 1);
+                    }
+                    Event::Diverged { space, .. } if agreement::parted_unproved(&self.world, space) => {
+                        self.faults.count("fork that nobody can prove", 1);
                     }
                     Event::Diverged { space, peer } => {
                         return Err(format!("{} differs from {} in {space}", site.identity.name, peer.short()));

@@ -48,6 +48,7 @@ fn every_history_converges_and_keeps_every_promise() {
     }
 }
 
+/// Runs one history, and says what every site came to. With `ARTIMESH_TRACE` in the environment, what they sent, too.
 fn replay(seed: u64) {
     let outcome = history::run(seed, Mutation::Nothing);
     println!("{}", outcome.faults.table());
@@ -64,7 +65,7 @@ fn replay(seed: u64) {
                 println!("    state sync: {:?}", mind.merge_progress(space));
             }
         }
-        site.notes.iter().rev().take(12).rev().for_each(|note| println!("  {note:?}"));
+        site.notes.iter().rev().take(40).rev().for_each(|note| println!("  {note:?}"));
     }
     assert_eq!(outcome.result, Ok(()), "seed {seed}");
 }

@@ -444,6 +444,9 @@ impl World {
     /// Delivers the next frame of a connection, if any; says whether the receiver crashed over it.
     pub fn deliver(&mut self, from: usize, to: usize, crash_at: Option<usize>) -> bool {
         let Some(frame) = self.network.receive(from, to) else { return false };
+        if std::env::var_os("ARTIMESH_TRACE").is_some() {
+            println!("{from} to {to}: {:.400}", format!("{:?}", Message::read(&frame)));
+        }
         let crashed = self.handle(to, Input::Frame(self.node(from), frame), crash_at);
         self.close_what_is_through();
         crashed

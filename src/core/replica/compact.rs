@@ -8,10 +8,10 @@
 use super::io::{Event, Table, View, ViewFault};
 use super::reconcile::live_entries;
 use super::rows;
-use super::state::{Replica, Work};
-use crate::changelog::{Header, Pruned, Stored, kind};
+use super::state::{Replica, SpaceState, Work};
+use crate::changelog::{Change, Header, Pruned, Stored, kind};
 use crate::clock::Timestamp;
-use crate::model::{Heads, Incarnation, NodeId, Space};
+use crate::model::{Dot, Envelope, Heads, Incarnation, NodeId, Space};
 use crate::trust::Role;
 
 /// Segments looked at in one input.
@@ -96,14 +96,17 @@ impl Replica {
         let keeps_deletes = age_ms < self.retention.deletes_ms;
         let stays: std::collections::BTreeSet<u32> = all
             .entries()
-            .filter(|(index, entry)| live.contains(index) || is_kept(entry.kind, keeps_deletes))
+            .filter(|(index, entry)| {
+                live.contains(index) || is_kept(entry.kind, keeps_deletes) || names_fork(state, entry)
+            })
             .map(|(index, _)| index)
             .collect();
         let (before, after) = (count(&all), stays.len());
-        if 2 * after > before || before == 0 && is_end {
+        let stays_bare = is_end || speaks_of_fork(state, &header);
+        if 2 * after > before || before == 0 && stays_bare {
             return Ok(());
         }
-        if after == 0 && !is_end {
+        if after == 0 && !stays_bare {
             work.draft.remove(Table::Log, key.to_vec());
         } else {
             let left = all.narrowed(|index| stays.contains(&index));
@@ -138,6 +141,29 @@ impl Replica {
             work.draft.set(Table::Meta, rows::floor_key(space, incarnation), &sequence);
         }
     }
+}
+
+/// Whether an entry names a number that a forked life bore twice: it says the same of the version that is yet to come.
+fn names_fork(state: &SpaceState, entry: &Envelope) -> bool {
+    let is_twice = |dot: &Dot| state.forks.get(&dot.incarnation).is_some_and(|fork| dot.sequence >= fork.sequence());
+    if state.forks.is_empty() {
+        return false;
+    }
+    match Change::read(entry) {
+        Ok(Change::Put(put)) => put.kills.iter().any(is_twice),
+        Ok(Change::Delete(delete)) => delete.kills.iter().any(is_twice),
+        Ok(Change::EditProperties(edit)) => is_twice(&edit.version),
+        Ok(Change::DeletePrefix(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether a header says that its author had seen what a forked life bore twice: what it deleted by prefix later goes by
+/// that.
+fn speaks_of_fork(state: &SpaceState, header: &Header) -> bool {
+    let is_twice =
+        |(life, sequence): (&Incarnation, &u64)| state.forks.get(life).is_some_and(|fork| *sequence >= fork.sequence());
+    header.context.0.iter().any(is_twice)
 }
 
 /// Whether an entry that is no part of a live version stays all the same: what makes the federation, kinds of a later

@@ -5,7 +5,7 @@
 //!
 //! - **Proof** ([`ForkProof`]) is kept at rest and passed on to all who share the space.
 //! - **The branch** whose first segment has the lesser hash is everybody's. Whoever applied the other takes it back
-//!   ([`super::take_back`]) and fetches this one.
+//!   ([`super::take_back`]) and fetches this one, or takes a state that has it.
 //! - **The fence**: of a forked log only that is admitted which some full member has of that branch, its author apart:
 //!   members state it as they do of a revoked node ([`Replica::admitted`]). The author writes on in a new life, and says so.
 //! - Where two logs part isn't known to whoever sees only that they differ: it *probes* the peer, which answers with its
@@ -15,14 +15,21 @@
 //! Whatever was built on either branch names numbers, not hashes; it stays valid, and every member comes to the same state,
 //! for what the admitted segments make of a path doesn't depend on the order in which they came ([`Replica::replay`]).
 //!
-//! What this doesn't cover: a fork in the Trust space, and one of a federation's very first segment. They are proved, fenced
-//! and told to the operator, but nothing is taken back: members that applied different branches differ there, until one
-//! of the two is repaired by a full sync or the author revoked and the federation founded anew. A member that was invited
-//! on a losing branch alone stays a member only where its acceptance had been applied.
+//! Where logs aren't whole any more (pruned, or taken over by a state sync) nothing can be applied again: whoever applied
+//! the branch that lost is *astray* ([`Astray`]), shows its state to nobody who isn't, and takes the state of a member that
+//! stands right (`reconcile::branch`). What it applied beyond that member is applied on top. Whether a segment that is
+//! pruned was the winner's may not be told any more: then whoever differs is right.
 //!
-//! Nor a fork in a space whose logs aren't whole any more (pruned, or taken over by a state sync): what all other entries make
-//! of a path can't be told there. It is proved and fenced, the author writes on in a new life, and each member keeps the
-//! branch that it had applied; those who applied different ones differ at the paths of these branches, and at no others.
+//! The author itself gives up what nobody else has of its forked life, once all members of the space have said what they
+//! have, and writes it again. If its acceptance of an invitation was among that, nobody would take the words of its new
+//! life: it accepts anew in one more, before it writes anything else ([`Replica::give_up_surplus`]).
+//!
+//! What this doesn't cover: a fork in the Trust space, and one of a federation's very first segment. They are proved, fenced
+//! and told to the operator, but nothing is taken back: members that applied different branches differ there, until the
+//! author is revoked and the federation founded anew. A member that was invited on a losing branch alone stays a member
+//! only where its acceptance had been applied. Where nobody has a segment of the branch that won, all who are astray stay
+//! so, and agree with each other. And a fork of which everybody has pruned the segments that would prove it, before two
+//! who differ had met, stays unknown: states taken over mix its branches.
 
 use std::collections::BTreeMap;
 
@@ -82,6 +89,17 @@ impl Fork {
     }
 }
 
+/// What of a forked life this node can't stand by: what its log, which isn't whole, leaves no way to take back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Astray {
+    /// From this sequence on.
+    pub from: u64,
+    /// Whether that is known to have lost; else what is left of the log doesn't tell which branch it was.
+    pub is_lost: bool,
+}
+
+impl rows::Stored for Astray {}
+
 impl SpaceState {
     /// Whether all of `context` is applied, forked logs apart: what is built on those counts by its numbers.
     pub(super) fn covers(&self, context: &Context) -> bool {
@@ -135,7 +153,8 @@ impl Replica {
             let Some(bytes) = work.draft.get(Table::Log, &key)? else { continue };
             let mine = stored_part(&space, &bytes)?;
             if let Some(proof) = ForkProof::of(mine.claim(), segment.claim()) {
-                self.take_proof(work, from, &proof)?;
+                // Its sender has one half of it, as this node had the other: it is told like everybody else.
+                self.take_proof(work, None, &proof)?;
                 return Ok(taken);
             }
         }
@@ -207,6 +226,8 @@ impl Replica {
             if is_other && space != Space::Trust && !founds {
                 self.give_up(work, space, incarnation, winner.first_sequence)?;
             }
+        } else if self.is_astray_for_all_it_knows(work, space, incarnation)? {
+            self.go_astray(work, space, incarnation, Astray { from: winner.first_sequence, is_lost: false });
         }
         if incarnation.node == self.me.node {
             self.state_rebirth(work, space, incarnation)?;
@@ -218,8 +239,54 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a forked log was applied beyond where it parts, and what is left of it doesn't show that it was the winner.
+    pub(super) fn is_astray_for_all_it_knows<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+    ) -> Result<bool, ViewFault> {
+        let head = self.heads(&space).of(&incarnation);
+        let Some(fork) = self.spaces.get(&space).and_then(|state| state.forks.get(&incarnation)) else {
+            return Ok(false);
+        };
+        for ((from, _), proof) in &fork.points {
+            let winner = proof.winner.hash();
+            if head.sequence < *from || head.chain == winner || space == Space::Trust {
+                continue;
+            }
+            let (low, high) =
+                (rows::segment_key(&space, &incarnation, *from), rows::segment_key(&space, &incarnation, u64::MAX));
+            let mut is_winner = false;
+            for (_, value) in work.draft.range(Table::Log, &low, &high, 2)? {
+                let part = stored_part(&space, &value)?;
+                is_winner |= part.hash() == winner || part.header().previous == winner;
+            }
+            if !is_winner {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Remembers what of a forked log can't be stood by, until a member's state has taken its place.
+    pub(super) fn go_astray<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+        astray: Astray,
+    ) {
+        let state = self.spaces.entry(space).or_default();
+        let known = state.astray.get(&incarnation).copied().unwrap_or(astray);
+        let worst = Astray { from: known.from.min(astray.from), is_lost: known.is_lost || astray.is_lost };
+        if state.astray.insert(incarnation, worst) != Some(worst) {
+            work.draft.set(Table::Meta, rows::life_key(rows::ASTRAY, &space, &incarnation), &worst);
+        }
+    }
+
     /// Says in its present life that the old one has ended, if all members understand that.
-    fn state_rebirth<V: View>(
+    pub(super) fn state_rebirth<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         space: Space,
@@ -237,13 +304,14 @@ impl Replica {
         }
     }
 
-    /// All proofs that `to` may see.
-    pub(super) fn send_proofs<V: View>(&self, work: &mut Work<'_, V>, to: NodeId) {
-        for (space, state) in self.spaces.iter().filter(|(space, _)| self.shares(space, &to)) {
-            debug_assert!(state.forks.values().all(|fork| !fork.points.is_empty()), "a fork in {space} has a proof");
-            for proof in state.forks.values().flat_map(Fork::proofs) {
-                work.out.push(Output::Send(to, Message::Fork(proof.clone()).to_bytes()));
-            }
+    /// Tells a peer of the forks in a space once it has shown that it holds it: before, a proof means nothing to it.
+    pub(super) fn send_proofs<V: View>(&mut self, work: &mut Work<'_, V>, to: NodeId, space: Space) {
+        let is_proved = self.spaces.get(&space).is_some_and(|state| !state.forks.is_empty());
+        if !is_proved || !self.shares(&space, &to) || !self.peers.entry(to).or_default().proved.insert(space) {
+            return;
+        }
+        for proof in self.spaces[&space].forks.values().flat_map(Fork::proofs) {
+            work.out.push(Output::Send(to, Message::Fork(proof.clone()).to_bytes()));
         }
     }
 
@@ -276,7 +344,7 @@ impl Replica {
     }
 
     /// Asks `peer` for its segments from where its log and ours part.
-    fn probe<V: View>(
+    pub(super) fn probe<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         peer: NodeId,
@@ -356,6 +424,11 @@ pub(super) fn load_forks(view: &impl View, spaces: &mut BTreeMap<Space, SpaceSta
     each_row(view, Table::Meta, rows::FORKS, |key, value| {
         let (space, life) = rows::life_from(key, rows::FORKS).ok_or_else(broken)?;
         spaces.entry(space).or_default().forks.insert(life, stored(value)?);
+        Ok(())
+    })?;
+    each_row(view, Table::Meta, rows::ASTRAY, |key, value| {
+        let (space, life) = rows::life_from(key, rows::ASTRAY).ok_or_else(broken)?;
+        spaces.entry(space).or_default().astray.insert(life, stored(value)?);
         Ok(())
     })?;
     each_row(view, Table::Meta, rows::ENDED, |key, _| {

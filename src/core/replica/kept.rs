@@ -126,7 +126,7 @@ impl Replica {
         let logs = self.spaces.iter().flat_map(|(space, state)| state.kept.heads.0.keys().map(|log| (*space, *log)));
         let logs: Vec<(Space, Incarnation)> = logs.collect();
         for (space, incarnation) in logs {
-            if self.merges.get(&space).is_some_and(Merge::is_committing) {
+            if self.merges.get(&space).is_some_and(Merge::keeps_still) {
                 continue;
             }
             let head = self.heads(&space).of(&incarnation);

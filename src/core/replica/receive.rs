@@ -83,8 +83,8 @@ impl Replica {
         if let Err(refusal) = self.check_scope(&segment) {
             return Ok(self.refuse(work, from, refusal));
         }
-        if self.merges.get(&space).is_some_and(Merge::is_committing) {
-            // The rows are between two states: fetched again in a moment.
+        if self.merges.get(&space).is_some_and(Merge::keeps_still) {
+            // The rows are between two states, or about to be: fetched again in a moment.
             return Ok(Taken::Parked);
         }
         let state = self.spaces.get(&space).cloned_heads();

@@ -111,6 +111,10 @@ pub const ADDRESSES: &[u8] = b"addr/";
 pub const FORKS: &[u8] = b"fork/";
 /// Prefix of the lives that their nodes have ended by an entry.
 pub const ENDED: &[u8] = b"ended/";
+/// Meta keys of forked lives that this node stands wrong in: space, then incarnation.
+pub const ASTRAY: &[u8] = b"astray/";
+/// Meta keys of own versions that are to be put again when a state sync is done: space, then a number.
+pub const AGAIN: &[u8] = b"again/";
 /// Prefix of the alarms about versions stamped far ahead.
 pub const ALARMS: &[u8] = b"ahead/";
 /// Prefix of what removed members may still know.

@@ -8,14 +8,14 @@ use super::apply::fold_trust;
 use super::clocks::{Alarm, Offset, load_alarms};
 use super::compact::{Compaction, Retention};
 use super::draft::{Draft, stored};
-use super::forks::{Fork, load_forks};
+use super::forks::{Astray, Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
 use super::ledger::Age;
 use super::limits::Limits;
 use super::message::Hello;
 use super::parking::Parking;
-use super::reconcile::{Merge, MergeProgress, SignedState, StateBody};
+use super::reconcile::{Merge, MergeProgress, Said, SignedState, StateBody};
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
 use super::sync::in_causal_order;
 use super::trie::{self, Sum};
@@ -24,7 +24,7 @@ use crate::catalog::Federation;
 use crate::changelog::{Change, Sealed, Stored};
 use crate::clock::Timestamp;
 use crate::model::{
-    ArtifactPath, CircleId, Context, Digest, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
+    ArtifactPath, CircleId, Context, Dot, Envelope, Head, Heads, Incarnation, KeyPair, NodeId, NodeName, Space,
 };
 use crate::trust::{Addresses, NodeKeys, Role, State as Trust, Statement};
 
@@ -57,13 +57,15 @@ pub struct Peer {
     /// What it last signed that its state is.
     pub(super) states: BTreeMap<Space, StateBody>,
     /// The heads and the state of ours that it was told last.
-    pub(super) told: BTreeMap<Space, (Digest, Digest)>,
+    pub(super) told: BTreeMap<Space, Said>,
     /// How its clock differs from ours, as measured since it connected.
     pub(super) offset: Option<Offset>,
     /// When it was asked for the time.
     pub(super) asked_time: Option<Timestamp>,
     /// When it last claimed more of this node's present life than there is.
     pub(super) doubted: Option<Timestamp>,
+    /// Spaces about whose forks it was told since it connected, and showed that it holds them.
+    pub(super) proved: BTreeSet<Space>,
     /// Logs about which it was probed since the last round.
     pub(super) probed: BTreeSet<(Space, Incarnation)>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
@@ -83,6 +85,8 @@ pub(super) struct SpaceState {
     pub(super) federation: Option<Federation>,
     /// Lives that were lived twice here.
     pub(super) forks: BTreeMap<Incarnation, Fork>,
+    /// Forked lives of which this node applied what is not everybody's, and can't take that back by itself.
+    pub(super) astray: BTreeMap<Incarnation, Astray>,
     /// Lives that their nodes have ended by an entry here.
     pub(super) ended: BTreeSet<Incarnation>,
     /// What each member that was removed may still ask for: what was known when it was.
@@ -190,7 +194,7 @@ pub struct Replica {
     pub(super) retention: Retention,
     pub(super) compaction: Compaction,
     /// Our own states as they were last signed, with heads and digest.
-    pub(super) signed: BTreeMap<Space, ((Digest, Digest), SignedState)>,
+    pub(super) signed: BTreeMap<Space, (Said, SignedState)>,
 }
 
 /// One input being handled.

@@ -121,9 +121,9 @@ impl Replica {
         peer.hello = Some(hello);
         peer.spent.clear();
         peer.told.clear();
+        peer.proved.clear();
         self.send_statements(work, node);
         self.send_heads(work, node, None, true);
-        self.send_proofs(work, node);
         self.ask_time(work, node);
     }
 
@@ -224,6 +224,9 @@ impl Replica {
             if held.is_some() {
                 self.doubt_oneself(work, from, space, &heads);
             }
+            if !heads.0.is_empty() {
+                self.send_proofs(work, from, space);
+            }
             self.compare_chains(work, from, space, &heads)?;
             let peer = self.peers.entry(from).or_default();
             peer.heads_at = Some(now);
@@ -280,10 +283,11 @@ impl Replica {
         context
     }
 
-    /// Asks `peer` for what is missing in `space`, unless somebody is being asked already.
+    /// Asks `peer` for what is missing in `space`, unless somebody is being asked already, or it is gone.
     pub(super) fn wish<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
         let waiting = |wish: &Wish| work.now.ms_since(wish.since) < WISH_MS_MAX && work.now >= wish.since;
-        if self.wishes.get(&space).is_some_and(waiting) {
+        let is_connected = self.peers.get(&peer).is_some_and(|peer| peer.connected);
+        if !is_connected || self.wishes.get(&space).is_some_and(waiting) {
             return;
         }
         self.wishes.insert(space, Wish { peer, since: work.now });
@@ -487,6 +491,7 @@ impl Replica {
         self.compact(work)?;
         self.take_back(work)?;
         self.give_up_surplus(work)?;
+        self.leave_astray(work, dice);
         self.go_on_adopting(work)?;
         self.take_invitations(work)?;
         self.pass_doubt();

@@ -4,25 +4,36 @@ use std::collections::BTreeSet;
 
 use super::apply::{Entry, Stop};
 use super::author::Failure;
+use super::forks::Astray;
 use super::io::{Event, Table, View, ViewFault};
 use super::ledger::{self, Cause};
 use super::reconcile::Merge;
 use super::rows;
-use super::state::{Replica, Work, stored_segment};
-use crate::catalog::{Delete, End, Ended, Federation, Put, Version, Versions};
-use crate::changelog::{Change, Sealed, entry_hash, kind};
-use crate::model::{ArtifactPath, Context, Envelope, Head, Incarnation, Space};
+use super::state::{Peer, Replica, SpaceState, Work, stored_part, stored_segment};
+use super::versions::sweep;
+use crate::catalog::{Delete, End, Ended, Federation, Membership, Put, Version, Versions};
+use crate::changelog::{Change, Sealed, Stored, entry_hash, kind};
+use crate::model::{ArtifactPath, Context, Dot, Envelope, Head, Incarnation, NodeId, Space};
 use crate::trust::Role;
 
 /// An entry to be applied again, with all that its author knew.
-struct Again {
+pub(super) struct Again {
     /// Grows along every chain of cause and effect: a context covers all that its own causes cover, and them.
     weight: u128,
-    dot: crate::model::Dot,
-    envelope: Envelope,
-    change: Change,
-    context: Context,
-    needs: Context,
+    pub(super) dot: Dot,
+    pub(super) envelope: Envelope,
+    pub(super) change: Change,
+    pub(super) context: Context,
+    pub(super) needs: Context,
+}
+
+/// Some entries of a log, and what its author knew before them.
+pub(super) struct Run {
+    pub(super) incarnation: Incarnation,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) context: Context,
+    pub(super) needs: Context,
 }
 
 /// What entries touch.
@@ -47,7 +58,7 @@ impl Touched {
         self.paths.contains(path) || self.prefixes.iter().any(|prefix| path.as_str().starts_with(prefix))
     }
 
-    /// Whether an entry has to do with what is touched. Prefix deletes all do: elsewhere they end nothing a second time.
+    /// Whether an entry has to do with what is touched. Prefix deletes all may.
     fn holds(&self, change: &Change) -> bool {
         match change {
             Change::Put(put) => self.path(&put.path),
@@ -69,10 +80,22 @@ impl Replica {
         incarnation: Incarnation,
         from: u64,
     ) -> Result<(), ViewFault> {
+        let mine = self.drop_log(work, space, incarnation, from)?;
+        self.write_again(work, space, mine)
+    }
+
+    /// The same, and returns what was this node's own and live, which is to be written again.
+    fn drop_log<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        incarnation: Incarnation,
+        from: u64,
+    ) -> Result<Vec<(ArtifactPath, Version)>, ViewFault> {
         if !self.has_whole_logs(&space) {
-            // What all other entries make of it can't be told from a log that isn't whole. The author stays fenced, and
-            // the operator is told of the fork: members that applied different branches stay apart at the paths of those.
-            return Ok(());
+            // What all other entries make of it can't be told from a log that isn't whole: a member's state can.
+            self.go_astray(work, space, incarnation, Astray { from, is_lost: true });
+            return Ok(Vec::new());
         }
         let high = rows::segment_key(&space, &incarnation, u64::MAX);
         let low = rows::segment_key(&space, &incarnation, from);
@@ -98,7 +121,7 @@ impl Replica {
             self.refold_members(work, space)?;
         }
         self.dirty.insert(space);
-        self.write_again(work, space, mine)
+        Ok(mine)
     }
 
     /// The versions that these segments put and nothing killed.
@@ -121,7 +144,7 @@ impl Replica {
     }
 
     /// Puts own versions again that went with a branch, unless their content is there anyhow.
-    fn write_again<V: View>(
+    pub(super) fn write_again<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         space: Space,
@@ -164,9 +187,10 @@ impl Replica {
         let (mut head, mut context, mut needs) = (None, Context::default(), Context::default());
         let (low, high) = (rows::segment_key(&space, &incarnation, 0), rows::segment_key(&space, &incarnation, from));
         each_segment(work, &space, low, &high, |segment| {
-            context.merge(&segment.header.context);
-            needs.merge(&segment.header.needs);
-            head = Some(Head { sequence: segment.header.last_sequence(), chain: segment.hash });
+            let header = segment.header();
+            context.merge(&header.context);
+            needs.merge(&header.needs);
+            head = Some(Head { sequence: header.last_sequence(), chain: segment.hash() });
         })?;
         let state = self.spaces.entry(space).or_default();
         match head {
@@ -201,7 +225,7 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         if !self.has_whole_logs(&space) {
             // What was pruned can't be applied again.
-            return Ok(());
+            return segments.iter().try_for_each(|segment| self.end_by_numbers(work, space, segment));
         }
         // What this input wrote itself must be in the log to be found there.
         self.seal_space(work, space);
@@ -217,7 +241,12 @@ impl Replica {
             let Again { dot, envelope, change, context, needs, .. } = entry;
             let hash = entry_hash(envelope);
             let entry = Entry { dot: *dot, hash, envelope, context, needs };
-            match self.apply(work, space, &entry, change) {
+            let result = match change {
+                // Elsewhere it has done its work, and would take what was put since for what outlived it.
+                Change::DeletePrefix(delete) => sweep(work, space, &entry, delete, |path| touched.path(path)),
+                _ => self.apply(work, space, &entry, change),
+            };
+            match result {
                 // Refused: who wrote it is no member by what is left. It was verified when it was first applied.
                 Ok(()) | Err(Stop::Refused(_)) => {}
                 Err(Stop::Fault(fault)) => return Err(fault),
@@ -252,27 +281,70 @@ impl Replica {
         space: Space,
         wanted: impl Fn(&Change) -> bool,
     ) -> Result<Vec<Again>, ViewFault> {
-        let mut again = Vec::new();
-        for (incarnation, head) in &self.spaces[&space].heads.0 {
-            let (mut context, mut needs) = (Context::default(), Context::default());
-            let low = rows::segment_key(&space, incarnation, 0);
-            let high = rows::segment_key(&space, incarnation, head.sequence + 1);
-            each_segment(work, &space, low, &high, |segment| {
-                let header = &segment.header;
-                context.merge(&header.context);
-                needs.merge(&header.needs);
-                let known: u128 = context.0.values().map(|sequence| u128::from(*sequence)).sum();
-                for (index, envelope) in segment.entries.iter().enumerate() {
-                    let Some(change) = Change::read(envelope).ok().filter(&wanted) else { continue };
-                    let dot = header.dot(index);
-                    let (context, needs) = (context.clone(), needs.clone());
-                    let weight = known + u128::from(dot.sequence);
-                    again.push(Again { weight, dot, envelope: envelope.clone(), change, context, needs });
+        let whole = |(incarnation, head): (&Incarnation, &Head)| {
+            let (context, needs) = (Context::default(), Context::default());
+            Run { incarnation: *incarnation, first: 0, last: head.sequence, context, needs }
+        };
+        collect_runs(work, space, self.spaces[&space].heads.0.iter().map(whole).collect(), wanted)
+    }
+
+    /// Where logs aren't whole: what a segment of a forked life put, and others had ended or edited by its number before it
+    /// came.
+    fn end_by_numbers<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        segment: &Sealed,
+    ) -> Result<(), ViewFault> {
+        for (index, envelope) in segment.entries.iter().enumerate() {
+            let Ok(Change::Put(put)) = Change::read(envelope) else { continue };
+            let dot = segment.header.dot(index);
+            let before = work.draft.versions(&space, &put.path)?;
+            let mut after = before.clone();
+            if self.is_killed_by_number(work, space, &put.path, &dot)? {
+                after.kill(&[dot]);
+            }
+            let edits = |change: &Change| matches!(change, Change::EditProperties(edit) if edit.version == dot && edit.path == put.path);
+            for again in self.collect(work, space, edits)? {
+                if let Change::EditProperties(edit) = &again.change {
+                    after.edit(again.dot, edit);
                 }
-            })?;
+            }
+            let ended = Ended { how: End::Unknown, dot: None, by: String::new(), timestamp: work.now, at: work.now };
+            let cause = Cause { ended, age: work.age, saw: &|_| false };
+            ledger::change(&mut work.draft, &space, &put.path, &before, &after, &cause)?;
         }
-        again.sort_by_key(|entry| (entry.weight, entry.dot));
-        Ok(again)
+        Ok(())
+    }
+
+    /// Whether an entry that was applied here ended this number at this path, in whichever branch its author had seen it.
+    pub(super) fn is_killed_by_number<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: Space,
+        path: &ArtifactPath,
+        dot: &Dot,
+    ) -> Result<bool, ViewFault> {
+        let fork = self.spaces.get(&space).and_then(|state| state.forks.get(&dot.incarnation));
+        if fork.is_none_or(|fork| dot.sequence < fork.sequence()) {
+            return Ok(false);
+        }
+        let names = |change: &Change| match change {
+            Change::Put(put) => put.path == *path && put.kills.contains(dot),
+            Change::Delete(delete) => delete.path == *path && delete.kills.contains(dot),
+            Change::DeletePrefix(delete) => path.as_str().starts_with(&delete.prefix),
+            _ => false,
+        };
+        // Who names a version has seen it; a prefix ends what its author had seen.
+        let ends = |by: &Again| match by.change {
+            Change::DeletePrefix(_) => by.context.cover(dot) || by.dot.incarnation == dot.incarnation && by.dot > *dot,
+            _ => true,
+        };
+        if self.collect(work, space, names)?.iter().any(|by| ends(by) && by.dot != *dot) {
+            return Ok(true);
+        }
+        let by = ledger::find(&work.draft, &space, path, dot)?.and_then(|historic| historic.ended.dot);
+        Ok(by.is_some_and(|by| by.incarnation != dot.incarnation && self.heads(&space).cover(&by)))
     }
 
     /// Who the members are, by what is left of the log.
@@ -291,22 +363,7 @@ impl Replica {
             return Ok(());
         };
         let mut federation = Federation::found(founded, founding);
-        for Again { dot, change, context, .. } in &again {
-            let saw = |other: &crate::model::Dot| {
-                context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence
-            };
-            match change {
-                Change::Invite(invitation) => federation.invite(*dot, invitation),
-                Change::Accept(accept) => {
-                    // One that answers an invitation which was taken back ends with it.
-                    let _ = federation.accept(*dot, &accept.repo_key, saw);
-                }
-                Change::Leave => federation.leave(*dot, saw),
-                Change::Remove(removal) => federation.remove(*dot, &removal.node, saw),
-                Change::Configure(configure) => federation.configuration.apply(*dot, configure),
-                _ => {}
-            }
-        }
+        fold_membership(&mut federation, &again);
         self.spaces.entry(space).or_default().federation = Some(federation);
         self.save_federation(work, space);
         Ok(())
@@ -322,14 +379,128 @@ impl Replica {
         let surplus: Vec<_> = own
             .filter(|(space, life, head)| *life != self.incarnation && *head > self.admitted(*space, life))
             .collect();
-        if surplus.is_empty() || !self.is_sealed_by_all(&self.me.node) || self.role() != Some(Role::Full) {
+        let (mut surplus, mut outside) = (surplus, self.lost_acceptances());
+        surplus.retain(|(space, life, _)| self.is_fenced_by_all(space, life));
+        outside.retain(|space| self.own_forks(space).iter().all(|life| self.is_fenced_by_all(space, life)));
+        if self.role() != Some(Role::Full) {
             return Ok(());
         }
         for (space, life, _) in surplus {
             let from = self.admitted(space, &life) + 1;
             self.give_up(work, space, life, from)?;
         }
-        Ok(())
+        outside.into_iter().try_for_each(|space| self.accept_anew(work, space))
+    }
+
+    /// The own lives that were lived twice in a space.
+    pub(super) fn own_forks(&self, space: &Space) -> Vec<Incarnation> {
+        let forks = self.spaces.get(space).into_iter().flat_map(|state| state.forks.keys());
+        forks.filter(|life| life.node == self.me.node).copied().collect()
+    }
+
+    /// Whether connected members have said what they have of a forked log, all who share its space.
+    fn is_fenced_by_all(&self, space: &Space, life: &Incarnation) -> bool {
+        let Some(trust) = &self.trust else { return false };
+        let states = |node: &NodeId, peer: &Peer| {
+            let Some(seal) = trust.stated_seal(*node, life.node) else { return false };
+            let has_some = peer.heads.get(space).is_some_and(|heads| heads.0.contains_key(life));
+            !has_some || seal.heads.iter().any(|(of, whose, _)| of == space && whose == life)
+        };
+        let counts = |node: &NodeId| {
+            let is_full = trust.good(node).is_some_and(|member| member.role() == Role::Full);
+            is_full && self.federation(space).is_some_and(|federation| federation.may_hold(node))
+        };
+        let members = self.peers.iter().filter(|(node, peer)| peer.connected && counts(node));
+        let mut stated = members.map(|(node, peer)| states(node, peer)).peekable();
+        stated.peek().is_some() && stated.all(|stated| stated)
+    }
+
+    /// Federations whose repository is shown here, and whose invitation this node answered in a forked life alone, with words
+    /// that nobody else has.
+    fn lost_acceptances(&self) -> Vec<Space> {
+        let is_lost = |(space, state): &(&Space, &SpaceState)| {
+            let forked = self.own_forks(space);
+            let membership = state.federation.as_ref().and_then(|federation| federation.members.get(&self.me.node));
+            !forked.is_empty()
+                && membership.is_some_and(Membership::is_pending)
+                && self.repository_of(space).is_some()
+                && forked.iter().all(|life| self.admitted(**space, life) <= state.heads.of(life).sequence)
+        };
+        self.spaces.iter().filter(is_lost).map(|(space, _)| *space).collect()
+    }
+
+    /// What this node wrote on the strength of an acceptance that went is refused by everybody: it goes too, and is written
+    /// again in a life that begins by accepting.
+    fn accept_anew<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        if !self.has_whole_logs(&space) || self.writer().is_err() {
+            return Ok(());
+        }
+        self.seal_open(work);
+        let lives = self.heads(&space);
+        let last = lives.of(&self.incarnation).chain;
+        let mut mine = Vec::new();
+        let node = self.me.node;
+        for life in lives.0.keys().filter(|life| life.node == node) {
+            mine.extend(self.drop_log(work, space, *life, 1)?);
+        }
+        if lives.0.contains_key(&self.incarnation) {
+            self.live_anew(work, &last);
+        }
+        let membership = self.federation(&space).and_then(|federation| federation.members.get(&self.me.node));
+        if let Some(key) = membership.and_then(Membership::pending).cloned() {
+            let key = self.repository_of(&space).map_or(key, |repository| repository.key.clone());
+            self.accept_invitation(work, space, &key)?;
+        }
+        self.write_again(work, space, mine)?;
+        self.own_forks(&space).into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
+    }
+}
+
+/// Entries of these runs, causes before effects.
+pub(super) fn collect_runs<V: View>(
+    work: &Work<'_, V>,
+    space: Space,
+    runs: Vec<Run>,
+    wanted: impl Fn(&Change) -> bool,
+) -> Result<Vec<Again>, ViewFault> {
+    let mut again = Vec::new();
+    for Run { incarnation, first, last, mut context, mut needs } in runs {
+        let low = rows::segment_key(&space, &incarnation, first);
+        let high = rows::segment_key(&space, &incarnation, last + 1);
+        each_segment(work, &space, low, &high, |segment| {
+            let header = segment.header().clone();
+            context.merge(&header.context);
+            needs.merge(&header.needs);
+            let known: u128 = context.0.values().map(|sequence| u128::from(*sequence)).sum();
+            for (index, envelope) in segment.narrowed(|_| true).entries() {
+                let Some(change) = Change::read(envelope).ok().filter(&wanted) else { continue };
+                let dot = header.dot(index as usize);
+                let (context, needs) = (context.clone(), needs.clone());
+                let weight = known + u128::from(dot.sequence);
+                again.push(Again { weight, dot, envelope: envelope.clone(), change, context, needs });
+            }
+        })?;
+    }
+    again.sort_by_key(|entry| (entry.weight, entry.dot));
+    Ok(again)
+}
+
+/// Tells a federation what entries say about its members and its settings.
+pub(super) fn fold_membership(federation: &mut Federation, again: &[Again]) {
+    for Again { dot, change, context, .. } in again {
+        let saw =
+            |other: &Dot| context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence;
+        match change {
+            Change::Invite(invitation) => federation.invite(*dot, invitation),
+            Change::Accept(accept) => {
+                // One that answers an invitation which was taken back ends with it.
+                let _ = federation.accept(*dot, &accept.repo_key, saw);
+            }
+            Change::Leave => federation.leave(*dot, saw),
+            Change::Remove(removal) => federation.remove(*dot, &removal.node, saw),
+            Change::Configure(configure) => federation.configuration.apply(*dot, configure),
+            _ => {}
+        }
     }
 }
 
@@ -339,12 +510,12 @@ fn each_segment<V: View>(
     space: &Space,
     mut low: Vec<u8>,
     high: &[u8],
-    mut visit: impl FnMut(&Sealed),
+    mut visit: impl FnMut(Stored),
 ) -> Result<(), ViewFault> {
     loop {
         let page = work.draft.range(Table::Log, &low, high, 64)?;
         for (_, value) in &page {
-            visit(&stored_segment(space, value)?);
+            visit(stored_part(space, value)?);
         }
         match page.last() {
             Some((last, _)) if page.len() == 64 => low = [last.as_slice(), &[0]].concat(),
@@ -354,7 +525,7 @@ fn each_segment<V: View>(
 }
 
 /// Where versions begin or end by a change.
-fn path_of(change: &Change) -> Option<&ArtifactPath> {
+pub(super) fn path_of(change: &Change) -> Option<&ArtifactPath> {
     match change {
         Change::Put(Put { path, .. }) | Change::Delete(Delete { path, .. }) => Some(path),
         _ => None,

@@ -140,6 +140,17 @@ pub(super) fn apply_delete_prefix<V: View>(
     entry: &Entry<'_>,
     delete: &DeletePrefix,
 ) -> Result<(), Stop> {
+    sweep(work, space, entry, delete, |_| true)
+}
+
+/// The same at those paths alone that `counts` says.
+pub(super) fn sweep<V: View>(
+    work: &mut Work<'_, V>,
+    space: Space,
+    entry: &Entry<'_>,
+    delete: &DeletePrefix,
+    counts: impl Fn(&ArtifactPath) -> bool,
+) -> Result<(), Stop> {
     delete.check().map_err(|fault| entry.at_fault(fault))?;
     let saw = |dot: &Dot| entry.saw(dot);
     let cause =
@@ -152,6 +163,9 @@ pub(super) fn apply_delete_prefix<V: View>(
         for (key, value) in &page {
             let broken = || Stop::Fault(ViewFault("a catalog row has a broken key".into()));
             let path = rows::catalog_path(key).ok_or_else(broken)?;
+            if !counts(&path) {
+                continue;
+            }
             let before: Versions = stored(value)?;
             let mut versions = before.clone();
             paths += usize::from(!versions.kill_where(saw).is_empty());

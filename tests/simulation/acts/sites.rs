@@ -17,7 +17,7 @@ pub fn crash(history: &mut History) {
 fn change_version(history: &mut History, site: usize) {
     let before = history.world.sites[site].features;
     let fewer = history.dice.bits() & FEATURES;
-    history.world.sites[site].features = if history.dice.once_in(5) { fewer } else { FEATURES };
+    history.world.sites[site].features = if history.dice.once_in(3) { fewer } else { FEATURES };
     let after = history.world.sites[site].features;
     if before & !after != 0 {
         history.did("started with a version that knows less");

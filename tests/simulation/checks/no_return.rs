@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artimesh_core::model::{Dot, Space};
-use artimesh_core::replica::Event;
+use artimesh_core::replica::{Table, rows};
 
 use super::{Fault, oracle};
 use crate::world::World;
@@ -31,7 +31,8 @@ impl Graves {
                 self.forget(number);
                 continue;
             }
-            let taken_back = site.notes.iter().filter(|note| matches!(note, Event::TakenBack { .. })).count();
+            // By its rows, for a crash may swallow the note.
+            let taken_back = site.disk.table(Table::Log).filter(|(key, _)| key.starts_with(rows::TAKEN_BACK)).count();
             if self.taken_back.insert(number, taken_back).unwrap_or_default() < taken_back {
                 self.forget(number);
             }

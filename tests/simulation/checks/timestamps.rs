@@ -7,6 +7,7 @@ use artimesh_core::model::{Dot, NodeId};
 use super::agreement::may_change;
 use super::{Fault, oracle};
 use crate::acts::OPERATOR;
+use crate::truth::Entry;
 use crate::world::World;
 
 /// Looks at what each site has applied, and at what lives there. What a thief wrote keeps no rule but the log's; of
@@ -41,6 +42,11 @@ pub fn check(world: &World) -> Result<(), Fault> {
             for (path, versions) in oracle::catalog(&site.disk, space) {
                 let pairs = versions.iter().flat_map(|a| versions.iter().map(move |b| (a.dot, b.dot)));
                 for (later, earlier) in pairs.filter(|(a, b)| a != b && is_plain(a) && is_once(b) && !is_brought(a)) {
+                    // What a branch had ended that was taken back lives again beside what was put in its place.
+                    let ended_twice = |(dot, entry): (&Dot, &Entry)| !is_once(dot) && entry.ends(&path, &earlier);
+                    if world.truth.all(space).any(ended_twice) {
+                        continue;
+                    }
                     if known.get(&later).is_some_and(|entry| entry.saw(&later, &earlier)) {
                         let name = &site.identity.name;
                         return Err(format!("{later:?} had seen {earlier:?}, and both live at {path} of {name}"));

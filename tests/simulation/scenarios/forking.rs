@@ -3,12 +3,18 @@
 use artimesh_core::changelog::{Change, Claim, ForkProof};
 use artimesh_core::model::{Digest, Incarnation};
 use artimesh_core::replica::message::Message;
-use artimesh_core::replica::{Event, Input, Retention};
+use artimesh_core::replica::{Command, Event, Input, Retention};
 
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
 use crate::forge::frame;
-use crate::world::{World, delete, put};
+use crate::world::{World, delete, path, put, repo};
+
+/// Sets one property of what is shown at a path.
+fn properties(at: &str, name: &str, value: &str) -> Command {
+    let set = [(name.to_owned(), Some(vec![value.to_owned()]))].into();
+    Command::SetProperties { key: repo("libs"), path: path(at), set, by: "tester".into() }
+}
 
 fn rounds(world: &mut World) {
     for dice in 0..8 {
@@ -253,41 +259,168 @@ fn what_proves_nothing_changes_nothing() {
     assert_eq!(world.sites[0].mind().forks().count(), 1, "this one is a proof, whoever brings it");
 }
 
-/// What can't be taken back, because the log that would tell what all else makes of it isn't whole: members that applied
-/// different branches stay apart, each knows of the fork, and no state is taken for another's.
-#[test]
-fn where_logs_were_pruned_a_fork_is_proved_and_fenced_and_branches_are_not_taken_back() {
-    let (mut world, life) = forked_after(
-        |world| {
-            for number in 0..20 {
-                world.ask(0, put("libs", "old", &number.to_string())).expect("put");
-            }
-            world.settle();
-            for site in 0..4 {
-                world.sites[site].retention = Retention { whole_ms: 1_000, deletes_ms: 1_000 };
-                world.crash(site);
-                world.restart(site);
-            }
-            world.connect_all();
-            for dice in 0..30 {
-                world.round(dice);
-            }
-        },
-        |world| drop(world.ask(1, put("libs", "x", "one")).expect("put")),
-        |world| drop(world.ask(1, put("libs", "y", "two")).expect("put")),
-    );
-    rounds(&mut world);
-    for site in &world.sites {
-        assert!(site.mind().forks().any(|(_, whose, ..)| *whose == life), "{} knows", site.identity.name);
-        assert!(!site.notes.iter().any(|note| matches!(note, Event::TakenBack { .. })), "{}", site.identity.name);
+/// Something happened, and logs aren't whole any more: what else made of a path what it is can't be told from them.
+fn pruned(world: &mut World) {
+    for number in 0..20 {
+        world.ask(0, put("libs", "old", &number.to_string())).expect("put");
     }
-    assert_ne!(world.sites[1].mind().incarnation(), life);
-    let space = world.space(0, "libs");
-    let chain = |site: usize| world.sites[site].mind().heads(&space).of(&life).chain;
-    assert_ne!(chain(0), chain(2), "apart");
-    world.ask(1, put("libs", "z", "in a new life")).expect("writes on");
-    rounds(&mut world);
+    world.ask(2, put("libs", "kept", "kept")).expect("put");
+    world.settle();
+    world.ask(0, put("libs", "edited", "edited")).expect("put");
+    world.settle();
     for site in 0..4 {
-        assert_eq!(world.versions(site, "libs", "z").len(), 1, "all else goes on at site {site}");
+        world.sites[site].retention = Retention { whole_ms: 1_000, deletes_ms: 1_000 };
+        world.crash(site);
+        world.restart(site);
+    }
+    world.connect_all();
+    for dice in 0..30 {
+        world.round(dice);
+    }
+    // From here on everything stays.
+    for site in 0..4 {
+        world.sites[site].retention = Retention::default();
+        world.crash(site);
+        world.restart(site);
+    }
+    world.connect_all();
+    world.settle();
+}
+
+/// All agree, though nobody could apply its log anew; and the branch that went is what some of them took over.
+fn agree_by_state(world: &World, life: Incarnation) {
+    agree(world);
+    is_forked(world, life);
+    let took_over = |note: &Event| matches!(note, Event::Reconciled { .. });
+    assert!(world.sites.iter().any(|site| site.notes.iter().any(took_over)));
+    for site in &world.sites {
+        assert!(
+            site.mind().followed_a_member() || site.notes.iter().all(|note| !matches!(note, Event::Diverged { .. }))
+        );
+    }
+}
+
+#[test]
+fn where_logs_were_pruned_members_take_the_winning_branch_from_a_state() {
+    let mut won = [0, 0];
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked_after(
+            pruned,
+            |world| drop(world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put")),
+            |world| drop(world.ask(1, put("libs", "y", &format!("{what} two"))).expect("put")),
+        );
+        rounds(&mut world);
+        agree_by_state(&world, life);
+        assert_eq!(world.versions(2, "libs", "y"), vec![Digest::of(format!("{what} two").as_bytes())]);
+        won[usize::from(world.versions(0, "libs", "x").is_empty())] += 1;
+        world.ask(1, put("libs", "z", "in a new life")).expect("writes on");
+        rounds(&mut world);
+        agree(&world);
+        for site in 0..4 {
+            assert_eq!(world.versions(site, "libs", "z").len(), 1, "all else goes on at site {site}");
+        }
+    }
+    assert!(won[0] > 0 && won[1] > 0, "{won:?}");
+}
+
+#[test]
+fn where_logs_were_pruned_what_a_losing_branch_ended_comes_back() {
+    let mut came_back = 0;
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked_after(
+            pruned,
+            |world| {
+                world.ask(1, delete("libs", "kept")).expect("delete");
+                world.ask(1, put("libs", "old", "replaced")).expect("put");
+                world.ask(1, properties("edited", "arch", "arm")).expect("edit");
+            },
+            |world| drop(world.ask(1, put("libs", "y", what)).expect("put")),
+        );
+        rounds(&mut world);
+        agree_by_state(&world, life);
+        let is_back = !world.versions(0, "libs", "kept").is_empty();
+        came_back += usize::from(is_back);
+        let old = world.versions(0, "libs", "old");
+        assert_eq!(old.contains(&Digest::of(b"19")), is_back, "{old:?}");
+    }
+    assert!(came_back > 0 && came_back < 6, "{came_back}");
+}
+
+#[test]
+fn where_logs_were_pruned_what_others_built_on_either_branch_stays() {
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked_after(
+            pruned,
+            |world| {
+                world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+                world.ask(1, put("libs", "z", &format!("{what} z"))).expect("put");
+                world.settle();
+                world.round(5);
+                world.ask(0, put("libs", "x", "built on it")).expect("put");
+                world.ask(0, delete("libs", "z")).expect("delete");
+                world.ask(0, delete("libs", "kept")).expect("delete");
+            },
+            |world| {
+                world.ask(1, put("libs", "x", &format!("{what} two"))).expect("put");
+                world.settle();
+                world.round(5);
+                world.ask(2, put("libs", "w", "built on that")).expect("put");
+                world.ask(2, delete("libs", "x")).expect("delete");
+            },
+        );
+        rounds(&mut world);
+        agree_by_state(&world, life);
+        assert!(world.versions(1, "libs", "x").contains(&Digest::of(b"built on it")));
+        assert_eq!(world.versions(0, "libs", "w"), vec![Digest::of(b"built on that")]);
+        assert!(world.versions(3, "libs", "kept").is_empty(), "a delete that isn't of the branch counts");
+    }
+}
+
+/// Delivers what there is; every site that is between two states loses its power there, so many times.
+fn settle_with_crashes(world: &mut World, crashes: &mut usize) {
+    let space = world.space(0, "libs");
+    loop {
+        let between = (0..4).find(|site| world.sites[*site].mind().is_merging(&space));
+        if let (Some(site), true) = (between, *crashes > 0) {
+            *crashes -= 1;
+            world.crash(site);
+            world.restart(site);
+            assert!(world.sites[site].mind().is_merging(&space), "it goes on where it was");
+            world.continues.insert(site);
+        }
+        if let Some(site) = world.continues.first().copied() {
+            world.go_on(site, None);
+        } else if let Some((from, to)) = world.network.busy().first().copied() {
+            world.deliver(from, to, None);
+        } else {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_the_middle_of_leaving_a_branch_changes_nothing() {
+    for what in ["a", "b", "c", "d"] {
+        let (mut world, life) = forked_after(
+            pruned,
+            |world| {
+                world.ask(1, delete("libs", "kept")).expect("delete");
+                world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+            },
+            |world| drop(world.ask(1, put("libs", "y", &format!("{what} two"))).expect("put")),
+        );
+        let mut crashes = 6;
+        for dice in 0..10 {
+            world.connect_all();
+            settle_with_crashes(&mut world, &mut crashes);
+            world.now += 15_000;
+            for site in 0..4 {
+                world.handle(site, Input::Tick { dice: dice + site as u64, round: true }, None);
+            }
+            settle_with_crashes(&mut world, &mut crashes);
+        }
+        rounds(&mut world);
+        assert!(crashes < 6, "nobody was ever between two states");
+        agree_by_state(&world, life);
     }
 }

@@ -21,15 +21,19 @@ const LOST_AFTER: u32 = 10;
 /// What a source had last isn't waited for longer than so many ticks: it may be gone for good.
 const CATCH_UP_MAX: u32 = 3600;
 
-/// A node whose state is on trial tells nobody of it for so many ticks, unless others find it the same: meanwhile it may
-/// be put right, and nobody need be alarmed.
-const TRIAL_MAX: u32 = 60;
-
 /// How many ticks lie between two looks at what is on trial.
 const TRIAL_TICKS: u32 = 8;
 
 /// How many members must have signed a joiner's digest before it writes, when there are so many.
 const CONFIRMATIONS: usize = 2;
+
+/// What a node has said of its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in super::super) struct Said {
+    pub(super) heads: Digest,
+    pub(super) state: Digest,
+    on_trial: bool,
+}
 
 impl Replica {
     pub(super) fn circle_id(&self) -> CircleId {
@@ -48,16 +52,25 @@ impl Replica {
         let digest = self.digest(space)?;
         let state = self.spaces.get(space)?;
         let (heads, live) = (hash_of_heads(&state.heads), state.live.map_or(0, |live| live.count));
-        if let Some((known, signed)) = self.signed.get(space).filter(|(known, _)| known.0 == heads && known.1 == digest)
-        {
-            let _ = known;
+        let said = Said { heads, state: digest, on_trial: self.is_on_trial(space) };
+        if let Some((_, signed)) = self.signed.get(space).filter(|(known, _)| *known == said) {
             return Some(signed.clone());
         }
         let logs = hash_of_logs(&state.heads, &state.known);
         let (author, key) = (self.me.node, self.me.keys.log);
-        let body = StateBody { author, key, space: *space, heads, logs, state: digest, live, at: now };
+        let body = StateBody {
+            author,
+            key,
+            space: *space,
+            heads,
+            logs,
+            state: digest,
+            live,
+            on_trial: said.on_trial,
+            at: now,
+        };
         let signed = SignedState::sign(body, &self.me.log_key, &self.circle_id());
-        self.signed.insert(*space, ((heads, digest), signed.clone()));
+        self.signed.insert(*space, (said, signed.clone()));
         Some(signed)
     }
 
@@ -70,18 +83,15 @@ impl Replica {
             self.spaces.iter().filter(|(_, state)| state.federation.is_some()).map(|(space, _)| *space).collect();
         let peers: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node).collect();
         for space in spaces {
-            if self.on_trial.get(&space).is_some_and(|ticks| *ticks < TRIAL_MAX) {
-                continue;
-            }
             let hearers: Vec<NodeId> = peers.iter().filter(|peer| self.shares(&space, peer)).copied().collect();
             if hearers.is_empty() {
                 continue;
             }
             let Some(state) = self.own_state(work.now, &space) else { continue };
-            let Some(((heads, digest), _)) = self.signed.get(&space).cloned() else { continue };
+            let Some(said) = self.signed.get(&space).map(|(said, _)| *said) else { continue };
             for node in hearers {
                 let peer = self.peers.entry(node).or_default();
-                if peer.told.insert(space, (heads, digest)) != Some((heads, digest)) {
+                if peer.told.insert(space, said) != Some(said) {
                     work.out.push(Output::Send(node, Message::State(state.clone()).to_bytes()));
                 }
             }
@@ -122,19 +132,7 @@ impl Replica {
 
     pub(super) fn judge_state<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
         match self.agrees(&space, &peer) {
-            Some(false) => {
-                let is_replaceable = self.role() == Some(Role::Edge) || self.unconfirmed.contains(&space);
-                let is_on_trial = self.on_trial.contains_key(&space);
-                if is_replaceable {
-                    self.begin_merge(work, space, peer, Why::Follow);
-                } else if is_on_trial {
-                    // What was taken over isn't what others have: whoever showed it lied, or erred.
-                    self.begin_merge(work, space, peer, Why::Asked);
-                }
-                if is_replaceable || !is_on_trial {
-                    work.note(Event::Diverged { space, peer });
-                }
-            }
+            Some(false) => self.differ(work, space, peer),
             Some(true) => {
                 if self.on_trial.remove(&space).is_some() {
                     work.draft.remove(Table::Meta, rows::on_trial_key(&space));
@@ -142,6 +140,22 @@ impl Replica {
                 self.confirm(work, space);
             }
             None => {}
+        }
+    }
+
+    /// This node has other states than a member at the same heads: one of them erred, or was lied to when it took its state
+    /// over. Who is on trial goes by who isn't; of two, the greater goes by the lesser.
+    fn differ<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, peer: NodeId) {
+        let said = self.peers.get(&peer).and_then(|peer| peer.states.get(&space));
+        let theirs_may_change = said.is_some_and(|said| said.on_trial);
+        let is_on_trial = self.is_on_trial(&space);
+        if self.role() == Some(Role::Edge) || self.unconfirmed.contains(&space) {
+            self.begin_merge(work, space, peer, Why::Follow);
+        } else if is_on_trial && (!theirs_may_change || peer < self.me.node) {
+            self.begin_merge(work, space, peer, Why::Asked);
+        }
+        if !is_on_trial && !theirs_may_change {
+            work.note(Event::Diverged { space, peer });
         }
     }
 

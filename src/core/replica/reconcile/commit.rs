@@ -3,11 +3,12 @@
 //! That it was begun is a row, written before anything changes; after a crash every pass is begun anew, and comes to the
 //! same. Meanwhile nobody writes in the space, and nothing of its logs is applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::draft::stored;
+use super::super::forks::Astray;
 use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::ledger::{self, Cause};
 use super::super::rows;
@@ -43,7 +44,7 @@ pub(in super::super) struct MergeRow {
 }
 
 /// One log of the snapshot: row `merge-log`.
-type LogRow = (Head, Context, Context);
+pub(super) type LogRow = (Head, Context, Context);
 
 impl Replica {
     pub(super) fn begin_commit<V: View>(
@@ -57,6 +58,13 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let own = self.heads(&space);
         let (joins, knows_all) = (own.0.is_empty(), heads.cover_context(&own.to_context()));
+        if self.merges.get(&space).is_some_and(|merge| merge.why == Why::Branch) {
+            if !self.shows_the_way(&space, heads) {
+                self.merges.remove(&space);
+                return Ok(());
+            }
+            self.set_branches_aside(work, space)?;
+        }
         let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
         let (until, reach) = (merge.until.clone(), merge.reach.clone());
         let (source, why, federation) = (merge.source, merge.why, federation.clone());
@@ -70,7 +78,7 @@ impl Replica {
             let key = rows::stage_key(&space, &end.header.incarnation, end.header.first_sequence);
             proof::add_row(work, Table::Trie, key, end)?;
         }
-        merge.step = Step::Commit(Commit::default());
+        merge.step = Step::Commit(Commit::begin(merge.why));
         merge.still = 0;
         work.out.push(Output::Continue);
         Ok(())
@@ -124,8 +132,8 @@ impl Replica {
         let (before, ended) = (commit.pass, work.draft.ended());
         let next = match commit.pass {
             Pass::Puts => self.commit_puts(work, &space, &row, &mut commit.cursor)?,
-            Pass::Edits => self.commit_edits(work, &space, &mut commit.cursor)?,
-            Pass::Drops => self.commit_drops(work, &space)?,
+            Pass::Edits => self.commit_edits(work, &space, row.why, &mut commit.cursor)?,
+            Pass::Drops => self.commit_drops(work, &space, row.why)?,
             Pass::Logs => self.commit_logs(work, &space, &row)?,
             Pass::Tail if self.commit_tail(work, &space)? => Pass::Heads,
             Pass::Tail => Pass::Tail,
@@ -177,8 +185,17 @@ impl Replica {
                 let Ok(Change::Put(put)) = Change::read(envelope) else { continue };
                 let dot = pruned.header.dot(index as usize);
                 // What a log brought meanwhile was applied, and perhaps killed.
-                if own.cover(&dot) && row.why != Why::Follow && !row.knows_all {
+                let is_judged = !matches!(row.why, Why::Follow | Why::Branch) && !row.knows_all;
+                if own.cover(&dot) && is_judged {
                     continue;
+                }
+                let is_forked = self.is_forked(space, &dot.incarnation);
+                if is_forked && row.why != Why::Follow && self.is_killed_by_number(work, *space, &put.path, &dot)? {
+                    continue;
+                }
+                if row.why == Why::Branch {
+                    // Another entry may have borne its number, and its properties may have been edited by what is lost.
+                    self.clear_place(work, space, &put.path, &dot, &entry_hash(envelope))?;
                 }
                 let before = work.draft.versions(space, &put.path)?;
                 let (version, mut after) = (Version::of(dot, entry_hash(envelope), &put), before.clone());
@@ -201,6 +218,7 @@ impl Replica {
         &mut self,
         work: &mut Work<'_, V>,
         space: &Space,
+        why: Why,
         cursor: &mut Vec<u8>,
     ) -> Result<Pass, ViewFault> {
         let page = self.staged(work, space, cursor)?;
@@ -227,10 +245,10 @@ impl Replica {
             }
             let _ = key;
         }
-        Ok(if page.len() < ROWS_MAX { Pass::Drops } else { Pass::Edits })
+        Ok(if page.len() < ROWS_MAX { Pass::Edits.next(why) } else { Pass::Edits })
     }
 
-    fn commit_drops<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space) -> Result<Pass, ViewFault> {
+    fn commit_drops<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space, why: Why) -> Result<Pass, ViewFault> {
         let prefix = rows::drop_prefix(space);
         let page = work.draft.range(Table::Trie, &prefix, &rows::end_of(&prefix), DROPS_MAX)?;
         let is_last = page.len() < DROPS_MAX;
@@ -243,7 +261,7 @@ impl Replica {
             }
             work.draft.remove(Table::Trie, key);
         }
-        Ok(if is_last { Pass::Logs } else { Pass::Drops })
+        Ok(if is_last { Pass::Drops.next(why) } else { Pass::Drops })
     }
 
     /// At a follower the log ends where the source's does.
@@ -286,11 +304,16 @@ impl Replica {
             work.out.push(Output::Continue);
             return Ok(());
         }
+        let surplus = if row.why == Why::Branch { Some(self.surplus(work, space)?) } else { None };
         let theirs = self.adopt_logs(work, space, row.why)?;
+        self.note_ended_lives(work, space);
         let state = self.spaces.entry(space).or_default();
         match &mut state.federation {
-            Some(federation) if row.why != Why::Follow => federation.merge(&row.federation),
+            Some(federation) if !matches!(row.why, Why::Follow | Why::Branch) => federation.merge(&row.federation),
             slot => *slot = Some(row.federation.clone()),
+        }
+        if let Some(surplus) = &surplus {
+            self.build_on(work, space, surplus)?;
         }
         self.save_federation(work, space);
         work.draft.remove(Table::Meta, rows::merge_key(&space));
@@ -329,7 +352,8 @@ impl Replica {
         work.note(Event::Reconciled { space, source });
         work.out.push(Output::Continue);
         self.wish(work, space, source);
-        self.welcome(work, space)
+        self.welcome(work, space)?;
+        if row.why == Why::Branch { self.begin_again(work, space) } else { Ok(()) }
     }
 
     /// Takes over how far the source's logs reach.
@@ -343,8 +367,12 @@ impl Replica {
             Ok(())
         })?;
         let own = self.heads(&space);
-        if why == Why::Follow {
-            for incarnation in own.0.keys().filter(|incarnation| !theirs.contains_key(incarnation)) {
+        let state = self.spaces.entry(space).or_default();
+        let astray: BTreeSet<Incarnation> = state.astray.keys().filter(|_| why == Why::Branch).copied().collect();
+        let is_replaced = |incarnation: &Incarnation| why == Why::Follow || astray.contains(incarnation);
+        if why == Why::Follow || why == Why::Branch {
+            let gone = |incarnation: &&Incarnation| is_replaced(incarnation) && !theirs.contains_key(incarnation);
+            for incarnation in own.0.keys().filter(gone) {
                 let state = self.spaces.entry(space).or_default();
                 state.heads.0.remove(incarnation);
                 state.known.remove(incarnation);
@@ -355,7 +383,7 @@ impl Replica {
             work.draft.remove(Table::Meta, rows::merge_log_key(&space, incarnation));
             let mine = own.of(incarnation);
             let is_ahead = head.sequence > mine.sequence;
-            if !is_ahead && (why != Why::Follow || mine == *head) {
+            if !is_ahead && (!is_replaced(incarnation) || mine == *head) {
                 continue;
             }
             if *incarnation == self.incarnation {
@@ -368,6 +396,10 @@ impl Replica {
             state.floors.insert(*incarnation, head.sequence);
             work.draft.set(Table::Meta, rows::floor_key(&space, incarnation), &head.sequence);
             self.save_log(work, &space, incarnation);
+            if why != Why::Branch && self.is_astray_for_all_it_knows(work, space, *incarnation)? {
+                let from = self.spaces[&space].forks[incarnation].sequence();
+                self.go_astray(work, space, *incarnation, Astray { from, is_lost: false });
+            }
         }
         Ok(Heads(theirs.into_iter().map(|(incarnation, (head, ..))| (incarnation, head)).collect()))
     }
@@ -380,7 +412,7 @@ impl Replica {
             let space = space.ok_or_else(|| ViewFault("a merge row has a broken key".into()))?;
             let row: MergeRow = stored(value)?;
             let mut merge = Merge::new(row.source, row.why);
-            merge.step = Step::Commit(Commit::default());
+            merge.step = Step::Commit(Commit::begin(row.why));
             (merge.until, merge.reach) = (row.until, row.reach);
             merges.insert(space, merge);
             Ok(())
@@ -396,7 +428,7 @@ impl Replica {
 }
 
 /// Makes `after` the versions of a path; what ended did so elsewhere, nobody here knows how.
-fn taken_over<V: View>(
+pub(super) fn taken_over<V: View>(
     work: &mut Work<'_, V>,
     space: &Space,
     path: &ArtifactPath,

@@ -118,7 +118,7 @@ impl Replica {
         for bytes in &answer.segments {
             merge.progress.bytes += bytes.len() as u64;
             match self.check_proof(&space, bytes, &heads) {
-                Ok(pruned) => self.stage(work, &space, &pruned, &mut merge, &is_wanted)?,
+                Ok(pruned) => self.stage(work, &space, &pruned, &heads, &mut merge, &is_wanted)?,
                 Err(refusal) => return self.abandon(work, &space, &from, refusal),
             }
         }
@@ -146,22 +146,28 @@ impl Replica {
         work: &mut Work<'_, V>,
         space: &Space,
         pruned: &Pruned,
+        theirs: &Heads,
         merge: &mut Merge,
         is_wanted: &impl Fn(&[u8; 32]) -> bool,
     ) -> Result<(), ViewFault> {
         let mut news = BTreeSet::new();
-        let (own, why) = (self.heads(space), merge.why);
+        let why = merge.why;
+        let own = self.sound_heads(space, why);
         // Who has applied all that is applied here has live what is live: what is missing here was lost.
-        let knows_all = matches!(&merge.step, Step::Descend(taken, _) if taken.heads.cover_context(&own.to_context()));
+        let knows_all = theirs.cover_context(&own.to_context());
         for (index, envelope) in pruned.entries() {
             let dot = pruned.header.dot(index as usize);
             match Change::read(envelope) {
                 Ok(Change::Put(put)) => {
                     let is_here = work.draft.versions(space, &put.path)?.iter().any(|version| version.dot == dot);
-                    if is_here || !is_wanted(&trie::key_of(&put.path, &dot)) {
+                    if is_here && why != Why::Branch || !is_wanted(&trie::key_of(&put.path, &dot)) {
                         continue;
                     }
-                    let was_here = own.cover(&dot) && why != Why::Follow && !knows_all;
+                    let was_here = match why {
+                        Why::Follow => false,
+                        Why::Branch => !is_here && self.has_ended(work, space, &put.path, &dot, theirs)?,
+                        _ => own.cover(&dot) && !knows_all,
+                    };
                     let kind = if was_here { DifferenceKind::DeletedHere } else { DifferenceKind::Take };
                     merge.progress.count(kind, &put.path);
                     if !was_here {
@@ -195,7 +201,8 @@ impl Replica {
                     if look.theirs.contains(&hint(&salt, key)) {
                         continue;
                     }
-                    let drop = why == Why::Follow || taken.heads.cover(&item.dot);
+                    let is_lost = why == Why::Branch && self.is_lost(&space, &item.dot);
+                    let drop = why == Why::Follow || is_lost || taken.heads.cover(&item.dot);
                     let kind = if drop { DifferenceKind::Drop } else { DifferenceKind::Give };
                     merge.progress.count(kind, &item.path);
                     if drop && why != Why::DryRun {

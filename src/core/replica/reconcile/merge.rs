@@ -23,6 +23,8 @@ pub enum Why {
     DryRun,
     /// A follower's state is replaced by a member's.
     Follow,
+    /// A branch that lost was applied here and can't be taken back: see [`super::branch`].
+    Branch,
 }
 
 /// What is to be done about a difference.
@@ -172,6 +174,28 @@ pub(super) enum Pass {
     Heads,
 }
 
+impl Commit {
+    pub(super) fn begin(why: Why) -> Commit {
+        let pass = if why == Why::Branch { Pass::Drops } else { Pass::default() };
+        Commit { pass, cursor: Vec::new() }
+    }
+}
+
+impl Pass {
+    /// What goes with a branch goes first: what comes may bear the same numbers.
+    pub(super) fn next(self, why: Why) -> Pass {
+        match (self, why) {
+            (Pass::Puts, _) => Pass::Edits,
+            (Pass::Edits, Why::Branch) => Pass::Logs,
+            (Pass::Edits, _) => Pass::Drops,
+            (Pass::Drops, Why::Branch) => Pass::Puts,
+            (Pass::Drops, _) => Pass::Logs,
+            (Pass::Logs, _) => Pass::Tail,
+            (Pass::Tail | Pass::Heads, _) => Pass::Heads,
+        }
+    }
+}
+
 /// What is still to be compared and fetched.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Descent {
@@ -230,6 +254,11 @@ impl Merge {
     /// Whether what is live here is between two states.
     pub(in super::super) fn is_committing(&self) -> bool {
         matches!(self.step, Step::Commit(_))
+    }
+
+    /// Whether nothing of the space's logs may be applied meanwhile.
+    pub(in super::super) fn keeps_still(&self) -> bool {
+        self.is_committing() || self.why == Why::Branch
     }
 
     /// Whether its source's going away ends it.

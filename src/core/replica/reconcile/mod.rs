@@ -25,6 +25,9 @@
 //! so that nobody is needed for it. Nothing is visible before the commit, which is redone from its rows after a crash; a
 //! source that vanishes before leaves only staged rows behind.
 //!
+//! Heads say what was deleted only as long as all that they cover counts: who applied a branch of a forked log that lost
+//! goes by the source's state instead ([`branch`]).
+//!
 //! # What is believed
 //! An item only with its author's signature over it, by a key that the circle knows, for a right that its author was
 //! granted, up to the seals. Heads only with the signed header that ends there. Absence, what authors knew of each other, and the
@@ -32,6 +35,7 @@
 //! doesn't author before its digest equals one that two such members signed.
 
 mod agreement;
+mod branch;
 mod commit;
 mod descend;
 mod merge;
@@ -42,6 +46,7 @@ mod sweep;
 mod tail;
 mod wire;
 
+pub(super) use agreement::Said;
 pub(super) use commit::MergeRow;
 pub(super) use merge::Merge;
 pub use merge::{Difference, DifferenceKind, MergeProgress, Why};

@@ -56,7 +56,7 @@ impl Collected {
 impl Replica {
     /// Whether what is live here may be shown to `peer` as this node's state.
     fn may_show<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space, peer: &NodeId) -> Result<bool, ViewFault> {
-        if self.is_merging(space) || !self.shares(space, peer) {
+        if self.is_merging(space) || !self.shares(space, peer) || self.misleads(space, peer) {
             return Ok(false);
         }
         self.settle(work)?;
@@ -79,7 +79,7 @@ impl Replica {
         if self.may_show(work, &space, &to)? {
             answer.state = self.own_state(work.now, &space);
         }
-        let has = self.signed.get(&space).map(|(known, _)| *known);
+        let has = self.signed.get(&space).map(|(said, _)| (said.heads, said.state));
         if answer.state.is_some() && (has.is_none() || ask.has != has) {
             answer.trust = self.heads(&Space::Trust).to_context();
             if ask.after.is_none() {

@@ -103,6 +103,8 @@ impl Replica {
         message: Option<&SegmentsMessage>,
     ) -> Result<(), ViewFault> {
         let Some(mut merge) = self.merges.remove(&space) else { return Ok(()) };
+        // It may have been the answer to a wish: that is asked anew.
+        self.wishes.remove(&space);
         merge.still = 0;
         let result = match message {
             Some(message) => self.stage_tail(work, space, &mut merge, &message.segments),

@@ -24,6 +24,8 @@ pub struct StateBody {
     pub state: Digest,
     /// How many versions are live.
     pub live: u64,
+    /// Whether it was taken over, and no member has signed since that its own is the same: it may yet be put right.
+    pub on_trial: bool,
     /// By its wall clock, for people.
     pub at: Timestamp,
 }
@@ -180,7 +182,7 @@ pub enum Wanted {
 impl Wanted {
     /// Whether the item of this key is asked for.
     pub(super) fn covers(&self, salt: &Salt, key: &[u8; 32]) -> bool {
-        let nibble = |at: usize| key[at / 2] >> (if at % 2 == 0 { 4 } else { 0 }) & 15;
+        let nibble = |at: usize| key[at / 2] >> (4 * (1 - at % 2)) & 15;
         let is_under = |prefix: &Prefix| prefix.iter().enumerate().all(|(at, wanted)| at < 64 && nibble(at) == *wanted);
         match self {
             Wanted::All(_) => true,
