@@ -48,7 +48,8 @@ fn every_history_converges_and_keeps_every_promise() {
     }
 }
 
-/// Runs one history, and says what every site came to. With `ARTIMESH_TRACE` in the environment, what they sent, too.
+/// Runs one history, and says what every site came to. With `ARTIMESH_TRACE` in the environment, what they sent, and what
+/// was written, too.
 fn replay(seed: u64) {
     let outcome = history::run(seed, Mutation::Nothing);
     println!("{}", outcome.faults.table());
@@ -66,6 +67,13 @@ fn replay(seed: u64) {
             }
         }
         site.notes.iter().rev().take(40).rev().for_each(|note| println!("  {note:?}"));
+    }
+    if std::env::var_os("ARTIMESH_TRACE").is_some() {
+        for space in outcome.world.truth.spaces() {
+            for (dot, entry) in outcome.world.truth.all(space) {
+                println!("{space} {dot:?} {:?} after {:?}", entry.change, entry.context());
+            }
+        }
     }
     assert_eq!(outcome.result, Ok(()), "seed {seed}");
 }
