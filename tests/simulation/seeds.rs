@@ -57,6 +57,9 @@ fn replay(seed: u64) {
         println!("{} ({}), clock {} ms off:", site.identity.name, site.node().short(), site.skew_ms);
         if let Some(mind) = site.mind_or_none() {
             println!("  {} parked, {} asked for, {} kept", mind.parked(), mind.wishes(), mind.kept().count());
+            for (space, life, ..) in mind.forks() {
+                println!("  knows that {life:?} is forked in {space}");
+            }
             for (space, heads, _) in mind.spaces() {
                 let (trial, merging) = (mind.is_on_trial(space), mind.is_merging(space));
                 println!("  {space}: {:?}; on trial {trial}, between states {merging}", heads.0);
