@@ -16,7 +16,7 @@ set -euo pipefail
 export LC_ALL=C
 LIST=no
 case "${1:-}" in
-    -h | --help) sed -n '2,15{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --list) LIST=yes; shift ;;
     -*) echo "unknown option $1: see $0 --help" >&2; exit 2 ;;
 esac

@@ -122,3 +122,30 @@ impl IntoIterator for Edits {
         self.0.into_iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Incarnation;
+
+    fn editing(names: usize) -> EditProperties {
+        let incarnation = Incarnation { node: crate::model::NodeId([1; 32]), number: 0 };
+        EditProperties {
+            path: ArtifactPath::try_from("a".to_owned()).expect("a fine path"),
+            version: Dot { incarnation, sequence: 1 },
+            set: (0..names).map(|number| (format!("name{number}"), None)).collect(),
+            timestamp: Timestamp(1),
+            by: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_entry_edits_at_least_one_property_and_at_most_its_bound() {
+        let check = |names| editing(names).check(|_| true);
+        assert_eq!(check(1), Ok(()));
+        assert_eq!(check(EDITS_IN_ENTRY_MAX), Ok(()));
+        for names in [0, EDITS_IN_ENTRY_MAX + 1] {
+            assert_eq!(check(names), Err(EntryFault::Bounds("the number of properties")));
+        }
+    }
+}

@@ -338,4 +338,30 @@ mod tests {
         assert_eq!(rows::write(&age), golden);
         assert_eq!(rows::read::<Age>(golden).expect("read for ever"), age);
     }
+
+    #[test]
+    fn a_version_is_its_authors_to_replace_for_ten_minutes_and_no_longer() {
+        let node = |number| crate::model::NodeId([number; 32]);
+        let dot = |node, sequence| Dot { incarnation: crate::model::Incarnation { node, number: 0 }, sequence };
+        let (put, written) = (dot(node(1), 1), Timestamp(1_000_000_000));
+        let version = Version {
+            dot: put,
+            entry: crate::model::Digest::ZERO,
+            timestamp: written,
+            content: crate::catalog::Content::folder(Default::default()),
+            created: written,
+            created_by: String::new(),
+            modified_by: String::new(),
+            moved_from: None,
+            edits: Default::default(),
+        };
+        let is_free = |by, after_ms| {
+            let timestamp = Timestamp(written.0 + after_ms);
+            let (how, at) = (End::Replaced, timestamp);
+            is_own_and_fresh(&version, &Ended { how, dot: Some(dot(by, 2)), by: String::new(), timestamp, at })
+        };
+        assert!(is_free(node(1), FRESH_MS - 1));
+        assert!(!is_free(node(1), FRESH_MS));
+        assert!(!is_free(node(2), 1), "another's");
+    }
 }

@@ -542,3 +542,25 @@ pub fn read<T: Stored>(value: &[u8]) -> Result<T, DecodeError> {
         None => Err(DecodeError::Malformed { what: "row", reason: "empty".into() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FederationId, NodeId};
+
+    type SegmentKey = fn(&Space, &Incarnation, u64) -> Vec<u8>;
+
+    #[test]
+    fn each_segment_that_a_state_sync_brings_has_a_row_of_its_own_under_its_prefix() {
+        let (one, other) = (Space::Federation(FederationId([1; 32])), Space::Federation(FederationId([2; 32])));
+        let (first, second) =
+            (Incarnation { node: NodeId([3; 32]), number: 1 }, Incarnation { node: NodeId([3; 32]), number: 2 });
+        for (prefix, key) in [(stage_prefix as fn(&Space) -> Vec<u8>, stage_key as SegmentKey), (tail_prefix, tail_key)]
+        {
+            let keys = [key(&one, &first, 1), key(&one, &first, 2), key(&one, &second, 1), key(&other, &first, 1)];
+            assert!(keys[..3].is_sorted() && keys[..3].iter().all(|key| key.starts_with(&prefix(&one))));
+            assert!(keys[3].starts_with(&prefix(&other)));
+            assert_eq!(std::collections::BTreeSet::from(keys).len(), 4);
+        }
+    }
+}

@@ -4,6 +4,7 @@ use artimesh_core::model::{Digest, FederationId, Space};
 use artimesh_core::replica::{Command, CommandError, Input, conflicts};
 
 use super::curating::{label, shown};
+use super::doubting::claim;
 use crate::checks;
 use crate::world::{World, create, delete, path, put, repo};
 
@@ -160,4 +161,22 @@ fn what_is_equal_but_for_its_properties_is_no_conflict_and_loses_none() {
     assert_eq!(versions.len(), 2);
     assert!(versions.iter().any(|version| version.properties().as_map().contains_key("stage")));
     assert_eq!(conflicts(&world.sites[0].disk, &space, None, 100).expect("rows can be read").len(), 1);
+}
+
+#[test]
+fn an_adoption_waits_while_its_site_may_not_write() {
+    let (mut world, into) = met();
+    world.ask(1, adopt(into, 1)).expect("invited");
+    let hint = claim(&world, into, 1);
+    world.handle(1, Input::Frame(world.node(0), hint), None);
+    assert_eq!(world.ask(1, create("new", Vec::new())), Err(CommandError::Reconciling));
+    let before = world.sites[1].mind().heads(&into);
+    world.handle(1, Input::Tick { dice: 0, round: false }, None);
+    assert_eq!(world.sites[1].mind().heads(&into), before, "its rows may be older than what it told others");
+    assert_eq!(world.sites[1].mind().adoptions().count(), 1);
+    for dice in 2..5 {
+        world.round(dice);
+    }
+    assert_eq!(world.space(1, "libs"), into, "no proof came");
+    check_that_both_have_all(&world, into);
 }

@@ -2,7 +2,7 @@
 
 use artimesh_core::changelog::SegmentError;
 use artimesh_core::model::Digest;
-use artimesh_core::replica::{Command, CommandError, DifferenceKind, Event, Refusal, Retention, Table, rows};
+use artimesh_core::replica::{Command, CommandError, DifferenceKind, Event, Input, Refusal, Retention, Table, rows};
 
 use super::writing::federated;
 use crate::liars::Lie;
@@ -248,5 +248,45 @@ fn what_a_follower_lacks_was_not_deleted() {
         world.round(dice);
     }
     assert!(world.versions(1, "libs", "old/3").is_empty());
+    all_agree(&world);
+}
+
+#[test]
+fn what_is_dead_goes_from_the_end_of_a_log_too() {
+    let mut world = federated();
+    world.ask(0, put("libs", "x", "one")).expect("put");
+    world.settle();
+    world.ask(1, delete("libs", "x")).expect("delete");
+    world.settle();
+    prune_soon(&mut world, 2);
+    world.connect_all();
+    for dice in 0..3 {
+        world.round(dice);
+    }
+    let pruned = |note: &Event| if let Event::Pruned { entries, .. } = note { *entries } else { 0 };
+    assert_eq!(world.sites[2].notes.iter().map(pruned).sum::<u64>(), 2, "the put and the delete");
+    all_agree(&world);
+}
+
+#[test]
+fn what_was_taken_over_is_held_against_what_others_said_meanwhile() {
+    let mut world = away();
+    world.lies.insert(0, Lie::Exhume);
+    world.restart(1);
+    world.connect(0, 1);
+    let member = Some(world.node(0));
+    world.ask(1, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
+    world.connect(1, 2);
+    // Carol says what her state is before there is anything here to hold it against, and then never again.
+    world.handle(2, Input::Tick { dice: 0, round: false }, None);
+    world.settle();
+    let space = world.space(0, "libs");
+    assert!(world.twisted["dead items offered"] > 0);
+    assert_eq!(world.sites[1].mind().heads(&space), world.sites[2].mind().heads(&space));
+    assert_ne!(world.digest(1, &space), world.digest(2, &space), "it believed some");
+    for dice in 0..24 {
+        world.round(dice);
+    }
+    assert!(!world.sites[1].mind().is_on_trial(&space));
     all_agree(&world);
 }

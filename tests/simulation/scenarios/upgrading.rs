@@ -68,6 +68,19 @@ fn what_is_kept_reaches_those_who_have_no_other_way_to_its_author() {
 }
 
 #[test]
+fn what_is_kept_is_told_to_all_who_share_its_space_at_the_next_tick() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let future = future(&world, space, 9_999);
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[future.bytes()])), None);
+    world.handle(0, Input::Tick { dice: 0, round: false }, None);
+    world.settle();
+    for site in 1..4 {
+        assert_eq!(world.sites[site].mind().kept().count(), 1, "at site {site}");
+    }
+}
+
+#[test]
 fn a_fork_of_what_is_kept_is_noticed() {
     let mut world = federated();
     let space = world.space(0, "libs");
