@@ -115,7 +115,8 @@ impl History {
         world.network.gossip_is_off = dice.once_in(3);
         world.network.weather = Weather::drawn(&mut dice, world.sites.len());
         if dice.once_in(2) {
-            let liar = dice.below(world.sites.len());
+            // The first is asked most.
+            let liar = if dice.once_in(2) { 0 } else { dice.below(world.sites.len()) };
             world.lies.insert(liar, Lie::Exhume);
         }
         let clocks_agree = dice.once_in(4);

@@ -15,7 +15,7 @@ use super::world::Mutation;
 const SEEDS: u64 = 5_000;
 
 /// A run of fewer histories says too little to hold it to what must happen.
-const SEEDS_TO_COUNT: u64 = 1_000;
+const SEEDS_TO_COUNT: u64 = 5_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number: '{text}'")))
