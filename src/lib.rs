@@ -102,8 +102,10 @@
 //!    items that are news come with their authors' proofs (`changelog::pruned`) and are staged.
 //! 4. What it has and the source hasn't was deleted there if the source's heads cover it; else it is its own news. So
 //!    nothing deleted returns, and nothing written here is lost.
-//! 5. One commit, redone after a crash, makes it visible; the heads are taken over, the source's log since then is
-//!    replayed, and from then on heads and digests say the same again. What ended is in the history.
+//! 5. What the source applied meanwhile is fetched as well, so that nobody is needed any more. Then one commit, redone after
+//!    a crash, makes it visible; the heads are taken over, that log is applied, and heads and digests say the same again.
+//! 6. The state is *on trial* until a member signs that its own is the same; should one differ, that one's is taken over,
+//!    for whoever showed this one lied, or erred. What ended is in the history.
 
 pub mod cli;
 pub mod config;

@@ -33,6 +33,10 @@
 //! granted, up to the seals. Heads only with the signed header that ends there. Absence, what authors knew of each other, and the
 //! federation's membership only from a full member in good standing, over its signature ([`SignedState`]); a joiner
 //! doesn't author before its digest equals one that two such members signed.
+//!
+//! What was signed once may be dead long since. So only what was asked for is taken, and what was taken over is held against
+//! other members' signed words (`agreement`): at equal heads the digests must be equal, or the state is taken anew from
+//! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it.
 
 mod agreement;
 mod branch;
