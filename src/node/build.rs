@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use artimesh_core::model::NodeId;
-use artimesh_core::replica::{AcceptPolicy, Identity, Placement, Retention};
+use artimesh_core::replica::{AcceptPolicy, Identity, Placement, Retention, rows};
 use artimesh_core::trust::Addresses;
 
 use super::backup::OWN_FILES;
@@ -15,7 +15,7 @@ use super::run::Start;
 use crate::config::{self, Keys, Settings};
 use crate::engine::{self, Engine, SystemClock};
 use crate::store::files::RealFiles;
-use crate::store::{self, IndexFault, IndexRecovery, Recovery, Store};
+use crate::store::{self, IndexFault, IndexRecovery, Recovery, Store, Tree};
 use crate::swarm::{self, Swarm};
 use crate::{http, service};
 
@@ -51,8 +51,9 @@ pub(super) struct Doubts {
 }
 
 /// Compares the folder with what the last start noted. An index that had to be built anew is a doubt too: whoever restores
-/// packs by hand leaves the index out.
-pub(super) fn doubts(folder: &Path, recovery: &Recovery, start: Start) -> anyhow::Result<Doubts> {
+/// packs by hand leaves the index out. An earlier release noted nothing: its folder goes on in a new incarnation, which no
+/// other can have written in, and nobody is asked, for the others may not be upgraded yet.
+pub(super) fn doubts(folder: &Path, store: &Store, recovery: &Recovery, start: Start) -> anyhow::Result<Doubts> {
     if recovery.is_created {
         return Ok(Doubts { reborn: None, asks_first: false });
     }
@@ -64,7 +65,9 @@ pub(super) fn doubts(folder: &Path, recovery: &Recovery, start: Start) -> anyhow
         IndexRecovery::Rebuilt { .. } => (seen.changed, true),
         IndexRecovery::Current | IndexRecovery::Replayed => (seen.changed, false),
     };
-    let asks_first = start == Start::AskPeers && (reborn.is_some() || is_rebuilt || seen.asks);
+    let is_upgraded = !imprint::is_noted(folder) && store.get(Tree::Meta, rows::LAYOUT)?.is_none();
+    let is_unknown = !is_upgraded && (reborn.is_some() || seen.asks);
+    let asks_first = start == Start::AskPeers && (is_unknown || is_rebuilt);
     if asks_first {
         tracing::info!(
             "a peer is asked before anything is written where others are members; `serve --alone` does not ask"

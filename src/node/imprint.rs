@@ -78,6 +78,11 @@ pub(super) fn look(folder: &Path, commit: u64) -> anyhow::Result<Seen> {
     Ok(Seen { changed: noted.differs(&Imprint::of(folder, commit, false)), asks: noted.asks })
 }
 
+/// Whether any release has noted anything of this folder.
+pub(super) fn is_noted(folder: &Path) -> bool {
+    folder.join(FILE_NAME).exists()
+}
+
 /// Notes that the node runs on this folder, on this machine; `asks` says whether a peer has still to be asked.
 pub(super) fn note(folder: &Path, commit: u64, asks: bool) -> anyhow::Result<()> {
     write(folder, &Imprint::of(folder, commit, asks))

@@ -58,7 +58,7 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
 
     let (store, recovery) = build::open_store(settings, folder).await?;
     tell(&recovery);
-    let doubts = build::doubts(folder, &recovery, start)?;
+    let doubts = build::doubts(folder, &store, &recovery, start)?;
     let asks_first = doubts.asks_first;
     let (swarm, events) = build::start_swarm(settings, &keys).await?;
     let engine = build::start_engine(settings, &keys, doubts, store.clone(), swarm.clone(), events).await?;

@@ -29,6 +29,9 @@ const OPERATIONS_MIN: u64 = 200;
 /// Rounds of anti-entropy after which everybody must agree.
 const ROUNDS_MAX: u64 = 10;
 
+/// The same where somebody goes on offering the dead: who believed it first has to find out.
+const ROUNDS_AMONG_LIARS_MAX: u64 = 16;
+
 pub struct History {
     pub world: World,
     pub dice: Dice,
@@ -111,8 +114,9 @@ impl History {
         world.mutation = mutation;
         world.network.gossip_is_off = dice.once_in(3);
         world.network.weather = Weather::drawn(&mut dice, world.sites.len());
-        if dice.once_in(3) {
-            let liar = dice.below(world.sites.len());
+        if dice.once_in(2) {
+            // The first is asked most.
+            let liar = if dice.once_in(2) { 0 } else { dice.below(world.sites.len()) };
             world.lies.insert(liar, Lie::Exhume);
         }
         let clocks_agree = dice.once_in(4);
@@ -357,7 +361,8 @@ impl History {
         acts::upgrade_all(self);
         acts::pair_who_forgot(self);
         let mut last = Ok(());
-        for round in 0..ROUNDS_MAX {
+        let rounds_max = if self.world.lies.is_empty() { ROUNDS_MAX } else { ROUNDS_AMONG_LIARS_MAX };
+        for round in 0..rounds_max {
             self.world.connect_all();
             self.world.settle();
             // A leave that its author alone knows leaves nothing to disagree about, and is to be heard all the same.
@@ -394,6 +399,8 @@ impl History {
         acknowledged::check_kills(&self.world)?;
         timestamps::check(&self.world)?;
         self.faults.count("entries whose rights were looked at", rights::check(&self.world)?);
+        let parted = self.world.truth.spaces().filter(|space| agreement::parted_for_good(&self.world, space)).count();
+        self.faults.count("repository parted for good", parted as u64);
         let sealed = seals::check(&self.world)?;
         self.faults.count("sealed logs", sealed);
         self.faults.count("blobs wanted", wants::check(&self.world)?);
@@ -444,7 +451,7 @@ impl History {
                     Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored || was_deceived => {
                         self.faults.count("divergence noticed", 1);
                     }
-                    Event::Diverged { space, .. } if agreement::parted_unproved(&self.world, space) => {
+                    Event::Diverged { space, .. } if agreement::parted_for_good(&self.world, space) => {
                         self.faults.count("fork that nobody can prove", 1);
                     }
                     Event::Diverged { space, peer } => {

@@ -15,7 +15,7 @@ use super::world::Mutation;
 const SEEDS: u64 = 5_000;
 
 /// A run of fewer histories says too little to hold it to what must happen.
-const SEEDS_TO_COUNT: u64 = 1_000;
+const SEEDS_TO_COUNT: u64 = 5_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number: '{text}'")))
@@ -48,7 +48,8 @@ fn every_history_converges_and_keeps_every_promise() {
     }
 }
 
-/// Runs one history, and says what every site came to. With `ARTIMESH_TRACE` in the environment, what they sent, too.
+/// Runs one history, and says what every site came to. With `ARTIMESH_TRACE` in the environment, what they sent, and what
+/// was written, too.
 fn replay(seed: u64) {
     let outcome = history::run(seed, Mutation::Nothing);
     println!("{}", outcome.faults.table());
@@ -56,6 +57,9 @@ fn replay(seed: u64) {
         println!("{} ({}), clock {} ms off:", site.identity.name, site.node().short(), site.skew_ms);
         if let Some(mind) = site.mind_or_none() {
             println!("  {} parked, {} asked for, {} kept", mind.parked(), mind.wishes(), mind.kept().count());
+            for (space, life, ..) in mind.forks() {
+                println!("  knows that {life:?} is forked in {space}");
+            }
             for (space, heads, _) in mind.spaces() {
                 let (trial, merging) = (mind.is_on_trial(space), mind.is_merging(space));
                 println!("  {space}: {:?}; on trial {trial}, between states {merging}", heads.0);
@@ -66,6 +70,13 @@ fn replay(seed: u64) {
             }
         }
         site.notes.iter().rev().take(40).rev().for_each(|note| println!("  {note:?}"));
+    }
+    if std::env::var_os("ARTIMESH_TRACE").is_some() {
+        for space in outcome.world.truth.spaces() {
+            for (dot, entry) in outcome.world.truth.all(space) {
+                println!("{space} {dot:?} {:?} after {:?}", entry.change, entry.context());
+            }
+        }
     }
     assert_eq!(outcome.result, Ok(()), "seed {seed}");
 }

@@ -53,6 +53,11 @@ impl Entry {
         named || self.prefix().is_some_and(|prefix| path.as_str().starts_with(prefix))
     }
 
+    /// All that its author had applied here, its own log apart.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Whether the author of this entry, which is `mine`, had applied `other` when it wrote.
     pub fn saw(&self, mine: &Dot, other: &Dot) -> bool {
         let own_earlier = mine.incarnation == other.incarnation && other.sequence < mine.sequence;

@@ -116,14 +116,14 @@ impl PublicKey {
 #[cfg(feature = "verify-once")]
 mod remembered {
     use std::cell::RefCell;
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
 
     use super::{BadSignature, PublicKey, Signature};
 
     /// All is forgotten when so many are known.
     const KNOWN_MAX: usize = 1 << 16;
 
-    type Known = HashMap<[u8; 32], Result<(), BadSignature>>;
+    type Known = BTreeMap<[u8; 32], Result<(), BadSignature>>;
 
     thread_local! {
         static KNOWN: RefCell<Known> = RefCell::default();

@@ -101,14 +101,19 @@ pub struct Astray {
 impl rows::Stored for Astray {}
 
 impl SpaceState {
-    /// Whether all of `context` is applied, forked logs apart: what is built on those counts by its numbers.
+    /// Whether all of `context` is applied, forked logs apart from where they part: what is built on those counts by its
+    /// numbers.
     pub(super) fn covers(&self, context: &Context) -> bool {
         self.covered_by(&self.heads, context)
     }
 
     /// The same for other heads than the applied ones.
     pub(super) fn covered_by(&self, heads: &Heads, context: &Context) -> bool {
-        context.0.iter().all(|(life, sequence)| *sequence <= heads.of(life).sequence || self.forks.contains_key(life))
+        let is_here = |(life, sequence): (&Incarnation, &u64)| {
+            let common = self.forks.get(life).map_or(u64::MAX, |fork| fork.sequence() - 1);
+            (*sequence).min(common) <= heads.of(life).sequence
+        };
+        context.0.iter().all(is_here)
     }
 }
 

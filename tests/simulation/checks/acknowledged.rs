@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use artimesh_core::model::{Dot, Space};
 
-use super::agreement::{forgot_its_leave, good_sites, parted_unproved};
+use super::agreement::{forgot_its_leave, good_sites, parted_for_good};
 use super::{Fault, oracle};
 use crate::truth::Entry;
 use crate::world::World;
@@ -50,7 +50,7 @@ pub fn check_fate(world: &World, acks: &[Ack]) -> Result<u64, Fault> {
     let mut dead = 0;
     for site in world.sites.iter().filter(|site| site.is_up()) {
         for (space, heads, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
-            if parted_unproved(world, space) {
+            if parted_for_good(world, space) {
                 continue;
             }
             let catalog = oracle::catalog(&site.disk, space);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use artimesh_core::model::{ArtifactPath, Digest, Heads, Incarnation, NodeId, Space};
+use artimesh_core::changelog::Change;
+use artimesh_core::model::{ArtifactPath, Digest, Dot, Heads, Incarnation, NodeId, Space};
 use artimesh_core::replica::{Event, Replica};
 use artimesh_core::trust::{Role, State as Trust};
 
 use super::{Fault, oracle};
 use crate::site::Site;
+use crate::truth::Entry;
 use crate::world::World;
 
 /// Whether a state is just being taken over, or was shown by a liar who may still be found out.
@@ -25,7 +27,7 @@ pub fn check_digests(world: &World) -> Result<u64, Fault> {
             for (space, heads, _) in mine.spaces() {
                 let is_between = may_change(world, mine, space) || may_change(world, theirs, space);
                 let differs = heads.0.is_empty() || *heads != theirs.heads(space);
-                if differs || is_between || parted_unproved(world, space) {
+                if differs || is_between || parted_for_good(world, space) {
                     continue;
                 }
                 compared += 1;
@@ -38,17 +40,25 @@ pub fn check_digests(world: &World) -> Result<u64, Fault> {
     Ok(compared)
 }
 
-/// Whether a log parted here and nobody can prove it: the two segments that follow one are gone from the logs of all who
-/// are up, which prune after seconds in a history, not after a month. Who takes over a state then mixes the two branches,
-/// and hears nothing of it: a known limit.
-pub fn parted_unproved(world: &World, space: &Space) -> bool {
+/// Whether a log parted here in a way that members are known not to come together again.
+///
+/// - Nobody can prove it: the two segments that follow one are gone from the logs of all who are up, which prune after
+///   seconds in a history, not after a month. Who takes over a state then mixes the two branches, and hears nothing of it.
+/// - Its author accepted an invitation in both branches: whoever applied what was built on the one that is taken back
+///   keeps it, and others refuse it, for its author was no member then.
+pub fn parted_for_good(world: &World, space: &Space) -> bool {
     let minds = || world.sites.iter().filter_map(Site::mind_or_none);
     let is_proved =
         |life: &Incarnation| minds().any(|mind| mind.forks().any(|(of, whose, ..)| of == space && whose == life));
     let pruned =
         |site: &Site| site.notes.iter().any(|note| matches!(note, Event::Pruned { space: of, .. } if of == space));
     let parted = world.truth.forked.iter().any(|(of, life)| of == space && !is_proved(life));
-    parted && world.sites.iter().any(pruned)
+    let accepts = |(dot, entry): (&Dot, &Entry)| {
+        world.truth.forked.contains(&(*space, dot.incarnation)) && matches!(entry.change, Some(Change::Accept(_)))
+    };
+    let accepted_twice =
+        || world.truth.all(space).filter(|(dot, _)| dot.sequence == 1).filter(|e| accepts(*e)).count() > 1;
+    parted && world.sites.iter().any(pruned) || !world.truth.forked.is_empty() && accepted_twice()
 }
 
 /// The sites in good standing, as the founder (whom nobody outranks) sees it.
@@ -64,7 +74,7 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
     let is_edge = |site: &usize| trust.good(&world.node(*site)).is_some_and(|member| member.role() == Role::Edge);
     let (edges, members): (Vec<usize>, Vec<usize>) = good_sites(world).into_iter().partition(is_edge);
     let spaces: Vec<Space> = world.truth.spaces().copied().collect();
-    for space in spaces.into_iter().filter(|space| !parted_unproved(world, space)) {
+    for space in spaces.into_iter().filter(|space| !parted_for_good(world, space)) {
         let mut first: Option<(usize, Heads, Digest)> = None;
         for site in members.iter().chain(&edges).copied().filter(|site| belongs(world, *site, &space)) {
             let (heads, digest) = (world.sites[site].mind().heads(&space), world.digest(site, &space));

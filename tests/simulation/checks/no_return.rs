@@ -41,7 +41,10 @@ impl Graves {
                     continue;
                 }
                 let catalog = oracle::catalog(&site.disk, space);
-                let live: BTreeSet<Dot> = catalog.values().flatten().map(|version| version.dot).collect();
+                let all = catalog.values().flatten().map(|version| version.dot);
+                // A number that was borne twice may die in one branch and live in the other.
+                let is_once = |dot: &Dot| !world.truth.forked.contains(&(*space, dot.incarnation));
+                let live: BTreeSet<Dot> = all.filter(is_once).collect();
                 let slot = (number, *space);
                 let dead = self.dead.entry(slot).or_default();
                 dead.extend(self.live.entry(slot).or_default().difference(&live));

@@ -4,7 +4,7 @@ use super::super::inspect::digest_of;
 use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::message::Message;
 use super::super::rows;
-use super::super::state::{Replica, Work};
+use super::super::state::{Replica, SpaceState, Work};
 use super::merge::{Merge, MergeProgress, Step, Why};
 use super::snapshot::hash_of_logs;
 use super::wire::{SignedState, StateBody, hash_of_heads};
@@ -117,7 +117,12 @@ impl Replica {
         }
         self.settle(work)?;
         let space = body.space;
-        self.peers.entry(from).or_default().states.insert(space, body);
+        let peer = self.peers.entry(from).or_default();
+        if body.on_trial {
+            // What it was told before may have come too early for it.
+            peer.told.remove(&space);
+        }
+        peer.states.insert(space, body);
         self.judge_state(work, space, from);
         Ok(())
     }
@@ -202,12 +207,14 @@ impl Replica {
     }
 
     /// At an edge: words of an author that every connected member lacks, and that it can't pass on because its log
-    /// isn't whole, are given up for a member's state. Who has them after all will pass them on.
+    /// isn't whole, are given up for a member's state; and so is a branch of a forked log on which no such member stands.
+    /// Who has them after all will pass them on.
     pub(in super::super) fn shed_surplus<V: View>(&mut self, work: &mut Work<'_, V>) {
         if self.role() != Some(Role::Edge) {
             return;
         }
-        let spaces: Vec<Space> = self.spaces.iter().filter(|(_, s)| !s.floors.is_empty()).map(|(s, _)| *s).collect();
+        let may_have = |state: &SpaceState| !state.floors.is_empty() || !state.forks.is_empty();
+        let spaces: Vec<Space> = self.spaces.iter().filter(|(_, state)| may_have(state)).map(|(s, _)| *s).collect();
         for space in spaces {
             let Some(source) = self.source_of(&space, None) else { continue };
             let told = self
@@ -218,7 +225,14 @@ impl Replica {
             let most = |incarnation: &Incarnation| told.iter().map(|heads| heads.of(incarnation).sequence).max();
             let is_surplus =
                 |(incarnation, floor): (&Incarnation, &u64)| most(incarnation).is_some_and(|most| most < *floor);
-            if self.spaces[&space].floors.iter().any(is_surplus) {
+            let state = &self.spaces[&space];
+            let stands_alone = |life: &Incarnation, from: u64| {
+                let (mine, mut theirs) = (state.heads.of(life), told.iter().map(|heads| heads.of(life)));
+                let agreed = theirs.next().filter(|first| first.sequence >= from && *first != mine);
+                mine.sequence >= from && agreed.is_some_and(|first| theirs.all(|other| other == first))
+            };
+            let is_parted = state.forks.iter().any(|(life, fork)| stands_alone(life, fork.sequence()));
+            if is_parted || state.floors.iter().any(is_surplus) {
                 self.begin_merge(work, space, source, Why::Follow);
             }
         }

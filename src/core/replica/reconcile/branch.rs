@@ -36,6 +36,7 @@ use super::merge::Why;
 use crate::catalog::{End, Ended, Put, Version};
 use crate::changelog::{Change, entry_hash};
 use crate::model::{ArtifactPath, Context, Digest, Dot, Head, Heads, Incarnation, NodeId, Space};
+use crate::trust::Role;
 
 /// A version of this node's own that went with a branch: row `again`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,9 +75,13 @@ impl Replica {
         heads
     }
 
-    /// Whether what is missing here may have been ended by a lost branch, and `peer` doesn't stand on the same.
+    /// Whether what is missing here may have been ended by a lost branch, and `peer` doesn't stand on the same. A follower
+    /// goes by members, wherever they stand.
     pub(super) fn misleads(&self, space: &Space, peer: &NodeId) -> bool {
         let Some(state) = self.spaces.get(space) else { return false };
+        if self.trust.as_ref().and_then(|trust| trust.good(peer)).is_some_and(|member| member.role() == Role::Edge) {
+            return false;
+        }
         let told = self.peers.get(peer).and_then(|peer| peer.heads.get(space)).filter(|told| !told.0.is_empty());
         let mut lost = state.astray.iter().filter(|(_, astray)| astray.is_lost);
         told.is_some_and(|told| lost.any(|(life, _)| told.of(life) != state.heads.of(life)))
