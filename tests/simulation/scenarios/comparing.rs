@@ -4,7 +4,9 @@ use artimesh_core::replica::message::Message;
 use artimesh_core::replica::{Command, Event, Input};
 
 use super::reconciling::{all_agree, away, took_over};
+use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
+use crate::forge::frame;
 use crate::world::{World, create, put, repo};
 
 /// Kinds of a state sync's messages, and of the only one that is an answer alone.
@@ -163,4 +165,61 @@ fn an_answer_that_nobody_asked_for_changes_nothing() {
     assert_eq!(took_over(&world, 1), 1);
     let refused = |note: &&Event| matches!(note, Event::Refused { .. });
     assert_eq!(world.sites[1].notes.iter().filter(refused).count(), 0, "an answer to an old question is no fault");
+}
+
+/// The second site compares its state with the first's, as if there were no logs. How many messages that takes, and how
+/// many wishes.
+fn compare(world: &mut World) -> (usize, usize) {
+    world.restart(1);
+    world.connect(0, 1);
+    world.ask(1, sync(false)).expect("alice is there");
+    let (mut messages, mut wishes) = (0, 0);
+    loop {
+        if let Some((from, to)) = world.network.busy().first().copied() {
+            let frame = world.network.receive(from, to).expect("busy");
+            if KINDS.contains(&kind(&frame)) {
+                messages += 1;
+                wishes += if let Ok(Message::Fetch(fetch)) = Message::read(&frame) { fetch.wanted.len() } else { 0 };
+                world.handle(to, Input::Frame(world.node(from), frame), None);
+            }
+        } else if let Some(site) = world.continues.first().copied() {
+            world.go_on(site, None);
+        } else {
+            assert_eq!(took_over(world, 1), 1);
+            return (messages, wishes);
+        }
+    }
+}
+
+#[test]
+fn a_small_state_is_compared_with_three_questions() {
+    let (messages, _) = compare(&mut away());
+    assert_eq!(messages, 6, "the state with all its logs, where it differs, and the items");
+}
+
+#[test]
+fn nothing_is_asked_for_that_is_not_there() {
+    let mut world = federated();
+    for number in 0..33 {
+        world.ask(0, put("libs", &format!("p/{number}"), "same")).expect("put");
+    }
+    world.settle();
+    world.crash(1);
+    world.ask(0, put("libs", "news", "one")).expect("put");
+    world.settle();
+    assert_eq!(compare(&mut world).1, 1);
+}
+
+#[test]
+fn what_arrives_while_states_are_compared_is_applied() {
+    let mut world = federated();
+    world.ask(0, put("libs", "p", "same")).expect("put");
+    world.settle();
+    let space = world.space(1, "libs");
+    world.ask(1, sync(false)).expect("alice is there");
+    world.go_on(1, None);
+    let news = forgery(&world, 2, space).says(&lie("q", Vec::new())).signed(&world.sites[2], &circle(&world));
+    world.handle(1, Input::Frame(world.node(2), frame(space, &[news.bytes()])), None);
+    assert!(world.sites[1].mind().merge_progress(&space).is_some_and(|progress| !progress.is_done));
+    assert_eq!(world.versions(1, "libs", "q").len(), 1, "nothing is being committed yet");
 }

@@ -288,5 +288,7 @@ fn what_was_taken_over_is_held_against_what_others_said_meanwhile() {
         world.round(dice);
     }
     assert!(!world.sites[1].mind().is_on_trial(&space));
+    let is_alarm = |note: &Event| matches!(note, Event::Diverged { .. });
+    assert!(!world.sites.iter().any(|site| site.notes.iter().any(is_alarm)), "who is on trial is no alarm yet");
     all_agree(&world);
 }

@@ -236,3 +236,30 @@ pub struct Items {
 pub fn hash_of_heads(heads: &Heads) -> Digest {
     Digest::derived("artimesh/heads/v1", &codec::encode(heads))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_wish_is_of_the_same_kind_and_lies_beyond_what_was_answered() {
+        let life = Incarnation { node: NodeId([1; 32]), number: 0 };
+        let all = |from: u64| Wanted::All(Some((life, from)));
+        let under = |prefix: u8, after: Option<u8>| Wanted::Under(vec![prefix], after.map(|after| [after; 32]));
+        let some = Wanted::Some(vec![1], Vec::new());
+        for (wish, rest) in [
+            (Wanted::All(None), all(1)),
+            (all(1), all(2)),
+            (under(1, None), under(1, Some(3))),
+            (under(1, Some(3)), under(1, Some(4))),
+            (some.clone(), under(1, None)),
+        ] {
+            assert!(wish.goes_on_as(&rest), "{rest:?} is left of {wish:?}");
+            assert!(!rest.goes_on_as(&rest), "{rest:?} is no progress");
+            assert!(rest == under(1, None) || !rest.goes_on_as(&wish), "{wish:?} was before {rest:?}");
+        }
+        for (wish, rest) in [(under(1, None), under(2, Some(3))), (some, under(2, None)), (under(1, None), all(1))] {
+            assert!(!wish.goes_on_as(&rest), "{rest:?} isn't part of {wish:?}");
+        }
+    }
+}
