@@ -11,16 +11,32 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most segments that wait.
 const SEGMENTS_MAX: usize = 4096;
 
+/// Of which log, from which sequence on, and which segment.
+pub(super) type Slot = (Space, Incarnation, u64, Digest);
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parking {
-    waiting: BTreeMap<(Space, Incarnation, u64, Digest), Sealed>,
+    waiting: BTreeMap<Slot, Sealed>,
     bytes: usize,
 }
 
 impl Parking {
+    /// Where a segment waits.
+    pub(super) fn slot(segment: &Sealed) -> Slot {
+        let header = &segment.header;
+        (header.space, header.incarnation, header.first_sequence, segment.hash)
+    }
+
+    /// Drops what waits there.
+    pub(super) fn drop_one(&mut self, slot: &Slot) {
+        if let Some(segment) = self.waiting.remove(slot) {
+            self.bytes -= segment.bytes().len();
+        }
+    }
+
     /// Parks a segment, or drops it when there is no room; says whether it is parked.
     pub(super) fn park(&mut self, segment: Sealed) -> bool {
-        let slot = (segment.header.space, segment.header.incarnation, segment.header.first_sequence, segment.hash);
+        let slot = Parking::slot(&segment);
         let size = segment.bytes().len();
         if self.waiting.contains_key(&slot) {
             return true;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{Entry, Stop};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
+use super::parking::Parking;
 use super::reconcile::Merge;
 use super::rows;
 use super::state::{Replica, SpaceState, Work};
@@ -44,7 +45,11 @@ impl Replica {
 
     pub(super) fn take_parked<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
         while let Some(ready) = self.next_parked() {
-            self.take_one(work, None, ready, false)?;
+            let slot = Parking::slot(&ready);
+            if self.take_one(work, None, ready, false)? == Taken::Parked {
+                // It follows neither what is applied nor what is kept: parked again it would be ready again, for ever.
+                self.parked.drop_one(&slot);
+            }
         }
         Ok(())
     }
