@@ -233,7 +233,7 @@ impl Replica {
                 }
             }
         }
-        for (key, pruned) in page.iter().cloned() {
+        for (_, pruned) in page.iter().cloned() {
             let (incarnation, first) = (pruned.header.incarnation, pruned.header.first_sequence);
             let last = pruned.header.last_sequence();
             let live = live_entries(work, space, Stored::Pruned(pruned))?;
@@ -243,7 +243,6 @@ impl Replica {
             if is_end || live.entries().next().is_some() {
                 proof::add_row(work, Table::Log, rows::segment_key(space, &incarnation, first), live)?;
             }
-            let _ = key;
         }
         Ok(if page.len() < ROWS_MAX { Pass::Edits.next(why) } else { Pass::Edits })
     }
