@@ -44,7 +44,9 @@ impl Replica {
     }
 
     pub(super) fn take_parked<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
-        while let Some(ready) = self.next_parked() {
+        // Each try takes one out, so there are no more tries than there were segments.
+        for _ in 0..self.parked.len() {
+            let Some(ready) = self.next_parked() else { break };
             let slot = Parking::slot(&ready);
             if self.take_one(work, None, ready, false)? == Taken::Parked {
                 // It follows neither what is applied nor what is kept: parked again it would be ready again, for ever.

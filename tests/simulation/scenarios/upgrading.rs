@@ -1,7 +1,7 @@
 //! Mixed versions: what one doesn't know it keeps and passes on, and nobody writes what a member can't read.
 
 use artimesh_core::changelog::Sealed;
-use artimesh_core::model::{Envelope, Space};
+use artimesh_core::model::{Envelope, Head, Space};
 use artimesh_core::replica::message::FEATURES;
 use artimesh_core::replica::{Command, CommandError, Event, Input, Refusal, Table, rows};
 use artimesh_core::trust::Role;
@@ -87,6 +87,23 @@ fn a_fork_of_what_is_kept_is_noticed() {
     let (one, other) = (future(&world, space, 9_999), future(&world, space, 9_998));
     world.handle(0, Input::Frame(world.node(1), frame(space, &[one.bytes(), other.bytes()])), None);
     assert!(matches!(world.refusals(0)[..], [Refusal::Fork(..)]));
+}
+
+#[test]
+fn what_follows_neither_what_is_applied_nor_what_is_kept_is_dropped() {
+    let mut world = federated();
+    let space = world.space(0, "libs");
+    let (one, other) = (future(&world, space, 9_999), future(&world, space, 9_998));
+    let mut stray = forgery(&world, 1, space).says(&lie("y", Vec::new()));
+    stray.after = Head { sequence: other.header.last_sequence(), chain: other.hash };
+    let stray = stray.signed(&world.sites[1], &circle(&world));
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[stray.bytes()])), None);
+    assert_eq!(world.sites[0].mind().parked(), 1, "it waits for what it follows");
+    // In its place comes what is kept: from here on it looks as if it could follow, and never can.
+    world.handle(0, Input::Frame(world.node(1), frame(space, &[one.bytes()])), None);
+    assert_eq!(world.sites[0].mind().parked(), 0);
+    assert_eq!(world.sites[0].mind().kept().map(|(_, heads)| heads.0.len()).collect::<Vec<_>>(), [1]);
+    assert!(world.refusals(0).is_empty(), "who sent it may have been right");
 }
 
 fn remove(node: artimesh_core::model::NodeId) -> Command {
