@@ -441,6 +441,29 @@ impl World {
         }
     }
 
+    /// Delivers all that is under way from one site to another, but for what is lost.
+    pub fn drain_but(&mut self, from: usize, to: usize, lost: &impl Fn(usize, &Message) -> bool) {
+        while let Some(frame) = self.network.receive(from, to) {
+            if Message::read(&frame).is_ok_and(|message| !lost(from, &message)) {
+                self.handle(to, Input::Frame(self.node(from), frame), None);
+            }
+        }
+    }
+
+    /// Delivers everything that is under way, but for what is lost of what a site says, until nothing is.
+    pub fn settle_but(&mut self, lost: impl Fn(usize, &Message) -> bool) {
+        for _ in 0..100_000 {
+            if let Some((from, to)) = self.network.busy().first().copied() {
+                self.drain_but(from, to, &lost);
+            } else if let Some(site) = self.continues.first().copied() {
+                self.go_on(site, None);
+            } else {
+                return;
+            }
+        }
+        panic!("the network never falls silent");
+    }
+
     /// Delivers the next frame of a connection, if any; says whether the receiver crashed over it.
     pub fn deliver(&mut self, from: usize, to: usize, crash_at: Option<usize>) -> bool {
         let Some(frame) = self.network.receive(from, to) else { return false };

@@ -22,7 +22,8 @@
 //!
 //! The author itself gives up what nobody else has of its forked life, once all members of the space have said what they
 //! have, and writes it again. If its acceptance of an invitation was among that, nobody would take the words of its new
-//! life: it accepts anew in one more, before it writes anything else ([`Replica::give_up_surplus`]).
+//! life: it accepts anew in one more, before it writes anything else ([`Replica::give_up_surplus`]). What it is to write again
+//! waits at rest until then, or until the acceptance of the other branch has come.
 //!
 //! What this doesn't cover: a fork in the Trust space, and one of a federation's very first segment. They are proved, fenced
 //! and told to the operator, but nothing is taken back: members that applied different branches differ there, until the

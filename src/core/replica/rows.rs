@@ -113,7 +113,8 @@ pub const FORKS: &[u8] = b"fork/";
 pub const ENDED: &[u8] = b"ended/";
 /// Meta keys of forked lives that this node stands wrong in: space, then incarnation.
 pub const ASTRAY: &[u8] = b"astray/";
-/// Meta keys of own versions that are to be put again when a state sync is done: space, then a number.
+/// Meta keys of own versions that are to be put again when a state sync is done, or this node is a member again: space,
+/// then a number.
 pub const AGAIN: &[u8] = b"again/";
 /// Prefix of the alarms about versions stamped far ahead.
 pub const ALARMS: &[u8] = b"ahead/";

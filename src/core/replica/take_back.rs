@@ -150,7 +150,12 @@ impl Replica {
         space: Space,
         versions: Vec<(ArtifactPath, Version)>,
     ) -> Result<(), ViewFault> {
-        let is_member = self.federation(&space).is_some_and(|federation| federation.is_member(&self.me.node));
+        let federation = self.federation(&space);
+        if federation.and_then(|f| f.members.get(&self.me.node)).is_some_and(Membership::is_pending) {
+            // Its acceptance went with the branch: another one is on its way, or is made anew.
+            return self.write_later(work, space, versions);
+        }
+        let is_member = federation.is_some_and(|federation| federation.is_member(&self.me.node));
         if !is_member || self.writer().is_err() {
             return Ok(());
         }
@@ -389,7 +394,10 @@ impl Replica {
             let from = self.admitted(space, &life) + 1;
             self.give_up(work, space, life, from)?;
         }
-        outside.into_iter().try_for_each(|space| self.accept_anew(work, space))
+        outside.into_iter().try_for_each(|space| self.accept_anew(work, space))?;
+        let forked: Vec<Space> =
+            self.spaces.keys().filter(|space| !self.own_forks(space).is_empty()).copied().collect();
+        forked.into_iter().try_for_each(|space| self.write_what_waits(work, space))
     }
 
     /// The own lives that were lived twice in a space.

@@ -11,12 +11,12 @@ use crate::forge::frame;
 use crate::world::{World, delete, path, put, repo};
 
 /// Sets one property of what is shown at a path.
-fn properties(at: &str, name: &str, value: &str) -> Command {
+pub(super) fn properties(at: &str, name: &str, value: &str) -> Command {
     let set = [(name.to_owned(), Some(vec![value.to_owned()]))].into();
     Command::SetProperties { key: repo("libs"), path: path(at), set, by: "tester".into() }
 }
 
-fn rounds(world: &mut World) {
+pub(super) fn rounds(world: &mut World) {
     for dice in 0..8 {
         world.connect_all();
         world.settle();
@@ -36,7 +36,7 @@ fn forked(first: impl Fn(&mut World), second: impl Fn(&mut World)) -> (World, In
 }
 
 /// The same, in a federation where something happened before.
-fn forked_after(
+pub(super) fn forked_after(
     before: impl Fn(&mut World),
     first: impl Fn(&mut World),
     second: impl Fn(&mut World),
@@ -67,7 +67,7 @@ fn forked_after(
     (world, life)
 }
 
-fn agree(world: &World) {
+pub(super) fn agree(world: &World) {
     let space = world.space(0, "libs");
     let (heads, digest) = (world.sites[0].mind().heads(&space), world.digest(0, &space));
     for site in 1..4 {
@@ -110,31 +110,39 @@ fn members_that_applied_different_branches_agree_in_the_end_whichever_wins() {
     assert!(won[0] > 0 && won[1] > 0, "{won:?}");
 }
 
+/// The second site puts two things, and the first replaces one and deletes the other.
+fn build_on_the_first(world: &mut World, what: &str) {
+    world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+    world.ask(1, put("libs", "z", &format!("{what} z"))).expect("put");
+    world.settle();
+    world.round(5);
+    world.ask(0, put("libs", "x", "built on it")).expect("put");
+    world.ask(0, delete("libs", "z")).expect("delete");
+}
+
+/// The second site's copy puts one of them, and the third deletes that.
+fn build_on_the_second(world: &mut World, what: &str) {
+    world.ask(1, put("libs", "x", &format!("{what} two"))).expect("put");
+    world.settle();
+    world.round(5);
+    world.ask(2, put("libs", "w", "built on that")).expect("put");
+    world.ask(2, delete("libs", "x")).expect("delete");
+}
+
+fn stays_what_was_built(world: &World) {
+    assert!(world.versions(1, "libs", "x").contains(&Digest::of(b"built on it")));
+    assert_eq!(world.versions(0, "libs", "w"), vec![Digest::of(b"built on that")]);
+}
+
 #[test]
 fn what_others_built_on_either_branch_stays() {
     for what in ["a", "b", "c", "d", "e", "f"] {
-        let (mut world, life) = forked(
-            |world| {
-                world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
-                world.ask(1, put("libs", "z", &format!("{what} z"))).expect("put");
-                world.settle();
-                world.round(5);
-                world.ask(0, put("libs", "x", "built on it")).expect("put");
-                world.ask(0, delete("libs", "z")).expect("delete");
-            },
-            |world| {
-                world.ask(1, put("libs", "x", &format!("{what} two"))).expect("put");
-                world.settle();
-                world.round(5);
-                world.ask(2, put("libs", "w", "built on that")).expect("put");
-                world.ask(2, delete("libs", "x")).expect("delete");
-            },
-        );
+        let (mut world, life) =
+            forked(|world| build_on_the_first(world, what), |world| build_on_the_second(world, what));
         rounds(&mut world);
         agree(&world);
         is_forked(&world, life);
-        assert!(world.versions(1, "libs", "x").contains(&Digest::of(b"built on it")));
-        assert_eq!(world.versions(0, "libs", "w"), vec![Digest::of(b"built on that")]);
+        stays_what_was_built(&world);
     }
 }
 
@@ -260,7 +268,7 @@ fn what_proves_nothing_changes_nothing() {
 }
 
 /// Something happened, and logs aren't whole any more: what else made of a path what it is can't be told from them.
-fn pruned(world: &mut World) {
+pub(super) fn pruned(world: &mut World) {
     for number in 0..20 {
         world.ask(0, put("libs", "old", &number.to_string())).expect("put");
     }
@@ -268,7 +276,7 @@ fn pruned(world: &mut World) {
     world.settle();
     world.ask(0, put("libs", "edited", "edited")).expect("put");
     world.settle();
-    for site in 0..4 {
+    for site in 0..world.sites.len() {
         world.sites[site].retention = Retention { whole_ms: 1_000, deletes_ms: 1_000 };
         world.crash(site);
         world.restart(site);
@@ -278,7 +286,7 @@ fn pruned(world: &mut World) {
         world.round(dice);
     }
     // From here on everything stays.
-    for site in 0..4 {
+    for site in 0..world.sites.len() {
         world.sites[site].retention = Retention::default();
         world.crash(site);
         world.restart(site);
@@ -352,26 +360,14 @@ fn where_logs_were_pruned_what_others_built_on_either_branch_stays() {
         let (mut world, life) = forked_after(
             pruned,
             |world| {
-                world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
-                world.ask(1, put("libs", "z", &format!("{what} z"))).expect("put");
-                world.settle();
-                world.round(5);
-                world.ask(0, put("libs", "x", "built on it")).expect("put");
-                world.ask(0, delete("libs", "z")).expect("delete");
+                build_on_the_first(world, what);
                 world.ask(0, delete("libs", "kept")).expect("delete");
             },
-            |world| {
-                world.ask(1, put("libs", "x", &format!("{what} two"))).expect("put");
-                world.settle();
-                world.round(5);
-                world.ask(2, put("libs", "w", "built on that")).expect("put");
-                world.ask(2, delete("libs", "x")).expect("delete");
-            },
+            |world| build_on_the_second(world, what),
         );
         rounds(&mut world);
         agree_by_state(&world, life);
-        assert!(world.versions(1, "libs", "x").contains(&Digest::of(b"built on it")));
-        assert_eq!(world.versions(0, "libs", "w"), vec![Digest::of(b"built on that")]);
+        stays_what_was_built(&world);
         assert!(world.versions(3, "libs", "kept").is_empty(), "a delete that isn't of the branch counts");
     }
 }

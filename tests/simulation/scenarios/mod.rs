@@ -11,6 +11,7 @@ mod enduring;
 mod federating;
 mod foldering;
 mod forking;
+mod leaving;
 mod pairing;
 mod reconciling;
 mod refusing;

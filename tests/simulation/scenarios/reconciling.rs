@@ -6,7 +6,7 @@ use artimesh_core::replica::{Command, CommandError, DifferenceKind, Event, Input
 
 use super::writing::federated;
 use crate::liars::Lie;
-use crate::world::{World, delete, path, put, repo, writer};
+use crate::world::{World, create, delete, path, put, repo, writer};
 
 /// Everything older than a second that is dead goes at the next tick.
 fn prune_soon(world: &mut World, site: usize) {
@@ -291,4 +291,48 @@ fn what_was_taken_over_is_held_against_what_others_said_meanwhile() {
     let is_alarm = |note: &Event| matches!(note, Event::Diverged { .. });
     assert!(!world.sites.iter().any(|site| site.notes.iter().any(is_alarm)), "who is on trial is no alarm yet");
     all_agree(&world);
+}
+
+#[test]
+fn an_edge_forgets_a_log_of_which_no_member_is_left_that_has_any() {
+    let mut world = World::circle(3, 1);
+    let (bob, carol) = (vec![world.node(1)], world.node(2));
+    world.ask(0, create("libs", bob)).expect("a free key");
+    world.ask(0, put("libs", "x", "one")).expect("put");
+    world.settle();
+    world.round(1);
+    world.network.gossip_is_off = true;
+    world.crash(2);
+    world.ask(0, Command::Invite(repo("libs"), carol)).expect("invited");
+    world.round(2);
+    // Carol accepts and writes while alice and the edge are away.
+    world.crash(0);
+    world.crash(3);
+    world.restart(2);
+    world.connect(1, 2);
+    world.round(3);
+    for what in ["one", "two", "three"] {
+        world.ask(2, put("libs", "carol's", what)).expect("a member");
+        world.round(4);
+    }
+    prune_soon(&mut world, 1);
+    for dice in 0..4 {
+        world.round(dice);
+    }
+    world.restart(3);
+    world.connect(1, 3);
+    world.round(5);
+    assert_eq!((took_over(&world, 3), world.versions(3, "libs", "carol's")), (1, of("three")));
+    // Bob and carol are lost, and with them what they had told alice nothing of.
+    world.crash(1);
+    world.crash(2);
+    world.restart(0);
+    world.connect(0, 3);
+    for dice in 0..4 {
+        world.round(dice);
+    }
+    let space = world.space(0, "libs");
+    assert_eq!(world.sites[3].mind().heads(&space), world.sites[0].mind().heads(&space));
+    assert_eq!(world.digest(3, &space), world.digest(0, &space));
+    assert_eq!((took_over(&world, 3), world.versions(3, "libs", "x")), (2, of("one")), "once is enough");
 }

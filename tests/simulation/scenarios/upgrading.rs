@@ -2,14 +2,14 @@
 
 use artimesh_core::changelog::Sealed;
 use artimesh_core::model::{Envelope, Head, Space};
-use artimesh_core::replica::message::FEATURES;
+use artimesh_core::replica::message::{FEATURES, Message};
 use artimesh_core::replica::{Command, CommandError, Event, Input, Refusal, Table, rows};
 use artimesh_core::trust::Role;
 
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
 use crate::forge::frame;
-use crate::world::{World, create, put, repo};
+use crate::world::{World, create, delete, put, repo};
 
 /// A segment of the second site with an entry of the future in it.
 fn future(world: &World, space: Space, kind: u16) -> Sealed {
@@ -170,4 +170,59 @@ fn nobody_writes_what_a_member_can_not_read() {
     world.settle();
     world.round(1);
     world.ask(0, remove(bob)).expect("upgraded, as the second site told");
+}
+
+#[test]
+fn who_can_not_read_what_its_source_did_meanwhile_says_nothing_of_its_state() {
+    let mut world = federated();
+    let invited = world.join_outside();
+    world.pair(0, invited, Role::Full, crate::world::writer()).expect("fresh");
+    let erin = world.node(invited);
+    world.ask(0, Command::Invite(repo("libs"), erin)).expect("free");
+    world.ask(0, put("libs", "old", "one")).expect("put");
+    world.connect_all();
+    world.round(1);
+    world.crash(1);
+    world.sites[1].features = 0;
+    world.ask(0, put("libs", "news", "one")).expect("put");
+    world.settle();
+    world.restart(1);
+    world.connect(0, 1);
+    let (space, member) = (world.space(1, "libs"), Some(world.node(0)));
+    world.ask(1, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
+    world.go_on(1, None);
+    // Only the comparison gets through, and the log that it asks for.
+    let lost = |_, message: &Message| {
+        matches!(message, Message::Heads(_) | Message::Statements(_) | Message::Clock(_) | Message::State(_))
+    };
+    world.drain_but(1, 0, &lost);
+    // What follows on the removal can't be applied before the upgrade; the comparison shows its work all the same.
+    world.ask(0, remove(erin)).expect("nobody has heard of the downgrade");
+    world.ask(0, delete("libs", "news")).expect("delete");
+    for dice in 0..4 {
+        world.settle_but(lost);
+        world.now += 1_000;
+        world.handle(1, Input::Tick { dice, round: false }, None);
+    }
+    let alice = world.sites[0].mind().incarnation();
+    let heads = [0, 1].map(|site| world.sites[site].mind().heads(&space).of(&alice).sequence);
+    assert_eq!(
+        (heads[0] - heads[1], world.versions(1, "libs", "news").len()),
+        (2, 0),
+        "its heads don't say that it is dead"
+    );
+    assert!(world.sites[1].mind().is_merging(&space));
+    assert_eq!(world.sites[1].mind().digest(&space), None);
+    world.crash(1);
+    world.sites[1].features = FEATURES;
+    world.restart(1);
+    for dice in 0..4 {
+        world.connect_all();
+        world.round(dice);
+    }
+    assert!(!world.sites[1].mind().is_merging(&space));
+    for site in 1..4 {
+        assert_eq!(world.sites[site].mind().heads(&space), world.sites[0].mind().heads(&space), "site {site}");
+        assert_eq!(world.digest(site, &space), world.digest(0, &space), "site {site}");
+    }
 }

@@ -33,7 +33,7 @@ use super::super::take_back::{Again, Run, collect_runs, fold_membership, path_of
 use super::super::versions::{apply_delete, apply_edit, sweep};
 use super::commit::{LogRow, taken_over};
 use super::merge::Why;
-use crate::catalog::{End, Ended, Put, Version};
+use crate::catalog::{End, Ended, Membership, Put, Version};
 use crate::changelog::{Change, entry_hash};
 use crate::model::{ArtifactPath, Context, Digest, Dot, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::Role;
@@ -137,7 +137,7 @@ impl Replica {
         work: &mut Work<'_, V>,
         space: Space,
     ) -> Result<(), ViewFault> {
-        let mut number = 0_u32;
+        let mut number = unwritten(work, &space)?;
         for (incarnation, astray) in self.spaces[&space].astray.clone() {
             let from = astray.from;
             let (low, high) =
@@ -291,6 +291,35 @@ impl Replica {
 
     /// After such a sync: what was this node's own is put again in its present life, which says that the old one has ended.
     pub(super) fn begin_again<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        self.write_unwritten(work, space)?;
+        self.own_forks(&space).into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
+    }
+
+    /// Remembers own versions that went with a branch, until this node is a member again.
+    pub(in super::super) fn write_later<V: View>(
+        &self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        versions: Vec<(ArtifactPath, Version)>,
+    ) -> Result<(), ViewFault> {
+        for (number, (path, version)) in (unwritten(work, &space)?..).zip(versions) {
+            work.draft.set(Table::Meta, again_key(&space, number), &Unwritten { path, version });
+        }
+        Ok(())
+    }
+
+    /// Once a second: who is a member again puts what it couldn't before, and who won't be forgets it.
+    pub(in super::super) fn write_what_waits<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+    ) -> Result<(), ViewFault> {
+        let membership = self.federation(&space).and_then(|federation| federation.members.get(&self.me.node));
+        let waits = membership.is_some_and(Membership::is_pending) || self.merges.contains_key(&space);
+        if waits { Ok(()) } else { self.write_unwritten(work, space) }
+    }
+
+    fn write_unwritten<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
         let mut versions = Vec::new();
         let mut keys = Vec::new();
         each_row(&work.draft, Table::Meta, &again_prefix(&space), |key, value| {
@@ -300,9 +329,18 @@ impl Replica {
             Ok(())
         })?;
         keys.into_iter().for_each(|key| work.draft.remove(Table::Meta, key));
-        self.write_again(work, space, versions)?;
-        self.own_forks(&space).into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
+        self.write_again(work, space, versions)
     }
+}
+
+/// How many own versions wait to be written again, which is the next one's number: they go all at once.
+fn unwritten<V: View>(work: &Work<'_, V>, space: &Space) -> Result<u32, ViewFault> {
+    let mut count = 0;
+    each_row(&work.draft, Table::Meta, &again_prefix(space), |_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
 }
 
 fn again_prefix(space: &Space) -> Vec<u8> {
