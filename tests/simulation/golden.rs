@@ -11,14 +11,15 @@ use artimesh_core::catalog::{
     Founding as FederationFounding, Historic, Invitation, Membership, Put, Removal, RepositoryConfig, Version,
     Versions,
 };
-use artimesh_core::changelog::{Accept, Change, ForkProof, Header, Sealed};
+use artimesh_core::changelog::{Accept, Change, ForkProof, Header, Pruned, Sealed, kind};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{
     CircleId, Context, Digest, Dot, Envelope, FederationId, Head, Heads, Incarnation, KeyPair, Properties, Space,
     TokenId, codec,
 };
 use artimesh_core::replica::message::{
-    Announcement, ClockMessage, HeadsMessage, Hello, Message, Probe, SegmentsMessage, SpaceHeads, WantMessage,
+    Announcement, AskFarewells, ClockMessage, Farewell, HeadsMessage, Hello, Message, Probe, SegmentsMessage,
+    SpaceHeads, WantMessage,
 };
 use artimesh_core::replica::{Alarm, Fork, Hold, Placement, Repository, Table, Want, rows, state_digest};
 use artimesh_core::trust::{
@@ -174,6 +175,12 @@ pub fn segment() -> Sealed {
     Sealed::sign(header, all, &alice().identity.log_key, &circle())
 }
 
+/// The leave in the segment, with its proof: what travels, and the row.
+fn a_farewell() -> Vec<u8> {
+    let segment = segment();
+    Pruned::of(&segment, |index| segment.entries[index as usize].kind == kind::LEAVE).to_bytes()
+}
+
 fn proof() -> ForkProof {
     let (one, mut header) = (segment(), segment().header);
     header.written_at = Timestamp(1);
@@ -217,6 +224,8 @@ fn messages_are_what_they_were() {
         ("kept", Message::Kept(spaces.clone())),
         ("clock", Message::Clock(ClockMessage { wall: Timestamp(7), echo: Some(Timestamp(5)) })),
         ("fork", Message::Fork(proof())),
+        ("farewell", Message::Farewell(Farewell { space: space(), entry: a_farewell() })),
+        ("ask-farewells", Message::AskFarewells(AskFarewells { space: space(), of: vec![alice().node()] })),
         ("probe", Message::Probe(Probe { space: space(), incarnation: life(), ends: vec![heads.of(&life())] })),
         ("heads", Message::Heads(HeadsMessage { spaces, statements: Digest::of(b"all"), reply: true })),
         ("want", Message::Want(WantMessage { space: space(), since: heads.to_context() })),
@@ -375,6 +384,7 @@ fn rows_are_what_they_were() {
     let author = alice().node();
     let row = [vec![1], codec::encode(&(author, Timestamp(5), 40_u64, 5_u64, Timestamp(4), life()))].concat();
     check("row-hold", &row, row_again::<Hold>);
+    check("row-farewell", &a_farewell(), |bytes| Pruned::read(bytes).expect("read for ever").to_bytes());
     check("row-incarnation", &rows::write(&life().number), row_again::<u64>);
 }
 

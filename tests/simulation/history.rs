@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use artimesh_core::model::{Digest, Incarnation, NodeId, Space, codec};
-use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Input, Limits, Receipt, Retention};
+use artimesh_core::replica::{AcceptPolicy, Command, CommandError, Event, Input, Limits, Receipt, Replica, Retention};
 use artimesh_core::trust::{Capabilities, VerifiedRequest};
 
 use super::acts;
@@ -17,6 +17,7 @@ use super::dice::Dice;
 use super::disk::Disk;
 use super::faults::Faults;
 use super::liars::Lie;
+use super::site::Site;
 use super::weather::{Bias, Weather};
 use super::world::{Mutation, World, create, follower, writer};
 
@@ -415,6 +416,8 @@ impl History {
         for (what, times) in self.world.truth.written() {
             self.faults.count(what, times);
         }
+        let farewells = self.world.sites.iter().filter_map(Site::mind_or_none).map(Replica::farewells).sum::<usize>();
+        self.faults.count("shown by a proof that it is no member", farewells as u64);
         self.count_events()?;
         let changed_membership = self.world.truth.memberships() > self.memberships_before;
         self.faults.count("history with a true conflict", u64::from(self.had_conflict));

@@ -70,6 +70,14 @@ impl Membership {
         if self.accepted().is_some() { None } else { open().map(|(_, key)| key) }
     }
 
+    /// Takes the entry `dot`, whose author `saw` these dots: ends the acceptances among them, and the invitations.
+    pub fn end(&mut self, dot: Dot, saw: impl Fn(&Dot) -> bool) {
+        for open in self.acceptances.keys().filter(|open| saw(open)) {
+            self.left.entry(*open).or_default().insert(dot);
+        }
+        self.answer(saw);
+    }
+
     fn answer(&mut self, saw: impl Fn(&Dot) -> bool) {
         self.answered.extend(self.invitations.keys().filter(|dot| saw(dot)));
     }
@@ -170,11 +178,9 @@ impl Federation {
     /// Takes the removal of `node` by the author of `dot`, who `saw` these dots: ends the acceptances among them, and the
     /// invitations.
     pub fn remove(&mut self, dot: Dot, node: &NodeId, saw: impl Fn(&Dot) -> bool) {
-        let Some(membership) = self.members.get_mut(node) else { return };
-        for open in membership.acceptances.keys().filter(|open| saw(open)) {
-            membership.left.entry(*open).or_default().insert(dot);
+        if let Some(membership) = self.members.get_mut(node) {
+            membership.end(dot, saw);
         }
-        membership.answer(saw);
     }
 }
 

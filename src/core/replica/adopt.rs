@@ -93,14 +93,14 @@ impl Replica {
             return Err(CommandError::SharedAlready(key.clone()).into());
         }
         let is_taken = self.repository_of(&into).is_some() || self.adoptions.values().any(|other| other.into == into);
-        if is_taken || !self.federation(&into).is_some_and(|federation| federation.may_hold(&me)) {
+        if is_taken || !self.own_membership(&into).is_some_and(|mine| mine.accepted().is_some() || mine.is_pending()) {
             return Err(CommandError::NotInvited(into).into());
         }
         self.check_whole(&from)?;
         self.check_whole(&into)?;
         // Whether there are folders isn't known before all paths were read, and in the middle it can't go back.
         self.check_feature(&into, kind::FOLDER)?;
-        if !self.federation(&into).is_some_and(|federation| federation.is_member(&me)) {
+        if !self.is_member(&into) {
             self.write(work, into, &Change::Accept(Accept { repo_key: key.clone() }))?;
             // At once: what this input applies next isn't part of what the acceptance had seen.
             self.seal_space(work, into);
@@ -123,7 +123,7 @@ impl Replica {
     fn adopt_step<V: View>(&mut self, work: &mut Work<'_, V>, from: Space, most: usize) -> Result<Receipt, Failure> {
         let mut adoption = self.adoptions[&from].clone();
         let into = adoption.into;
-        if !self.federation(&into).is_some_and(|federation| federation.is_member(&self.me.node)) {
+        if !self.is_member(&into) {
             self.forget_adoption(work, &from);
             return Err(CommandError::NotAMember(into).into());
         }

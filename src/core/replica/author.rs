@@ -1,6 +1,7 @@
 //! The one write path: commands of this node's users become entries, and entries become signed segments.
 
 use super::apply::{Entry, Stop};
+use super::farewell::restated;
 use super::io::{Command, CommandError, Output, Receipt, Refusal, Table, View, ViewFault};
 use super::message::Announcement;
 use super::reconcile::Merge;
@@ -321,8 +322,7 @@ impl Replica {
         let repository = self.repositories.get(&key.folded()).cloned().ok_or_else(missing)?;
         let space = repository.space;
         let mut dot = Dot { incarnation: self.incarnation, sequence: 0 };
-        let federation = self.spaces.get(&space).and_then(|state| state.federation.as_ref());
-        let is_member = federation.is_some_and(|federation| federation.is_member(&self.me.node));
+        let is_member = self.is_member(&space);
         if self.merges.get(&space).is_some_and(Merge::is_committing) {
             return Err(CommandError::Merging(space).into());
         }
@@ -435,6 +435,8 @@ impl Replica {
         let state = self.spaces.get_mut(&space).expect("entries were written in it");
         let before = state.heads.of(&incarnation);
         let (context_before, needs_before) = state.known.get(&incarnation).cloned().unwrap_or_default();
+        let mut told = context.since(&context_before);
+        told.merge(&restated(&context, &entries, incarnation.node));
         let header = Header {
             space,
             incarnation,
@@ -442,7 +444,7 @@ impl Replica {
             first_sequence: before.sequence + 1,
             entries: 0,
             previous: before.chain,
-            context: context.since(&context_before),
+            context: told,
             needs: needs.since(&needs_before),
             root: Digest::ZERO,
             written_at: now,

@@ -166,8 +166,8 @@ fn speaks_of_fork(state: &SpaceState, header: &Header) -> bool {
     header.context.0.iter().any(is_twice)
 }
 
-/// Whether an entry that is no part of a live version stays all the same: what makes the federation, kinds of a later
-/// version, and deletes for their time.
+/// Whether an entry that is no part of a live version stays all the same: what makes the federation (who was removed or left
+/// is shown that entry, however late it comes back: `farewell`), kinds of a later version, and deletes for their time.
 fn is_kept(entry: u16, keeps_deletes: bool) -> bool {
     match entry {
         kind::PUT | kind::FOLDER | kind::PROPERTIES => false,

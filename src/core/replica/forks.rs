@@ -298,7 +298,7 @@ impl Replica {
         space: Space,
         old: Incarnation,
     ) -> Result<(), ViewFault> {
-        let is_member = self.federation(&space).is_some_and(|federation| federation.is_member(&self.me.node));
+        let is_member = self.is_member(&space);
         let is_said = self.spaces.get(&space).is_some_and(|state| state.ended.contains(&old));
         if old == self.incarnation || is_said || !is_member || self.writer().is_err() {
             return Ok(());

@@ -2,7 +2,6 @@
 
 use super::io::{View, ViewFault};
 use super::state::{Replica, Work};
-use crate::catalog::Membership;
 use crate::model::{RepoKey, Space};
 use crate::trust::Role;
 
@@ -24,15 +23,14 @@ impl Replica {
         if self.role() != Some(Role::Full) || self.writer().is_err() {
             return Vec::new();
         }
-        let me = &self.me.node;
-        let waiting = |(space, state): (&Space, &super::state::SpaceState)| {
-            let federation = state.federation.as_ref()?;
-            let pending = || federation.members.get(me).and_then(Membership::pending);
-            let key = federation.repo_key_at(me).or_else(pending).filter(|_| self.repository_of(space).is_none())?;
+        let waiting = |space: &Space| {
+            let own = self.own_membership(space)?;
+            let accepted = own.accepted().map(|(_, key)| key);
+            let key = accepted.or_else(|| own.pending()).filter(|_| self.repository_of(space).is_none())?;
             let taken_by = self.repositories.get(&key.folded()).map(|repository| repository.space);
             Some(Waiting { space: *space, key: key.clone(), taken_by })
         };
-        self.spaces.iter().filter_map(waiting).collect()
+        self.spaces.keys().filter_map(waiting).collect()
     }
 
     /// Once a second: takes what waited for a key that is free now.

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::model::{ArtifactPath, Checksums, Digest, Dot, FederationId, Incarnation, NodeId, RepoKey, Space};
 use crate::trust::{Addresses, Founding, PairingReason, PairingToken, TrustRefusal, VerifiedRequest};
 
+use super::farewell::FarewellFault;
 use super::message::Hello;
 
 /// A table of rows at rest; each is ordered by key.
@@ -418,6 +419,9 @@ pub enum Refusal {
     /// It would put more beside what is at a path than one path holds: it is asked for again later.
     #[error("entry {0:?} would put more beside what is at {1} than one path holds: overwrite or delete what is there")]
     Crowded(Dot, ArtifactPath),
+    /// It was sent as what ended a membership, and isn't.
+    #[error("entry {0:?} proves no end of a membership: {1}")]
+    Farewell(Dot, FarewellFault),
     /// A space that this node and the peer don't share.
     #[error("{0} is not shared with that node")]
     NotShared(Space),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::reconcile::{AskSnapshot, Compare, Compared, Fetch, Items, SignedState, Snapshot};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
-use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation, Space};
+use crate::model::{CircleId, Context, Digest, Envelope, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::{Addresses, Statement};
 
 /// The version of the control protocol; a node that speaks another refuses with a clear message.
@@ -118,6 +118,24 @@ pub struct Probe {
     pub ends: Vec<Head>,
 }
 
+/// The entry by which a membership ended: for the node whose it was, or for a member that asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Farewell {
+    /// In which federation.
+    pub space: Space,
+    /// A pruned segment with that entry alone.
+    pub entry: Vec<u8>,
+}
+
+/// Asks for the entries that ended memberships.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AskFarewells {
+    /// In which federation.
+    pub space: Space,
+    /// Whose.
+    pub of: Vec<NodeId>,
+}
+
 /// A message on a control stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
@@ -153,6 +171,10 @@ pub enum Message {
     Fetch(Fetch),
     /// What you asked.
     Items(Items),
+    /// You, or who you asked about, is no member any more.
+    Farewell(Farewell),
+    /// What ended these memberships?
+    AskFarewells(AskFarewells),
     /// Of a later version; passed over.
     Unknown(u16),
 }
@@ -177,6 +199,8 @@ impl Message {
             Message::Fork(proof) => (17, codec::encode(proof)),
             Message::Probe(probe) => (18, codec::encode(probe)),
             Message::Clock(clock) => (19, codec::encode(clock)),
+            Message::Farewell(farewell) => (20, codec::encode(farewell)),
+            Message::AskFarewells(ask) => (21, codec::encode(ask)),
             Message::Unknown(kind) => (*kind, Vec::new()),
         };
         Envelope { kind, body }.to_bytes()
@@ -203,6 +227,8 @@ impl Message {
             17 => Message::Fork(codec::decode(&envelope.body).map_err(text)?),
             18 => Message::Probe(codec::decode(&envelope.body).map_err(text)?),
             19 => Message::Clock(codec::decode(&envelope.body).map_err(text)?),
+            20 => Message::Farewell(codec::decode(&envelope.body).map_err(text)?),
+            21 => Message::AskFarewells(codec::decode(&envelope.body).map_err(text)?),
             kind => Message::Unknown(kind),
         })
     }

@@ -392,8 +392,9 @@ impl Replica {
         let is_edge = self.role() == Some(Role::Edge);
         let followed =
             is_edge && self.trust.as_ref().is_some_and(|t| t.follows(&self.me.node, &Capability::Follow(Some(id))));
-        let accepted = federation.repo_key_at(&self.me.node).filter(|_| !is_edge).cloned();
-        let pending = federation.members.get(&self.me.node).and_then(Membership::pending).filter(|_| !is_edge).cloned();
+        let own = self.own_membership(&space).filter(|_| !is_edge);
+        let accepted = own.as_ref().and_then(Membership::accepted).map(|(_, key)| key.clone());
+        let pending = own.as_ref().and_then(Membership::pending).cloned();
         let shown = self.repository_of(&space).map(|repository| repository.key.clone());
         let key = match (&accepted, &pending) {
             (Some(key), _) | (None, Some(key)) => key.clone(),

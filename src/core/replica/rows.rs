@@ -120,6 +120,8 @@ pub const AGAIN: &[u8] = b"again/";
 pub const ALARMS: &[u8] = b"ahead/";
 /// Prefix of what removed members may still know.
 pub const REMOVED: &[u8] = b"removed/";
+/// Prefix of entries that ended a membership, with their proof, where the log doesn't hold them.
+pub const FAREWELLS: &[u8] = b"farewell/";
 
 /// Prefix of the repositories that are on their way into a federation.
 pub const ADOPTIONS: &[u8] = b"adopt/";
@@ -239,6 +241,11 @@ pub(super) fn alarm_key(space: &Space, path: &ArtifactPath) -> Vec<u8> {
 
 pub(super) fn removed_key(space: &Space, node: &NodeId) -> Vec<u8> {
     [REMOVED, &space.key(), &node.0].concat()
+}
+
+/// Meta key of a farewell.
+pub(super) fn farewell_key(space: &Space, dot: &Dot) -> Vec<u8> {
+    [FAREWELLS, &space.key(), &incarnation_bytes(&dot.incarnation), &dot.sequence.to_be_bytes()].concat()
 }
 
 /// Space and node of a row key that is `prefix`, then both.

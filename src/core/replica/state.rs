@@ -8,6 +8,7 @@ use super::apply::fold_trust;
 use super::clocks::{Alarm, Offset, load_alarms};
 use super::compact::{Compaction, Retention};
 use super::draft::{Draft, stored};
+use super::farewell::load_farewells;
 use super::forks::{Astray, Fork, load_forks};
 use super::io::{AcceptPolicy, Event, Input, Output, Row, Table, View, ViewFault};
 use super::kept::{Kept, load_kept};
@@ -68,6 +69,8 @@ pub struct Peer {
     pub(super) proved: BTreeSet<Space>,
     /// Logs about which it was probed since the last round.
     pub(super) probed: BTreeSet<(Space, Incarnation)>,
+    /// The last federation of which it was shown that it is no member any more.
+    pub(super) farewell: Option<Space>,
     /// Spaces in which it was asked for what it said it has, and brought nothing that could be applied.
     pub(super) spent: BTreeSet<Space>,
 }
@@ -91,6 +94,8 @@ pub(super) struct SpaceState {
     pub(super) ended: BTreeSet<Incarnation>,
     /// What each member that was removed may still ask for: what was known when it was.
     pub(super) removed: BTreeMap<NodeId, Context>,
+    /// Entries that ended this node's own membership, as it was shown: how far their authors had seen its logs.
+    pub(super) farewells: BTreeMap<Dot, Context>,
     /// What can't be applied by this version.
     pub(super) kept: Kept,
     /// Up to which sequences logs aren't whole at rest.
@@ -241,6 +246,7 @@ impl Replica {
         load_kept(view, &mut spaces)?;
         load_floors(view, &mut spaces)?;
         load_forks(view, &mut spaces)?;
+        load_farewells(view, &mut spaces, &me.node)?;
         let mut replica = Replica {
             incarnation: Incarnation { node: me.node, number },
             me,

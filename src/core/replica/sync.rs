@@ -196,6 +196,8 @@ impl Replica {
             Ok(Message::Compared(answer)) => self.take_compared(work, from, answer)?,
             Ok(Message::Fetch(ask)) => self.show_items(work, from, &ask)?,
             Ok(Message::Items(answer)) => self.take_items(work, from, answer)?,
+            Ok(Message::Farewell(farewell)) => self.take_farewell(work, from, &farewell)?,
+            Ok(Message::AskFarewells(ask)) => self.show_farewells(work, from, &ask)?,
             Ok(Message::Unknown(_)) => {}
             Err(reason) => {
                 work.note(Event::Refused { from: Some(from), refusal: Refusal::Message(reason) });
@@ -243,6 +245,7 @@ impl Replica {
         }
         if message.reply {
             self.send_heads(work, from, None, false);
+            self.bid_farewell(work, from)?;
         }
         Ok(())
     }
@@ -333,7 +336,7 @@ impl Replica {
                 let Some((_, stored)) = work.draft.view().range(Table::Log, &low, &high, 1)?.pop() else { break };
                 let segment = match Stored::read(&stored) {
                     Ok(Stored::Whole(segment)) => segment,
-                    // Pruned: who may compare states is told to; a former member has to do without.
+                    // Pruned: who may compare states is told to; a former member is shown why it is one (`farewell`).
                     Ok(Stored::Pruned(_)) => break,
                     Err(error) => return Err(ViewFault(format!("a stored segment of {space} is unreadable: {error}"))),
                 };
@@ -523,6 +526,8 @@ impl Replica {
         if round && !peers.is_empty() {
             let choice = peers[(dice % peers.len() as u64) as usize];
             self.send_heads(work, choice, None, true);
+            self.bid_farewell(work, choice)?;
+            self.ask_farewells(work, choice)?;
             self.ask_time(work, choice);
         }
         Ok(())
@@ -562,9 +567,12 @@ fn verdict_on(refusal: &Refusal) -> Verdict {
         | Refusal::Crowded(..)
         | Refusal::NotShared(_)
         | Refusal::NotAccepted(_) => Verdict::Ignore,
-        Refusal::Segment(_) | Refusal::Message(_) | Refusal::Trust(_) | Refusal::Entry(..) | Refusal::Misplaced(..) => {
-            Verdict::Reject
-        }
+        Refusal::Segment(_)
+        | Refusal::Message(_)
+        | Refusal::Trust(_)
+        | Refusal::Entry(..)
+        | Refusal::Misplaced(..)
+        | Refusal::Farewell(..) => Verdict::Reject,
     }
 }
 

@@ -150,12 +150,12 @@ impl Replica {
         space: Space,
         versions: Vec<(ArtifactPath, Version)>,
     ) -> Result<(), ViewFault> {
-        let federation = self.federation(&space);
-        if federation.and_then(|f| f.members.get(&self.me.node)).is_some_and(Membership::is_pending) {
+        let own = self.own_membership(&space);
+        if own.as_ref().is_some_and(Membership::is_pending) {
             // Its acceptance went with the branch: another one is on its way, or is made anew.
             return self.write_later(work, space, versions);
         }
-        let is_member = federation.is_some_and(|federation| federation.is_member(&self.me.node));
+        let is_member = own.is_some_and(|own| own.accepted().is_some());
         if !is_member || self.writer().is_err() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use artimesh_core::model::{Dot, Space};
 
-use super::agreement::{forgot_its_leave, good_sites, parted_for_good};
+use super::agreement::{good_sites, parted_for_good};
 use super::{Fault, oracle};
 use crate::truth::Entry;
 use crate::world::World;
@@ -36,8 +36,7 @@ pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
         let author = world.node(ack.site);
         for site in &good {
             let mind = world.sites[*site].mind();
-            let member = mind.federation(&ack.space).is_some_and(|f| f.is_member(&world.node(*site)));
-            if member && !forgot_its_leave(world, *site, &ack.space) && !mind.heads(&ack.space).cover(&ack.dot) {
+            if mind.is_member(&ack.space) && !mind.heads(&ack.space).cover(&ack.dot) {
                 return Err(format!("site {site} never got {:?} of {}", ack.dot, author.short()));
             }
         }

@@ -137,30 +137,13 @@ fn belongs(world: &World, site: usize, space: &Space) -> bool {
     }
     let node = world.node(site);
     let good = good_sites(world);
-    if forgot_its_leave(world, site, space) {
-        return false;
-    }
     let sees = |other: &usize| {
         let mind = world.sites[*other].mind();
         let is_member = mind.federation(space).is_some_and(|federation| federation.is_member(&node));
-        let holder_is_member = mind.federation(space).is_some_and(|f| f.is_member(&world.node(*other)));
-        holder_is_member
+        // It may know of its own leave what its log doesn't say.
+        let is_member = if *other == site { mind.is_member(space) } else { is_member };
+        mind.is_member(space)
             && (is_member || mind.trust().and_then(|t| t.good(&node)).is_some_and(|m| m.role() == Role::Edge))
     };
     good.iter().any(sees)
-}
-
-/// Whether a site was set back to before it left, or was removed while it was away, and others have since pruned what would
-/// tell it. States aren't shown to who left, so it goes on for itself: a known limit.
-pub fn forgot_its_leave(world: &World, site: usize, space: &Space) -> bool {
-    let node = world.node(site);
-    let may_not_know = |mind: &Replica| mind.federation(space).is_some_and(|federation| federation.is_member(&node));
-    let may_not_know = world.sites[site].mind_or_none().is_some_and(may_not_know);
-    let pruned = |site: &Site| site.notes.iter().any(|note| matches!(note, Event::Pruned { .. }));
-    let saw_leave = |other: &usize| {
-        let federation = world.sites[*other].mind().federation(space);
-        let left = federation.and_then(|f| f.members.get(&node)).is_some_and(|m| !m.left.is_empty());
-        *other != site && left && federation.is_some_and(|federation| !federation.is_member(&node))
-    };
-    may_not_know && world.sites.iter().any(pruned) && good_sites(world).iter().any(saw_leave)
 }

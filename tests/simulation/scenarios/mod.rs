@@ -8,6 +8,7 @@ mod crowding;
 mod curating;
 mod doubting;
 mod enduring;
+mod farewells;
 mod federating;
 mod foldering;
 mod forking;

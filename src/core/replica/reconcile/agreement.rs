@@ -36,7 +36,7 @@ pub(in super::super) struct Said {
 }
 
 impl Replica {
-    pub(super) fn circle_id(&self) -> CircleId {
+    pub(in super::super) fn circle_id(&self) -> CircleId {
         self.circle.as_ref().map_or(CircleId([0; 32]), |row| row.circle)
     }
 

@@ -84,6 +84,22 @@ impl Replica {
         Ok(())
     }
 
+    /// What a state sync under way makes of a federation.
+    pub(in super::super) fn coming_federation<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: &Space,
+    ) -> Result<Option<Federation>, ViewFault> {
+        Ok(match self.merges.get(space).map(|merge| &merge.step) {
+            Some(Step::Snapshot(taken) | Step::Descend(taken, _) | Step::Tail(taken, _)) => taken.federation.clone(),
+            Some(Step::Commit(_)) => {
+                let row = work.draft.get(Table::Meta, &rows::merge_key(space))?;
+                row.map(|value| stored(&value)).transpose()?.map(|row: MergeRow| row.federation)
+            }
+            Some(Step::Clear | Step::Listed) | None => None,
+        })
+    }
+
     /// One step of every state sync that has something to do by itself.
     pub(in super::super) fn continue_merges<V: View>(&mut self, work: &mut Work<'_, V>) -> Result<(), ViewFault> {
         self.sweep_some(work)?;

@@ -206,6 +206,10 @@ impl Replica {
             self.declined.insert(space);
             return self.abandon(work, &space, &from, Refusal::NotAccepted(founder));
         }
+        // What it ended may be known to the source alone.
+        if let Some(federation) = self.coming_federation(work, &space)? {
+            self.ask_farewells_of(work, &space, from, &federation)?;
+        }
         self.go_on(work, space)
     }
 
