@@ -495,7 +495,15 @@ pub(super) fn collect_runs<V: View>(
 
 /// Tells a federation what entries say about its members and its settings.
 pub(super) fn fold_membership(federation: &mut Federation, again: &[Again]) {
-    for Again { dot, change, context, .. } in again {
+    // Invitations, then what answers them, then what ends that: an author that took a part of its own log back has seen less
+    // of it than those whom it answers, so weights don't tell who comes first.
+    let step = |change: &Change| match change {
+        Change::Invite(_) => 0,
+        Change::Accept(_) => 1,
+        _ => 2,
+    };
+    let in_steps = (0..=2).flat_map(|now| again.iter().filter(move |entry| step(&entry.change) == now));
+    for Again { dot, change, context, .. } in in_steps {
         let saw =
             |other: &Dot| context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence;
         match change {
