@@ -31,6 +31,8 @@ const CONFLICTS_MAX: usize = 200;
 struct Census {
     digest: Digest,
     artifacts: u64,
+    /// Those that were made as such: nothing stands for the others.
+    folders: u64,
     conflicts: u64,
 }
 
@@ -117,6 +119,7 @@ impl Service {
         Ok(json!({
             "state_digest": settled.then(|| census.digest.to_string()),
             "artifacts": census.artifacts,
+            "folders": census.folders,
             "siblings": census.conflicts,
             "conflicts": conflicts,
             "conflicts_are_more": conflicts == CONFLICTS_MAX,
@@ -260,19 +263,20 @@ fn of_repository(replica: &Replica, repository: &Repository, now: Timestamp) -> 
 
 fn census(view: &impl View, space: &Space, federation: Option<&Federation>) -> Result<Census, ViewFault> {
     let digest = state_digest(view, space, federation)?;
-    let (mut artifacts, mut conflicts) = (0, 0);
-    each(view, Table::Catalog, &rows::catalog_prefix(space, ""), |value| {
-        artifacts += 1;
+    let (mut artifacts, mut folders, mut conflicts) = (0, 0, 0);
+    each(view, Table::Catalog, &rows::catalog_prefix(space, ""), |key, value| {
+        let path = rows::catalog_path(key).ok_or_else(|| ViewFault("a catalog row has a broken key".into()))?;
+        *if path.is_folder() { &mut folders } else { &mut artifacts } += 1;
         let versions: Versions = rows::read(value).map_err(|error| ViewFault(error.to_string()))?;
         conflicts += u64::from(versions.is_conflict());
         Ok(())
     })?;
-    Ok(Census { digest, artifacts, conflicts })
+    Ok(Census { digest, artifacts, folders, conflicts })
 }
 
 fn missing(view: &impl View, space: &Space) -> Result<(u64, u64), ViewFault> {
     let (mut blobs, mut bytes) = (0, 0);
-    each(view, Table::Meta, &[rows::WANTS, &space.key()].concat(), |value| {
+    each(view, Table::Meta, &[rows::WANTS, &space.key()].concat(), |_, value| {
         let want: Want = rows::read(value).map_err(|error| ViewFault(error.to_string()))?;
         if !view.has_blob(&want.digest)? {
             blobs += 1;
@@ -283,18 +287,18 @@ fn missing(view: &impl View, space: &Space) -> Result<(u64, u64), ViewFault> {
     Ok((blobs, bytes))
 }
 
-/// Calls `take` with every value under a prefix, a thousand rows at a time.
+/// Calls `take` with every row under a prefix, a thousand rows at a time.
 fn each(
     view: &impl View,
     table: Table,
     prefix: &[u8],
-    mut take: impl FnMut(&[u8]) -> Result<(), ViewFault>,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), ViewFault>,
 ) -> Result<(), ViewFault> {
     let (mut from, end) = (prefix.to_vec(), rows::end_of(prefix));
     loop {
         let page = view.range(table, &from, &end, 1000)?;
-        for (_, value) in &page {
-            take(value)?;
+        for (key, value) in &page {
+            take(key, value)?;
         }
         match page.last() {
             Some((last, _)) if page.len() == 1000 => from = [last.as_slice(), &[0]].concat(),

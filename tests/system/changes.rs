@@ -169,6 +169,8 @@ async fn a_folder_that_was_made_as_one_stays_without_files_and_is_the_same_every
         let answer = berlin.client().send(Method::PUT, &path(target), &[], body).await.expect("an answer");
         assert_eq!(answer.status.as_u16(), status, "{target}: {}", answer.text());
     }
+    let counted = repository(&berlin.status().await.expect("it runs"), REPO).expect("a repository");
+    assert_eq!((&counted["artifacts"], &counted["folders"]), (&json!(1), &json!(1)), "a folder is no artifact");
 }
 
 #[tokio::test(flavor = "multi_thread")]
