@@ -35,6 +35,7 @@ mod receive;
 mod reconcile;
 mod rollback;
 pub mod rows;
+mod serve;
 mod state;
 mod sync;
 mod take_back;

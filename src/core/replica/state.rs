@@ -18,7 +18,7 @@ use super::message::Hello;
 use super::parking::Parking;
 use super::reconcile::{Merge, MergeProgress, Said, SignedState, StateBody};
 use super::rows::{self, CircleRow, LogRow, Placement, Repository};
-use super::sync::in_causal_order;
+use super::serve::in_causal_order;
 use super::trie::{self, Sum};
 use super::upgrade;
 use crate::catalog::Federation;

@@ -10,14 +10,14 @@
 //! A former member may have what of the log was known when it was one, its own leave or removal included; but where that is
 //! pruned there is nothing to send it, and states aren't shown to who is no member. Without more it would go on for itself
 //! for ever. So logs keep the entries that end memberships whatever else is pruned, and a member that has no such entry,
-//! because it took a state over, asks another for it ([`Replica::ask_farewells`]).
+//! because it took a state over, asks another for it (`ask_farewells`).
 //!
 //! What the author had seen is told in a header as a difference to the one before it, which may be gone. Whoever ends a
 //! membership therefore states again how far it had seen that node's logs ([`restated`]): this says which acceptances are
 //! meant, and that an invitation since then isn't undone.
 //!
 //! The entry comes without all that was before it. So the heads stay what they are, and the federation as those make it; what
-//! this node was shown stands beside it ([`Replica::own_membership`]), until its log reaches the entry itself.
+//! this node was shown stands beside it (`own_membership`), until its log reaches the entry itself.
 //!
 //! # What is believed
 //! The author's signature, by a key that the circle knows, up to the seals; and its rights, as of any removal. That the
