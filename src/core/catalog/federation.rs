@@ -47,7 +47,8 @@ pub struct Membership {
     pub invitations: BTreeMap<Dot, RepoKey>,
     /// Its own acceptances, with the key it chose.
     pub acceptances: BTreeMap<Dot, RepoKey>,
-    /// Acceptances that it ended, with the leaves that ended them.
+    /// What ended, with the entries that ended it: of an acceptance every leave and removal, see [`Membership::endings`]; of
+    /// an invitation the first of each life that ended it, so that there are at most as many as lives.
     pub left: BTreeMap<Dot, BTreeSet<Dot>>,
     /// Invitations that it had seen when it accepted or left.
     pub answered: BTreeSet<Dot>,
@@ -70,17 +71,56 @@ impl Membership {
         if self.accepted().is_some() { None } else { open().map(|(_, key)| key) }
     }
 
+    /// The acceptances that ended, with the leaves and removals that ended them.
+    pub fn endings(&self) -> impl DoubleEndedIterator<Item = (&Dot, &BTreeSet<Dot>)> {
+        self.left.iter().filter(|(dot, _)| self.acceptances.contains_key(dot))
+    }
+
     /// Takes the entry `dot`, whose author `saw` these dots: ends the acceptances among them, and the invitations.
     pub fn end(&mut self, dot: Dot, saw: impl Fn(&Dot) -> bool) {
-        for open in self.acceptances.keys().filter(|open| saw(open)) {
-            self.left.entry(*open).or_default().insert(dot);
+        let seen: Vec<Dot> =
+            self.acceptances.keys().chain(self.invitations.keys()).filter(|of| saw(of)).copied().collect();
+        for of in seen {
+            self.note_end(of, dot);
         }
         self.answer(saw);
+    }
+
+    /// Whoever saw a later entry of a life saw its earlier ones: to tell who saw an invitation end, the first is enough.
+    fn note_end(&mut self, of: Dot, by: Dot) {
+        let ends = self.left.entry(of).or_default();
+        ends.insert(by);
+        if !self.acceptances.contains_key(&of) {
+            let first = ends.iter().find(|end| end.incarnation == by.incarnation).copied();
+            ends.retain(|end| end.incarnation != by.incarnation || Some(*end) == first);
+        }
+    }
+
+    /// Whether the author of an acceptance, who `saw` these dots, was invited: it saw an invitation, and none of the entries
+    /// that ended it. A leave or a removal ends the invitations that its own author had seen, whether they were answered
+    /// or not, so who goes in again needs one that this end didn't cover. What the author hadn't seen doesn't count: who
+    /// accepts while it is removed elsewhere is a member, and who claims not to have seen its removal can't be told from it.
+    fn admits(&self, saw: impl Fn(&Dot) -> bool) -> Result<(), Uninvited> {
+        let ended = |dot: &Dot| self.left.get(dot).is_some_and(|ends| ends.iter().any(&saw));
+        let mut seen = self.invitations.keys().filter(|dot| saw(dot)).peekable();
+        seen.peek().ok_or(Uninvited::Never)?;
+        if seen.all(ended) { Err(Uninvited::Ended) } else { Ok(()) }
     }
 
     fn answer(&mut self, saw: impl Fn(&Dot) -> bool) {
         self.answered.extend(self.invitations.keys().filter(|dot| saw(dot)));
     }
+}
+
+/// Why an acceptance doesn't count; nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Uninvited {
+    /// Its author had seen no invitation of its own.
+    #[error("its author was not invited")]
+    Never,
+    /// Of each invitation that its author had seen it had also seen the end.
+    #[error("its author left or was removed, and was not invited again")]
+    Ended,
 }
 
 /// What the applied entries say of a federation apart from its artifacts.
@@ -137,8 +177,8 @@ impl Federation {
             let mine = self.members.entry(*node).or_default();
             mine.invitations.extend(theirs.invitations.iter().map(|(dot, key)| (*dot, key.clone())));
             mine.acceptances.extend(theirs.acceptances.iter().map(|(dot, key)| (*dot, key.clone())));
-            for (dot, leaves) in &theirs.left {
-                mine.left.entry(*dot).or_default().extend(leaves);
+            for (of, ends) in &theirs.left {
+                ends.iter().for_each(|end| mine.note_end(*of, *end));
             }
             mine.answered.extend(&theirs.answered);
         }
@@ -158,19 +198,17 @@ impl Federation {
         membership.is_some_and(|membership| membership.acceptances.keys().any(|dot| saw(dot) && !ended(dot)))
     }
 
-    /// Takes the acceptance of the author of `dot`, who `saw` these dots; false when it had seen no invitation.
-    #[must_use]
-    pub fn accept(&mut self, dot: Dot, repo_key: &RepoKey, saw: impl Fn(&Dot) -> bool) -> bool {
-        let Some(membership) = self.members.get_mut(&dot.incarnation.node) else { return false };
-        if !membership.invitations.keys().any(&saw) {
-            return false;
-        }
+    /// Takes the acceptance of the author of `dot`, who `saw` these dots, unless it had seen no invitation that was open as
+    /// far as it knew.
+    pub fn accept(&mut self, dot: Dot, repo_key: &RepoKey, saw: impl Fn(&Dot) -> bool) -> Result<(), Uninvited> {
+        let membership = self.members.get_mut(&dot.incarnation.node).ok_or(Uninvited::Never)?;
+        membership.admits(&saw)?;
         membership.acceptances.insert(dot, repo_key.clone());
         membership.answer(saw);
-        true
+        Ok(())
     }
 
-    /// Takes the leave of the author of `dot`, who `saw` these dots: ends the acceptances among them.
+    /// Takes the leave of the author of `dot`, who `saw` these dots: ends the acceptances among them, and the invitations.
     pub fn leave(&mut self, dot: Dot, saw: impl Fn(&Dot) -> bool) {
         self.remove(dot, &dot.incarnation.node, saw);
     }

@@ -21,6 +21,6 @@ pub use entry::{
     Content, Delete, DeletePrefix, EntryFault, KILLS_MAX, MEDIA_TYPE_BYTES_MAX, PREFIX_PATHS_MAX, Put, USER_BYTES_MAX,
     check_user,
 };
-pub use federation::{Federation, FederationV1, Founding, Invitation, Membership, Removal};
+pub use federation::{Federation, FederationV1, Founding, Invitation, Membership, Removal, Uninvited};
 pub use history::{Conflict, Dispute, End, Ended, Historic};
 pub use versions::{PATH_BYTES_MAX, Version, Versions, VersionsV1};

@@ -128,9 +128,8 @@ impl Replica {
             }
             Change::Invite(invitation) => federation.invite(entry.dot, invitation),
             Change::Accept(accept) => {
-                if !federation.accept(entry.dot, &accept.repo_key, saw) {
-                    return Err(entry.misplaced("its author was not invited"));
-                }
+                let taken = federation.accept(entry.dot, &accept.repo_key, saw);
+                taken.map_err(|why| entry.misplaced(&why.to_string()))?;
             }
             Change::Leave => {
                 federation.leave(entry.dot, saw);

@@ -76,7 +76,9 @@ impl Replica {
     /// that had forgotten the leave it may have accepted anew.
     fn was_member(&self, space: &Space, peer: &NodeId) -> bool {
         let federation = self.spaces.get(space).and_then(|state| state.federation.as_ref());
-        let left = federation.and_then(|f| f.members.get(peer)).is_some_and(|membership| !membership.left.is_empty());
+        let left = federation
+            .and_then(|f| f.members.get(peer))
+            .is_some_and(|membership| membership.endings().next().is_some());
         left && self.trust.as_ref().is_some_and(|trust| trust.good(peer).is_some())
     }
 

@@ -495,21 +495,21 @@ pub(super) fn collect_runs<V: View>(
 
 /// Tells a federation what entries say about its members and its settings.
 pub(super) fn fold_membership(federation: &mut Federation, again: &[Again]) {
-    // Invitations, then what answers them, then what ends that: an author that took a part of its own log back has seen less
-    // of it than those whom it answers, so weights don't tell who comes first.
-    let step = |change: &Change| match change {
-        Change::Invite(_) => 0,
-        Change::Accept(_) => 1,
-        _ => 2,
+    // Invitations, then what ends them, then what answers them, then what ends that: an author that took a part of its own
+    // log back has seen less of it than those whom it answers, so weights don't tell who comes first.
+    let is_in = |step: u8, change: &Change| match change {
+        Change::Invite(_) => step == 0,
+        Change::Accept(_) => step == 2,
+        _ => step == 1 || step == 3,
     };
-    let in_steps = (0..=2).flat_map(|now| again.iter().filter(move |entry| step(&entry.change) == now));
+    let in_steps = (0..=3).flat_map(|now| again.iter().filter(move |entry| is_in(now, &entry.change)));
     for Again { dot, change, context, .. } in in_steps {
         let saw =
             |other: &Dot| context.cover(other) || other.incarnation == dot.incarnation && other.sequence < dot.sequence;
         match change {
             Change::Invite(invitation) => federation.invite(*dot, invitation),
             Change::Accept(accept) => {
-                // One that answers an invitation which was taken back ends with it.
+                // One that answers an invitation which was taken back ends with it; nor does one count that had seen the end.
                 let _ = federation.accept(*dot, &accept.repo_key, saw);
             }
             Change::Leave => federation.leave(*dot, saw),

@@ -101,15 +101,22 @@ fn founds(world: &World, author: &NodeId) -> Result<(), Fault> {
 }
 
 /// Whether the author founded the federation or accepted an invitation, as far as it knew; an acceptance itself needs
-/// only the invitation.
+/// only the invitation, and one whose end the author hadn't seen.
 fn was_let_in(world: &World, space: &Space, dot: &Dot, entry: &Entry) -> bool {
     let author = dot.incarnation.node;
-    let mut before = world.truth.all(space).filter(|(other, _)| entry.saw(dot, other));
-    before.any(|(other, earlier)| match &earlier.change {
-        Some(Change::Found(_) | Change::Accept(_)) => other.incarnation.node == author,
-        Some(Change::Invite(invitation)) => {
-            invitation.node == author && matches!(entry.change, Some(Change::Accept(_)))
-        }
+    let before = || world.truth.all(space).filter(|(other, _)| entry.saw(dot, other));
+    let ends = |(other, earlier): &(&Dot, &Entry)| match &earlier.change {
+        Some(Change::Remove(removal)) => removal.node == author,
+        Some(Change::Leave) => other.incarnation.node == author,
+        _ => false,
+    };
+    // Of a log that was lived twice, only one branch was seen: which, a context doesn't say.
+    let is_certain = |other: &Dot| !world.truth.forked.contains(&(*space, other.incarnation));
+    let is_open = |of: &Dot| !before().filter(ends).any(|(other, end)| is_certain(other) && end.saw(other, of));
+    let is_acceptance = matches!(entry.change, Some(Change::Accept(_)));
+    before().any(|(other, earlier)| match &earlier.change {
+        Some(Change::Found(_) | Change::Accept(_)) if !is_acceptance => other.incarnation.node == author,
+        Some(Change::Invite(invitation)) => invitation.node == author && is_acceptance && is_open(other),
         _ => false,
     })
 }

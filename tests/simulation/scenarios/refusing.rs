@@ -38,7 +38,7 @@ pub fn circle(world: &World) -> artimesh_core::model::CircleId {
 }
 
 /// Sends `segment` to the first site as `from`; returns the refusals, after checking that nothing was written.
-fn refused(world: &mut World, from: usize, segment: &[u8], space: Space) -> Vec<Refusal> {
+pub fn refused(world: &mut World, from: usize, segment: &[u8], space: Space) -> Vec<Refusal> {
     let (rows, heads) = (world.sites[0].disk.clone(), world.sites[0].mind().heads(&space));
     world.sites[0].notes.clear();
     world.handle(0, Input::Frame(world.node(from), frame(space, &[segment])), None);

@@ -119,7 +119,7 @@ impl Replica {
         let mut after = before.clone();
         end(&mut after, &ending.node, ending.dot, &ending.seen);
         // What was ended already, and is ended once more, is no news.
-        if after.left.len() == before.left.len() {
+        if after.endings().count() == before.endings().count() {
             return Err(Refusal::Farewell(ending.dot, FarewellFault::Earlier));
         }
         Ok(true)
@@ -185,7 +185,7 @@ impl Replica {
 fn ended_another<'a>(mut known: impl Iterator<Item = &'a Federation>, ending: &Ending) -> Result<bool, Refusal> {
     let did_end = |federation: &Federation| {
         let other = federation.members.get(&ending.node);
-        other.is_some_and(|other| other.left.values().any(|ends| ends.contains(&ending.dot)))
+        other.is_some_and(|other| other.endings().any(|(_, ends)| ends.contains(&ending.dot)))
     };
     if known.any(did_end) {
         return Ok(true);

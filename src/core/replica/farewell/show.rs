@@ -47,7 +47,7 @@ impl Replica {
         }
         let Some(membership) = federation.members.get(node) else { return false };
         let told = self.peers.get(node).and_then(|peer| peer.heads.get(space)).cloned().unwrap_or_default();
-        membership.left.values().any(|ends| !ends.iter().any(|end| told.cover(end)))
+        membership.endings().any(|(_, ends)| !ends.iter().any(|end| told.cover(end)))
     }
 
     /// Sends what ended the membership of `node`; how many bytes that was.
@@ -78,7 +78,7 @@ impl Replica {
     ) -> Result<Vec<Pruned>, ViewFault> {
         let Some(membership) = federation.members.get(node) else { return Ok(Vec::new()) };
         let (mut shown, mut proofs) = (BTreeSet::new(), Vec::new());
-        for ends in membership.left.values().rev() {
+        for (_, ends) in membership.endings().rev() {
             if proofs.len() < ENDS_MAX && ends.is_disjoint(&shown) {
                 for end in ends.iter().rev() {
                     if let Some(proof) = self.proof_of(work, space, end, node)? {
@@ -139,7 +139,7 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let mut of = Vec::new();
         for (node, membership) in &federation.members {
-            let is_over = !membership.left.is_empty() && !federation.may_hold(node) && *node != self.me.node;
+            let is_over = membership.endings().next().is_some() && !federation.may_hold(node) && *node != self.me.node;
             if is_over && of.len() < SUBJECTS_MAX && self.proofs_about(work, space, federation, node)?.is_empty() {
                 of.push(*node);
             }
