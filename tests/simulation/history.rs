@@ -18,6 +18,7 @@ use super::disk::Disk;
 use super::faults::Faults;
 use super::liars::Lie;
 use super::site::Site;
+use super::tracing;
 use super::weather::{Bias, Weather};
 use super::world::{Mutation, World, create, follower, writer};
 
@@ -173,6 +174,7 @@ impl History {
 
     /// Something happened that isn't an input of any site.
     pub fn did(&mut self, fault: &'static str) {
+        tracing::act(&self.world, fault);
         self.faults.count(fault, 1);
         self.troubles += 1;
     }

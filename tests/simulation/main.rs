@@ -20,6 +20,7 @@ mod runs;
 mod scenarios;
 mod seeds;
 mod site;
+mod tracing;
 mod truth;
 mod weather;
 mod world;

@@ -9,6 +9,7 @@ use artimesh_core::catalog::Federation;
 use super::digests::Ledger;
 use super::history;
 use super::runs::{self, Findings, Run};
+use super::tracing;
 use super::world::Mutation;
 
 /// How many histories an ordinary run has.
@@ -71,10 +72,11 @@ fn replay(seed: u64) {
         }
         site.notes.iter().rev().take(40).rev().for_each(|note| println!("  {note:?}"));
     }
-    if std::env::var_os("ARTIMESH_TRACE").is_some() {
+    if tracing::is_on() {
         for space in outcome.world.truth.spaces() {
             for (dot, entry) in outcome.world.truth.all(space) {
-                println!("{space} {dot:?} {:?} after {:?}", entry.change, entry.context());
+                let change = entry.change.as_ref().map(|change| tracing::change(&outcome.world, change));
+                println!("{space} {dot:?} {change:?} after {:?}", entry.context());
             }
         }
     }

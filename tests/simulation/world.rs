@@ -15,6 +15,7 @@ use artimesh_core::trust::{
 use super::liars::Lie;
 use super::network::{Gossip, Network};
 use super::site::Site;
+use super::tracing;
 use super::truth::Truth;
 
 /// What is broken on purpose, to show that the checkers notice.
@@ -304,7 +305,10 @@ impl World {
             Output::Publish(space, bytes) => self.publish(site, space, &bytes),
             Output::Judge(verdict) => self.verdicts.push(verdict),
             Output::Members => self.close_to_outsiders(site),
-            Output::Note(event) => self.sites[site].notes.push(event),
+            Output::Note(event) => {
+                tracing::note(self, site, &event);
+                self.sites[site].notes.push(event);
+            }
             Output::Continue => {
                 self.continues.insert(site);
             }
@@ -467,9 +471,7 @@ impl World {
     /// Delivers the next frame of a connection, if any; says whether the receiver crashed over it.
     pub fn deliver(&mut self, from: usize, to: usize, crash_at: Option<usize>) -> bool {
         let Some(frame) = self.network.receive(from, to) else { return false };
-        if std::env::var_os("ARTIMESH_TRACE").is_some() {
-            println!("{from} to {to}: {:.400}", format!("{:?}", Message::read(&frame)));
-        }
+        tracing::frame(self, from, to, &frame);
         let crashed = self.handle(to, Input::Frame(self.node(from), frame), crash_at);
         self.close_what_is_through();
         crashed
@@ -477,6 +479,7 @@ impl World {
 
     /// Delivers what was gossiped; says whether the receiver crashed over it.
     pub fn deliver_gossip(&mut self, gossip: &Gossip, crash_at: Option<usize>) -> bool {
+        tracing::gossip(self, gossip.to, &gossip.bytes);
         self.sites[gossip.to].is_up()
             && self.handle(gossip.to, Input::Gossip(gossip.space, gossip.bytes.clone()), crash_at)
     }
