@@ -162,6 +162,27 @@ impl Truth {
         self.seen.contains(&Digest::of(segment.bytes()))
     }
 
+    /// Versions that somebody ended, or edited, in a branch of a forked life that isn't among what who has these heads has
+    /// applied. Who pruned them then has nothing to bring them back from when that branch turns out to have lost.
+    pub fn touched_by_lost(&self, space: &Space, heads: &Heads) -> BTreeSet<Dot> {
+        let known = self.known(space, heads);
+        let is_lost = |(dot, entry): &(&Dot, &Entry)| {
+            self.forked.contains(&(*space, dot.incarnation))
+                && known.get(dot).is_none_or(|other| other.segment != entry.segment)
+        };
+        let lost: Vec<(&Dot, &Entry)> = self.all(space).filter(is_lost).collect();
+        let is_touched = |(dot, entry): &(&Dot, &&Entry)| {
+            let Some(put) = entry.put() else { return false };
+            let ends = |by: &Dot, lost: &Entry| lost.ends(&put.path, dot) && lost.saw(by, dot);
+            let edits = |lost: &Entry| lost.edit().is_some_and(|edit| edit.version == **dot);
+            lost.iter().any(|(by, lost)| ends(by, lost) || edits(lost))
+        };
+        if lost.is_empty() {
+            return BTreeSet::new();
+        }
+        known.iter().filter(is_touched).map(|(dot, _)| *dot).collect()
+    }
+
     /// How many entries admit, revoke, invite, accept or leave.
     pub fn memberships(&self) -> usize {
         let changes =

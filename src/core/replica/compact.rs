@@ -5,6 +5,7 @@
 //! instead (`reconcile`). The floor of a log is where it stops being whole; who wants something below it is told so.
 //! Deletes stay longer than what they killed, for a signed delete says more than an absence.
 
+use super::forks::Fork;
 use super::io::{Event, Table, View, ViewFault};
 use super::reconcile::live_entries;
 use super::rows;
@@ -143,9 +144,9 @@ impl Replica {
     }
 }
 
-/// Whether an entry names a number that a forked life bore twice: it says the same of the version that is yet to come.
+/// Whether an entry names a number of a forked life: it says the same of a version that is yet to come.
 fn names_fork(state: &SpaceState, entry: &Envelope) -> bool {
-    let is_twice = |dot: &Dot| state.forks.get(&dot.incarnation).is_some_and(|fork| dot.sequence >= fork.sequence());
+    let is_twice = |dot: &Dot| state.forks.contains_key(&dot.incarnation);
     if state.forks.is_empty() {
         return false;
     }
@@ -158,12 +159,12 @@ fn names_fork(state: &SpaceState, entry: &Envelope) -> bool {
     }
 }
 
-/// Whether a header says that its author had seen what a forked life bore twice: what it deleted by prefix later goes by
-/// that.
+/// Whether a header tells of a forked life: that its author had seen some of it, for what it deleted by prefix later goes by
+/// that; or which branch was applied.
 fn speaks_of_fork(state: &SpaceState, header: &Header) -> bool {
-    let is_twice =
-        |(life, sequence): (&Incarnation, &u64)| state.forks.get(life).is_some_and(|fork| *sequence >= fork.sequence());
-    header.context.0.iter().any(is_twice)
+    let is_of_branch = |fork: &Fork| header.last_sequence() >= fork.sequence();
+    state.forks.get(&header.incarnation).is_some_and(is_of_branch)
+        || header.context.0.keys().any(|life| state.forks.contains_key(life))
 }
 
 /// Whether an entry that is no part of a live version stays all the same: what makes the federation (who was removed or left

@@ -101,24 +101,30 @@ pub struct Astray {
 
 impl rows::Stored for Astray {}
 
-impl SpaceState {
-    /// Whether all of `context` is applied, forked logs apart from where they part: what is built on those counts by its
-    /// numbers.
-    pub(super) fn covers(&self, context: &Context) -> bool {
-        self.covered_by(&self.heads, context)
-    }
+/// Of forked logs, up to where the segments are awaited that others' contexts name.
+pub(super) type Commons = BTreeMap<Incarnation, u64>;
 
-    /// The same for other heads than the applied ones.
-    pub(super) fn covered_by(&self, heads: &Heads, context: &Context) -> bool {
-        let is_here = |(life, sequence): (&Incarnation, &u64)| {
-            let common = self.forks.get(life).map_or(u64::MAX, |fork| fork.sequence() - 1);
-            (*sequence).min(common) <= heads.of(life).sequence
-        };
-        context.0.iter().all(is_here)
-    }
+/// Whether all of `context` is within these heads, forked logs apart from where they part.
+pub(super) fn is_covered(heads: &Heads, commons: &Commons, context: &Context) -> bool {
+    let is_here = |(life, sequence): (&Incarnation, &u64)| {
+        let common = commons.get(life).copied().unwrap_or(u64::MAX);
+        (*sequence).min(common) <= heads.of(life).sequence
+    };
+    context.0.iter().all(is_here)
 }
 
 impl Replica {
+    /// Whether all of `context` is applied, forked logs apart from where they part or nobody has them: what is built on
+    /// those counts by its numbers, and comes into its own should they come after it.
+    pub(super) fn covers(&self, space: &Space, context: &Context) -> bool {
+        self.spaces.get(space).is_none_or(|state| is_covered(&state.heads, &self.commons(space), context))
+    }
+
+    pub(super) fn commons(&self, space: &Space) -> Commons {
+        let forks = self.spaces.get(space).into_iter().flat_map(|state| &state.forks);
+        forks.map(|(life, fork)| (*life, (fork.sequence() - 1).min(self.admitted(*space, life)))).collect()
+    }
+
     /// Up to which sequence entries of this log are admitted: see [`crate::trust::State::admitted`]; of a forked log, what
     /// some full member has.
     pub(super) fn admitted(&self, space: Space, incarnation: &Incarnation) -> u64 {
@@ -131,12 +137,21 @@ impl Replica {
         self.spaces.get(space).is_some_and(|state| state.forks.contains_key(incarnation))
     }
 
-    /// Whether a segment begins a branch that is known to have lost.
-    pub(super) fn is_lost_branch(&self, segment: &Sealed) -> bool {
-        let header = &segment.header;
+    /// Whether a segment is known to be of a branch that lost: one that begins it, or the next.
+    pub(super) fn is_on_lost_branch(&self, header: &Header, hash: &Digest) -> bool {
         let fork = self.spaces.get(&header.space).and_then(|state| state.forks.get(&header.incarnation));
-        let point = fork.and_then(|fork| fork.points.get(&(header.first_sequence, header.previous)));
-        point.is_some_and(|proof| proof.winner.hash() != segment.hash)
+        let begins = |point: &(u64, Digest), proof: &ForkProof| {
+            *point == (header.first_sequence, header.previous) && proof.winner.hash() != *hash
+        };
+        let mut points = fork.into_iter().flat_map(|fork| &fork.points);
+        points.any(|(point, proof)| begins(point, proof) || header.previous == proof.loser.hash())
+    }
+
+    /// Whether a segment is known to be of the branch that won, in the same way.
+    pub(super) fn is_on_winning_branch(&self, header: &Header, hash: &Digest) -> bool {
+        let fork = self.spaces.get(&header.space).and_then(|state| state.forks.get(&header.incarnation));
+        let wins = |proof: &ForkProof| [*hash, header.previous].contains(&proof.winner.hash());
+        fork.is_some_and(|fork| fork.proofs().any(wins))
     }
 
     /// A segment that contradicts what was applied: its author's fault if one of its author's keys signed it, else its
@@ -232,8 +247,8 @@ impl Replica {
             if is_other && space != Space::Trust && !founds {
                 self.give_up(work, space, incarnation, winner.first_sequence)?;
             }
-        } else if self.is_astray_for_all_it_knows(work, space, incarnation)? {
-            self.go_astray(work, space, incarnation, Astray { from: winner.first_sequence, is_lost: false });
+        } else if let Some(astray) = self.is_astray_for_all_it_knows(work, space, incarnation)? {
+            self.go_astray(work, space, incarnation, astray);
         }
         if incarnation.node == self.me.node {
             self.state_rebirth(work, space, incarnation)?;
@@ -245,16 +260,16 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether a forked log was applied beyond where it parts, and what is left of it doesn't show that it was the winner.
+    /// From where on a forked log was applied of which what is left doesn't show that it was the winner.
     pub(super) fn is_astray_for_all_it_knows<V: View>(
         &self,
         work: &Work<'_, V>,
         space: Space,
         incarnation: Incarnation,
-    ) -> Result<bool, ViewFault> {
+    ) -> Result<Option<Astray>, ViewFault> {
         let head = self.heads(&space).of(&incarnation);
         let Some(fork) = self.spaces.get(&space).and_then(|state| state.forks.get(&incarnation)) else {
-            return Ok(false);
+            return Ok(None);
         };
         for ((from, _), proof) in &fork.points {
             let winner = proof.winner.hash();
@@ -263,16 +278,17 @@ impl Replica {
             }
             let (low, high) =
                 (rows::segment_key(&space, &incarnation, *from), rows::segment_key(&space, &incarnation, u64::MAX));
-            let mut is_winner = false;
+            let (mut is_winner, mut is_lost) = (false, false);
             for (_, value) in work.draft.range(Table::Log, &low, &high, 2)? {
                 let part = stored_part(&space, &value)?;
                 is_winner |= part.hash() == winner || part.header().previous == winner;
+                is_lost |= self.is_on_lost_branch(part.header(), &part.hash());
             }
             if !is_winner {
-                return Ok(true);
+                return Ok(Some(Astray { from: *from, is_lost }));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Remembers what of a forked log can't be stood by, until a member's state has taken its place.
@@ -388,6 +404,7 @@ impl Replica {
         if !self.shares(&space, &from) || !self.spaces.contains_key(&space) {
             return Ok(());
         }
+        self.give_way(work, from, probe)?;
         let low = rows::segment_key(&space, &incarnation, 0);
         let mut first = 1;
         for end in probe.ends.iter().take(ENDS_MAX) {

@@ -5,6 +5,7 @@
 //! entry that it doesn't know, and what others built on that; but it keeps and serves all of it, and counts none of it
 //! in its heads.
 
+use super::forks::is_covered;
 use super::io::{Event, Refusal, Table, View, ViewFault};
 use super::message::SpaceHeads;
 use super::receive::Taken;
@@ -87,9 +88,9 @@ impl Replica {
             return Ok(Some(if same { Taken::Duplicate } else { self.refuse_fork(work, from, segment)? }));
         }
         let follows = header.first_sequence == tail.sequence + 1 && header.previous == tail.chain;
-        let built_on_kept = tail.sequence > head.sequence || !state.covers(&header.context);
+        let built_on_kept = tail.sequence > head.sequence || !self.covers(&space, &header.context);
         let trust = self.heads(&Space::Trust);
-        let depends = state.covered_by(&reach, &header.context) && trust.cover_context(&header.needs);
+        let depends = is_covered(&reach, &self.commons(&space), &header.context) && trust.cover_context(&header.needs);
         if !follows || !depends || unknown.is_none() && !built_on_kept {
             return Ok(None);
         }
@@ -139,12 +140,13 @@ impl Replica {
             let segment = stored_segment(&space, &bytes)?;
             let trust = self.heads(&Space::Trust);
             let header = &segment.header;
-            let depends = self.spaces[&space].covers(&header.context) && trust.cover_context(&header.needs);
+            let depends = self.covers(&space, &header.context) && trust.cover_context(&header.needs);
             let waits = self.is_held(work, header)?;
             if self.unknown_kind(&segment).is_some() || !depends || waits {
                 continue;
             }
-            let result = if header.previous == head.chain {
+            let is_lost = self.is_on_lost_branch(header, &segment.hash);
+            let result = if header.previous == head.chain && !is_lost {
                 self.verify_and_apply(work, &segment)
             } else {
                 Err(Stop::Refused(Refusal::Fork(incarnation, header.first_sequence)))

@@ -86,7 +86,12 @@ pub(super) fn change<V: View>(
     }
     for version in gone() {
         let historic = historic(before, after, version, cause);
-        draft.remove(Table::Meta, rows::want_key(space, &version.dot));
+        let want = rows::want_key(space, &version.dot);
+        let wanted: Option<rows::Want> = draft.get(Table::Meta, &want)?.map(|value| stored(&value)).transpose()?;
+        // In a life that was lived twice the number may be another version's, at another path.
+        if wanted.is_some_and(|wanted| wanted.path == *path) {
+            draft.remove(Table::Meta, want);
+        }
         let key = rows::ended_key(space, path, historic.ended.at, &version.dot);
         draft.set(Table::History, key.clone(), &historic);
         draft.set_bytes(Table::History, rows::expiry_key(cause.age.ms, &key), Vec::new());

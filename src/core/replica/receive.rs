@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{Entry, Stop};
+use super::forks::{Commons, is_covered};
 use super::io::{AcceptPolicy, Event, Refusal, Table, View, ViewFault};
 use super::parking::Parking;
 use super::reconcile::Merge;
 use super::rows;
-use super::state::{Replica, SpaceState, Work};
+use super::state::{Replica, Work};
 use crate::catalog::{Federation, Membership};
 use crate::changelog::{Change, ChangeError, Sealed, Stored, entry_hash, kind};
 use crate::model::{Context, Digest, Head, Heads, Incarnation, NodeId, Space};
@@ -65,14 +66,14 @@ impl Replica {
         if self.parked.len() == 0 {
             return None;
         }
-        let reach: BTreeMap<&Space, (Heads, &SpaceState)> =
-            self.spaces.iter().map(|(space, state)| (space, (state.reach(), state))).collect();
+        let reach: BTreeMap<&Space, (Heads, Commons)> =
+            self.spaces.iter().map(|(space, state)| (space, (state.reach(), self.commons(space)))).collect();
         let trust = self.spaces.get(&Space::Trust).map(|state| &state.heads);
         self.parked.take_ready(|segment| {
             let header = &segment.header;
-            reach.get(&header.space).is_some_and(|(heads, state)| {
+            reach.get(&header.space).is_some_and(|(heads, commons)| {
                 header.first_sequence <= heads.of(&header.incarnation).sequence + 1
-                    && state.covered_by(heads, &header.context)
+                    && is_covered(heads, commons, &header.context)
                     && trust.is_some_and(|trust| trust.cover_context(&header.needs))
             })
         })
@@ -109,8 +110,7 @@ impl Replica {
             return Ok(taken);
         }
         let trust_heads = self.spaces.get(&Space::Trust).cloned_heads();
-        let covers = self.spaces.get(&space).is_none_or(|state| state.covers(&header.context));
-        let depends = covers && trust_heads.cover_context(&header.needs);
+        let depends = self.covers(&space, &header.context) && trust_heads.cover_context(&header.needs);
         if header.first_sequence > head.sequence + 1 || !depends {
             if let Err(refusal) = self.check_before_parking(&segment) {
                 return Ok(self.refuse(work, from, refusal));
@@ -124,7 +124,7 @@ impl Replica {
         if header.first_sequence != head.sequence + 1 || header.previous != head.chain {
             return self.refuse_fork(work, from, &segment);
         }
-        if self.is_lost_branch(&segment) {
+        if self.is_on_lost_branch(&segment.header, &segment.hash) {
             let refusal = Refusal::Fork(incarnation, header.first_sequence);
             return Ok(self.refuse(work, from, refusal));
         }

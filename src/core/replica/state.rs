@@ -195,6 +195,8 @@ pub struct Replica {
     pub(super) unconfirmed: BTreeSet<Space>,
     /// Where a state was taken over, and no member has signed since that its own is the same: and for how many ticks.
     pub(super) on_trial: BTreeMap<Space, u32>,
+    /// Where this node can't take a branch back by itself: for how many ticks members were there, and none showed the way.
+    pub(super) stuck: BTreeMap<Space, u32>,
     /// How long logs stay whole.
     pub(super) retention: Retention,
     pub(super) compaction: Compaction,
@@ -282,6 +284,7 @@ impl Replica {
             catching_up: BTreeMap::new(),
             unconfirmed: load_spaces_under(view, rows::UNCONFIRMED)?,
             on_trial: load_spaces_under(view, rows::ON_TRIAL)?.into_iter().map(|space| (space, 0)).collect(),
+            stuck: BTreeMap::new(),
             signed: BTreeMap::new(),
             retention,
             compaction: Compaction::default(),

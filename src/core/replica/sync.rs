@@ -231,7 +231,11 @@ impl Replica {
             peer.heads_at = Some(now);
             peer.spent.remove(&space);
             if !is_new {
-                peer.heads.insert(space, heads);
+                let before = peer.heads.insert(space, heads);
+                if before.is_none_or(|before| before.0.is_empty()) {
+                    // What it was told of a space that it didn't hold meant nothing to it.
+                    peer.told.remove(&space);
+                }
             }
             if has_more {
                 self.wish(work, space, from);

@@ -7,7 +7,7 @@ use super::author::Failure;
 use super::forks::Astray;
 use super::io::{Event, Table, View, ViewFault};
 use super::ledger::{self, Cause};
-use super::reconcile::Merge;
+use super::reconcile::{Merge, segment_at};
 use super::rows;
 use super::state::{Peer, Replica, SpaceState, Work, stored_part, stored_segment};
 use super::versions::sweep;
@@ -330,8 +330,7 @@ impl Replica {
         path: &ArtifactPath,
         dot: &Dot,
     ) -> Result<bool, ViewFault> {
-        let fork = self.spaces.get(&space).and_then(|state| state.forks.get(&dot.incarnation));
-        if fork.is_none_or(|fork| dot.sequence < fork.sequence()) {
+        if !self.is_forked(&space, &dot.incarnation) {
             return Ok(false);
         }
         let names = |change: &Change| match change {
@@ -391,7 +390,11 @@ impl Replica {
             return Ok(());
         }
         for (space, life, _) in surplus {
-            let from = self.admitted(space, &life) + 1;
+            let beyond = Dot { incarnation: life, sequence: self.admitted(space, &life) + 1 };
+            // All of a segment or nothing.
+            let part = segment_at(work.draft.view(), &space, &beyond)?;
+            let first = part.filter(|part| part.header().last_sequence() >= beyond.sequence);
+            let from = first.map_or(beyond.sequence, |part| part.header().first_sequence);
             self.give_up(work, space, life, from)?;
         }
         outside.into_iter().try_for_each(|space| self.accept_anew(work, space))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use artimesh_core::model::{Dot, Space};
 
-use super::agreement::{good_sites, parted_for_good};
+use super::agreement::{good_sites, has_pruned, parted_for_good};
 use super::{Fault, oracle};
 use crate::truth::Entry;
 use crate::world::World;
@@ -59,7 +59,9 @@ pub fn check_fate(world: &World, acks: &[Ack]) -> Result<u64, Fault> {
             for ack in mine.filter(|ack| !live.contains(&ack.dot)) {
                 let Some(put) = known.get(&ack.dot).and_then(|entry| entry.put()) else { continue };
                 let fell = |(by, entry): (&Dot, &&Entry)| entry.ends(&put.path, &ack.dot) && entry.saw(by, &ack.dot);
-                if !known.iter().any(fell) {
+                let by_lost =
+                    || has_pruned(world, space) && world.truth.touched_by_lost(space, heads).contains(&ack.dot);
+                if !known.iter().any(fell) && !by_lost() {
                     return Err(format!("{} lost {:?}, and nobody killed it", site.identity.name, ack.dot));
                 }
                 dead += 1;

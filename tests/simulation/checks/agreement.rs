@@ -50,15 +50,19 @@ pub fn parted_for_good(world: &World, space: &Space) -> bool {
     let minds = || world.sites.iter().filter_map(Site::mind_or_none);
     let is_proved =
         |life: &Incarnation| minds().any(|mind| mind.forks().any(|(of, whose, ..)| of == space && whose == life));
-    let pruned =
-        |site: &Site| site.notes.iter().any(|note| matches!(note, Event::Pruned { space: of, .. } if of == space));
     let parted = world.truth.forked.iter().any(|(of, life)| of == space && !is_proved(life));
     let accepts = |(dot, entry): (&Dot, &Entry)| {
         world.truth.forked.contains(&(*space, dot.incarnation)) && matches!(entry.change, Some(Change::Accept(_)))
     };
     let accepted_twice =
         || world.truth.all(space).filter(|(dot, _)| dot.sequence == 1).filter(|e| accepts(*e)).count() > 1;
-    parted && world.sites.iter().any(pruned) || !world.truth.forked.is_empty() && accepted_twice()
+    parted && has_pruned(world, space) || !world.truth.forked.is_empty() && accepted_twice()
+}
+
+/// Whether any site has pruned its logs of a space.
+pub fn has_pruned(world: &World, space: &Space) -> bool {
+    let is_of = |note: &Event| matches!(note, Event::Pruned { space: of, .. } if of == space);
+    world.sites.iter().any(|site| site.notes.iter().any(is_of))
 }
 
 /// The sites in good standing, as the founder (whom nobody outranks) sees it.

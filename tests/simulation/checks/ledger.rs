@@ -29,8 +29,9 @@ pub fn check(world: &World) -> Result<u64, Fault> {
                 return Err(format!("{} counts {counted} paths of {}", site.identity.name, live.len()));
             }
             // What ended elsewhere before a state was taken over was never here.
-            let took_over =
-                site.mind().is_merging(space) || site.notes.iter().any(|note| matches!(note, Event::Reconciled { .. }));
+            let took_over = site.mind().is_merging(space)
+                || site.mind().is_on_trial(space)
+                || site.notes.iter().any(|note| matches!(note, Event::Reconciled { .. }));
             if number == 0 && !took_over {
                 check_past(world, space)?;
                 let mut flagged: BTreeMap<Dot, Dot> = listed.iter().flat_map(|c| c.survivors.clone()).collect();

@@ -3,8 +3,10 @@
 use artimesh_core::changelog::SegmentError;
 use artimesh_core::model::Digest;
 use artimesh_core::replica::{Command, CommandError, DifferenceKind, Event, Input, Refusal, Retention, Table, rows};
+use artimesh_core::trust::Role;
 
 use super::writing::federated;
+use crate::disk::Disk;
 use crate::liars::Lie;
 use crate::world::{World, create, delete, path, put, repo, writer};
 
@@ -271,6 +273,12 @@ fn what_is_dead_goes_from_the_end_of_a_log_too() {
 #[test]
 fn what_was_taken_over_is_held_against_what_others_said_meanwhile() {
     let mut world = away();
+    // Nothing that lives says that these are dead.
+    for number in 0..20 {
+        world.ask(2, put("libs", &format!("gone/{number}"), "gone")).expect("put");
+        world.ask(2, delete("libs", &format!("gone/{number}"))).expect("delete");
+    }
+    world.settle();
     world.lies.insert(0, Lie::Exhume);
     world.restart(1);
     world.connect(0, 1);
@@ -335,4 +343,48 @@ fn an_edge_forgets_a_log_of_which_no_member_is_left_that_has_any() {
     assert_eq!(world.sites[3].mind().heads(&space), world.sites[0].mind().heads(&space));
     assert_eq!(world.digest(3, &space), world.digest(0, &space));
     assert_eq!((took_over(&world, 3), world.versions(3, "libs", "x")), (2, of("one")), "once is enough");
+}
+
+#[test]
+fn what_is_known_to_have_ended_stays_so_whoever_shows_it() {
+    let mut world = federated();
+    for number in 0..8 {
+        world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
+        world.ask(0, delete("libs", &format!("gone/{number}"))).expect("delete");
+    }
+    world.settle();
+    world.lies.insert(0, Lie::Exhume);
+    let member = Some(world.node(0));
+    // It has nothing live: so it asks for all, and alice has applied all that it has.
+    world.ask(1, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
+    world.ask(2, put("libs", "x", "one")).expect("put");
+    world.settle();
+    for dice in 0..2 {
+        world.round(dice);
+        world.settle();
+    }
+    world.ask(1, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
+    world.settle();
+    for site in 0..4 {
+        assert!(world.versions(site, "libs", "gone/3").is_empty(), "a deleted artifact is back at site {site}");
+    }
+    all_agree(&world);
+}
+
+#[test]
+fn what_a_live_version_replaced_is_dead_whoever_shows_it() {
+    let mut world = away();
+    world.lies.insert(0, Lie::Exhume);
+    // Bob has lost all that he knew, and only alice is there to tell.
+    world.sites[1].disk = Disk::new();
+    world.restart(1);
+    world.pair(0, 1, Role::Full, writer()).expect("it is who it was");
+    for dice in 0..4 {
+        world.connect(0, 1);
+        world.settle();
+        world.round(dice);
+    }
+    assert!(world.twisted["dead items offered"] > 0);
+    assert_eq!(world.versions(1, "libs", "new/29"), of("newer"));
+    assert_eq!(world.digest(1, &world.space(0, "libs")), world.digest(0, &world.space(0, "libs")));
 }

@@ -139,13 +139,24 @@ impl Replica {
         match self.agrees(&space, &peer) {
             Some(false) => self.differ(work, space, peer),
             Some(true) => {
-                if self.on_trial.remove(&space).is_some() {
+                if self.is_word_enough(&space, &peer) && self.on_trial.remove(&space).is_some() {
                     work.draft.remove(Table::Meta, rows::on_trial_key(&space));
                 }
                 self.confirm(work, space);
             }
             None => {}
         }
+    }
+
+    /// Whether a member's word that its state is the same ends a trial. If it is on trial itself, both may have believed the
+    /// same liar: then nobody who isn't may say otherwise.
+    fn is_word_enough(&self, space: &Space, peer: &NodeId) -> bool {
+        let is_sure = |node: &NodeId| {
+            let said = self.peers.get(node).and_then(|peer| peer.states.get(space));
+            said.is_some_and(|said| !said.on_trial)
+        };
+        let contradicts = |node: &NodeId| is_sure(node) && self.agrees(space, node) == Some(false);
+        is_sure(peer) || !self.members_besides(space).iter().any(contradicts)
     }
 
     /// This node has other states than a member at the same heads: one of them erred, or was lied to when it took its state

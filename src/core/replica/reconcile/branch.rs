@@ -18,6 +18,10 @@
 //! Who stands on a lost branch shows its state to nobody who doesn't ([`Replica::misleads`]): its absences may be the lost
 //! branch's work. Members that all stand on it agree with each other, until somebody brings the other one.
 //!
+//! Where nobody stands right, somebody must be gone by all the same: after [`STUCK_TICKS`] a member shows its state to those
+//! whose names are greater than its own. Who takes it over stands on the lost branch, too, and knows it: both follow as soon as
+//! somebody comes who stands right.
+//!
 //! Who can't tell which branch it took over goes by whoever differs from it; should that one not know either, the two
 //! agree as soon as one of them was faster.
 
@@ -25,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::apply::{Entry, Stop};
 use super::super::draft::stored;
+use super::super::forks::Astray;
 use super::super::io::{Event, Table, View, ViewFault};
 use super::super::ledger::{self, Cause};
 use super::super::rows;
@@ -33,10 +38,14 @@ use super::super::take_back::{Again, Run, collect_runs, fold_membership, path_of
 use super::super::versions::{apply_delete, apply_edit, sweep};
 use super::commit::{LogRow, taken_over};
 use super::merge::Why;
+use super::source::segment_at;
 use crate::catalog::{End, Ended, Membership, Put, Version};
 use crate::changelog::{Change, entry_hash};
 use crate::model::{ArtifactPath, Context, Digest, Dot, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::Role;
+
+/// A member that stands on a lost branch shows its state only when it has met nobody who doesn't for so long.
+const STUCK_TICKS: u32 = 5;
 
 /// A version of this node's own that went with a branch: row `again`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,6 +91,9 @@ impl Replica {
         if self.trust.as_ref().and_then(|trust| trust.good(peer)).is_some_and(|member| member.role() == Role::Edge) {
             return false;
         }
+        if *peer > self.me.node && self.stuck.get(space).is_some_and(|ticks| *ticks >= STUCK_TICKS) {
+            return false;
+        }
         let told = self.peers.get(peer).and_then(|peer| peer.heads.get(space)).filter(|told| !told.0.is_empty());
         let mut lost = state.astray.iter().filter(|(_, astray)| astray.is_lost);
         told.is_some_and(|told| lost.any(|(life, _)| told.of(life) != state.heads.of(life)))
@@ -100,7 +112,12 @@ impl Replica {
     pub(in super::super) fn leave_astray<V: View>(&mut self, work: &mut Work<'_, V>, dice: u64) {
         let astray = self.spaces.iter().filter(|(_, state)| !state.astray.is_empty() && state.federation.is_some());
         let spaces: Vec<Space> = astray.map(|(space, _)| *space).collect();
+        self.stuck.retain(|space, _| spaces.contains(space));
         for space in spaces {
+            if self.source_of(&space, None).is_some() {
+                let ticks = self.stuck.entry(space).or_default();
+                *ticks = ticks.saturating_add(1);
+            }
             let sound = self.sound_heads(&space, Why::Branch).to_context();
             let told = |node: &NodeId| self.peers.get(node).and_then(|peer| peer.heads.get(&space));
             let may = |node: &&NodeId| {
@@ -129,6 +146,17 @@ impl Replica {
     ) -> Result<bool, ViewFault> {
         let by = ledger::find(&work.draft, space, path, dot)?.and_then(|historic| historic.ended.dot);
         Ok(by.is_some_and(|by| !self.is_lost(space, &by) && !theirs.cover(&by)))
+    }
+
+    /// Whether this node knows by which entry a version ended: then it wasn't lost here, whatever a source shows.
+    pub(super) fn is_known_dead<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: &Space,
+        path: &ArtifactPath,
+        dot: &Dot,
+    ) -> Result<bool, ViewFault> {
+        self.has_ended(work, space, path, dot, &Heads::default())
     }
 
     /// Takes the lost segments out of the log, and remembers what was this node's own and live there.
@@ -229,6 +257,24 @@ impl Replica {
         let state = self.spaces.entry(space).or_default();
         for life in std::mem::take(&mut state.astray).into_keys() {
             work.draft.remove(Table::Meta, rows::life_key(rows::ASTRAY, &space, &life));
+        }
+        Ok(())
+    }
+
+    /// Whoever took over what is known to be of a lost branch stands there, as its source does.
+    pub(super) fn note_lost_branches<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+    ) -> Result<(), ViewFault> {
+        let forks: Vec<(Incarnation, u64)> =
+            self.spaces[&space].forks.iter().map(|(life, fork)| (*life, fork.sequence())).collect();
+        for (incarnation, from) in forks {
+            let sequence = self.heads(&space).of(&incarnation).sequence;
+            let end = segment_at(work.draft.view(), &space, &Dot { incarnation, sequence })?;
+            if end.is_some_and(|end| self.is_on_lost_branch(end.header(), &end.hash())) {
+                self.go_astray(work, space, incarnation, Astray { from, is_lost: true });
+            }
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::super::draft::stored;
-use super::super::forks::Astray;
 use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::ledger::{self, Cause};
 use super::super::rows;
@@ -17,9 +16,9 @@ use super::super::trie::Item;
 use super::merge::{Commit, Merge, Pass, Step, Why};
 use super::proof;
 use super::source::live_entries;
-use crate::catalog::{End, Ended, Federation, Version, Versions};
+use crate::catalog::{End, Ended, Federation, Put, Version, Versions};
 use crate::changelog::{Change, Pruned, Stored, entry_hash};
-use crate::model::{ArtifactPath, Context, Head, Heads, Incarnation, NodeId, Space};
+use crate::model::{ArtifactPath, Context, Dot, Head, Heads, Incarnation, NodeId, Space};
 
 /// Staged rows that are applied in one step.
 const ROWS_MAX: usize = 64;
@@ -202,14 +201,19 @@ impl Replica {
                 let dot = pruned.header.dot(index as usize);
                 // What a log brought meanwhile was applied, and perhaps killed.
                 let is_judged = !matches!(row.why, Why::Follow | Why::Branch) && !row.knows_all;
-                if own.cover(&dot) && is_judged {
+                let here = work.draft.versions(space, &put.path)?;
+                let is_other = here.iter().any(|version| version.dot == dot && version.entry != entry_hash(envelope));
+                let is_news = !is_judged || is_other || !own.cover(&dot);
+                let is_here = here.iter().any(|version| version.dot == dot);
+                let is_told = is_here || matches!(row.why, Why::Follow | Why::Branch);
+                if !is_news || !is_told && self.is_known_dead(work, space, &put.path, &dot)? {
                     continue;
                 }
                 let is_forked = self.is_forked(space, &dot.incarnation);
                 if is_forked && row.why != Why::Follow && self.is_killed_by_number(work, *space, &put.path, &dot)? {
                     continue;
                 }
-                if row.why == Why::Branch {
+                if row.why == Why::Branch || is_here {
                     // Another entry may have borne its number, and its properties may have been edited by what is lost.
                     self.clear_place(work, space, &put.path, &dot, &entry_hash(envelope))?;
                 }
@@ -240,7 +244,15 @@ impl Replica {
         let page = self.staged(work, space, cursor)?;
         for (_, pruned) in &page {
             for (index, envelope) in pruned.entries() {
-                let Ok(Change::EditProperties(edit)) = Change::read(envelope) else { continue };
+                let edit = match Change::read(envelope) {
+                    Ok(Change::EditProperties(edit)) => edit,
+                    // What a live version names as replaced is dead, whoever shows it.
+                    Ok(Change::Put(put)) if !put.kills.is_empty() => {
+                        self.kill_again(work, space, &put, pruned.header.dot(index as usize))?;
+                        continue;
+                    }
+                    _ => continue,
+                };
                 let dot = pruned.header.dot(index as usize);
                 let before = work.draft.versions(space, &edit.path)?;
                 let mut after = before.clone();
@@ -261,6 +273,15 @@ impl Replica {
             }
         }
         Ok(if page.len() < ROWS_MAX { Pass::Edits.next(why) } else { Pass::Edits })
+    }
+
+    fn kill_again<V: View>(&self, work: &mut Work<'_, V>, space: &Space, by: &Put, dot: Dot) -> Result<(), ViewFault> {
+        let before = work.draft.versions(space, &by.path)?;
+        let mut after = before.clone();
+        if before.iter().all(|version| version.dot != dot) || after.kill(&by.kills).is_empty() {
+            return Ok(());
+        }
+        taken_over(work, space, &by.path, &before, &after)
     }
 
     fn commit_drops<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space, why: Why) -> Result<Pass, ViewFault> {
@@ -324,11 +345,14 @@ impl Replica {
         self.note_ended_lives(work, space);
         let state = self.spaces.entry(space).or_default();
         match &mut state.federation {
-            Some(federation) if !matches!(row.why, Why::Follow | Why::Branch) => federation.merge(&row.federation),
+            Some(federation) if !row.knows_all && !matches!(row.why, Why::Follow | Why::Branch) => {
+                federation.merge(&row.federation);
+            }
             slot => *slot = Some(row.federation.clone()),
         }
         if let Some(surplus) = &surplus {
             self.build_on(work, space, surplus)?;
+            self.note_lost_branches(work, space)?;
         }
         self.save_federation(work, space);
         work.draft.remove(Table::Meta, rows::merge_key(&space));
@@ -411,9 +435,10 @@ impl Replica {
             state.floors.insert(*incarnation, head.sequence);
             work.draft.set(Table::Meta, rows::floor_key(&space, incarnation), &head.sequence);
             self.save_log(work, &space, incarnation);
-            if why != Why::Branch && self.is_astray_for_all_it_knows(work, space, *incarnation)? {
-                let from = self.spaces[&space].forks[incarnation].sequence();
-                self.go_astray(work, space, *incarnation, Astray { from, is_lost: false });
+            if why != Why::Branch
+                && let Some(astray) = self.is_astray_for_all_it_knows(work, space, *incarnation)?
+            {
+                self.go_astray(work, space, *incarnation, astray);
             }
         }
         Ok(Heads(theirs.into_iter().map(|(incarnation, (head, ..))| (incarnation, head)).collect()))

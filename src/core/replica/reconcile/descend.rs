@@ -7,11 +7,12 @@ use super::super::message::Message;
 use super::super::state::{Replica, Work};
 use super::super::{rows, trie};
 use super::merge::{Asked, Descent, DifferenceKind, Look, Merge, Step, Why};
+use super::parting::parts;
 use super::proof;
 use super::source::{HINTED_MAX, hints};
 use super::wire::{Compare, Compared, Fetch, Hint, Items, Prefix, Salt, Shown, Wanted, hint};
-use crate::changelog::{Change, Pruned};
-use crate::model::{Heads, NodeId, Space};
+use crate::changelog::{Change, Pruned, Stored, entry_hash};
+use crate::model::{Heads, Incarnation, NodeId, Space};
 
 /// The most questions that wait for their answers at a time: what a long link needs to be busy.
 const ASKED_MAX: usize = 8;
@@ -114,13 +115,27 @@ impl Replica {
         }
         wanted.into_iter().rev().for_each(|wish| descent.fetch.push_front(wish));
         let (heads, salt) = (taken.heads.clone(), merge.salt);
+        let ends = taken.ends.clone();
+        // Of a longer log it doesn't show on which branch it is.
+        let wins = |end: &&Pruned| self.is_on_winning_branch(&end.header, &end.hash);
+        let won: BTreeSet<Incarnation> = ends.iter().filter(wins).map(|end| end.header.incarnation).collect();
         let is_wanted = |key: &[u8; 32]| all.iter().any(|wish| wish.covers(&salt, key));
         for bytes in &answer.segments {
             merge.progress.bytes += bytes.len() as u64;
-            match self.check_proof(&space, bytes, &heads) {
-                Ok(pruned) => self.stage(work, &space, &pruned, &heads, &mut merge, &is_wanted)?,
+            let pruned = match self.check_proof(&space, bytes, &heads) {
+                Ok(pruned) => pruned,
                 Err(refusal) => return self.abandon(work, &space, &from, refusal),
+            };
+            let (header, hash) = (&pruned.header, &pruned.hash);
+            // What can't be in one log with what the source stands by is none of its state.
+            let is_foreign = won.contains(&header.incarnation) && self.is_on_lost_branch(header, hash);
+            if is_foreign || ends.iter().any(|end| parts(&end.header, &end.hash, header, hash)) {
+                continue;
             }
+            if let Some(mine) = self.contradiction(work, merge.why, header, hash)? {
+                return self.part_ways(work, from, &mine, &Stored::Pruned(pruned));
+            }
+            self.stage(work, &space, &pruned, &heads, &mut merge, &is_wanted)?;
         }
         self.merges.insert(space, merge);
         if stands_still { Ok(()) } else { self.go_on(work, space) }
@@ -159,14 +174,19 @@ impl Replica {
             let dot = pruned.header.dot(index as usize);
             match Change::read(envelope) {
                 Ok(Change::Put(put)) => {
-                    let is_here = work.draft.versions(space, &put.path)?.iter().any(|version| version.dot == dot);
-                    if is_here && why != Why::Branch || !is_wanted(&trie::key_of(&put.path, &dot)) {
+                    let here = work.draft.versions(space, &put.path)?;
+                    let here = here.iter().find(|version| version.dot == dot);
+                    let is_here = here.is_some_and(|version| version.entry == entry_hash(envelope));
+                    // With the source's properties it comes again, where they count for all that is here.
+                    let comes_again = knows_all || matches!(why, Why::Branch | Why::Follow);
+                    if is_here && !comes_again || !is_wanted(&trie::key_of(&put.path, &dot)) {
                         continue;
                     }
                     let was_here = match why {
                         Why::Follow => false,
                         Why::Branch => !is_here && self.has_ended(work, space, &put.path, &dot, theirs)?,
-                        _ => own.cover(&dot) && !knows_all,
+                        _ if here.is_some() || !own.cover(&dot) => false,
+                        _ => !knows_all || self.is_known_dead(work, space, &put.path, &dot)?,
                     };
                     let kind = if was_here { DifferenceKind::DeletedHere } else { DifferenceKind::Take };
                     merge.progress.count(kind, &put.path);

@@ -258,7 +258,8 @@ impl Merge {
 
     /// Whether nothing of the space's logs may be applied meanwhile.
     pub(in super::super) fn keeps_still(&self) -> bool {
-        self.is_committing() || self.why == Why::Branch
+        let is_asking = matches!(self.step, Step::Clear | Step::Snapshot(_) | Step::Listed);
+        self.is_committing() || self.why == Why::Branch && !is_asking
     }
 
     /// Whether its source's going away ends it.

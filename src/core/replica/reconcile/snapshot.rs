@@ -6,11 +6,10 @@ use super::super::state::{Replica, Work};
 use super::super::trie::LEAF_ITEMS_MAX;
 use super::descend::compare;
 use super::merge::{Asked, Descent, Merge, Step, Taken, Why};
-use super::source::segment_at;
 use super::wire::{AskSnapshot, LogState, Prefix, Salt, Shown, Snapshot, StateBody, Wanted, hash_of_heads};
 use crate::catalog::Federation;
 use crate::changelog::{Change, Pruned, Stored};
-use crate::model::{Digest, Dot, Head, Incarnation, NodeId, Space, codec};
+use crate::model::{Digest, Head, Incarnation, NodeId, Space, codec};
 use crate::trust::{Role, TrustRefusal};
 
 /// With more live versions than this, the root's children are surely nodes, or nearly so.
@@ -196,11 +195,11 @@ impl Replica {
         }
         merge.step = Step::Descend(taken, Box::new(descent));
         let is_dry = merge.why == Why::DryRun;
-        if matches!(merge.why, Why::Asked | Why::Behind)
-            && let Some(life) = self.parts_from(work, space)?
-        {
-            self.probe(work, from, space, life)?;
-            return self.abandon(work, &space, &from, Refusal::Fork(life, 0));
+        let (why, ends) = (merge.why, taken_ends(merge));
+        for end in ends {
+            if let Some(mine) = self.contradiction(work, why, &end.header, &end.hash)? {
+                return self.part_ways(work, from, &mine, &Stored::Pruned(end));
+            }
         }
         if !self.spaces.contains_key(&space) && !self.accepts(&founder) && !is_dry {
             self.declined.insert(space);
@@ -211,22 +210,6 @@ impl Replica {
             self.ask_farewells_of(work, &space, from, &federation)?;
         }
         self.go_on(work, space)
-    }
-
-    /// A log of which the source has other segments than this node, where that shows: numbers say nothing about its state then,
-    /// before one of the two has left its branch.
-    fn parts_from<V: View>(&self, work: &Work<'_, V>, space: Space) -> Result<Option<Incarnation>, ViewFault> {
-        let own = self.heads(&space);
-        let Some(Step::Descend(taken, _)) = self.merges.get(&space).map(|merge| &merge.step) else { return Ok(None) };
-        for (life, theirs) in taken.heads.0.iter().filter(|(life, theirs)| own.of(life).sequence >= theirs.sequence) {
-            let end = Dot { incarnation: *life, sequence: theirs.sequence };
-            let here = segment_at(work.draft.view(), &space, &end)?;
-            let ends_there = |part: &Stored| part.header().last_sequence() == theirs.sequence;
-            if here.filter(ends_there).is_some_and(|part| part.hash() != theirs.chain) {
-                return Ok(Some(*life));
-            }
-        }
-        Ok(None)
     }
 
     /// The merge that waits for this answer, taken out; its clock is set.
@@ -252,6 +235,12 @@ impl Replica {
         work.out.push(Output::Note(Event::Refused { from: Some(*from), refusal }));
         Ok(())
     }
+}
+
+/// The ends of the source's logs.
+fn taken_ends(merge: &Merge) -> Vec<Pruned> {
+    let Step::Descend(taken, _) = &merge.step else { return Vec::new() };
+    taken.ends.clone()
 }
 
 /// Compares what the source showed of the top of its trie: below the root only where that differs.

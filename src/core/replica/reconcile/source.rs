@@ -159,7 +159,7 @@ impl Replica {
 }
 
 /// The stored segment that holds `dot`, or the last one before it.
-pub(super) fn segment_at(view: &impl View, space: &Space, dot: &Dot) -> Result<Option<Stored>, ViewFault> {
+pub(in super::super) fn segment_at(view: &impl View, space: &Space, dot: &Dot) -> Result<Option<Stored>, ViewFault> {
     let from = rows::segment_key(space, &dot.incarnation, 0);
     let to = rows::segment_key(space, &dot.incarnation, dot.sequence.saturating_add(1));
     let Some((_, value)) = view.last(Table::Log, &from, &to)? else { return Ok(None) };
