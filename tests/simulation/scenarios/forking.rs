@@ -8,7 +8,7 @@ use artimesh_core::replica::{Command, Event, Input, Retention};
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
 use crate::forge::frame;
-use crate::world::{World, delete, path, put, repo};
+use crate::world::{World, create, delete, path, put, repo};
 
 /// Sets one property of what is shown at a path.
 pub(super) fn properties(at: &str, name: &str, value: &str) -> Command {
@@ -419,4 +419,67 @@ fn a_crash_in_the_middle_of_leaving_a_branch_changes_nothing() {
         assert!(crashes < 6, "nobody was ever between two states");
         agree_by_state(&world, life);
     }
+}
+
+/// Alice ends what carol put, bob is lived twice, and dave knows of that and of one branch by alice's state alone.
+fn known_by_a_state(what: &str) -> (World, Incarnation) {
+    let mut world = World::circle(4, 0);
+    let invite = [1, 2, 3].map(|site| world.node(site)).to_vec();
+    world.ask(0, create("libs", invite)).expect("a free key");
+    world.settle();
+    world.round(1);
+    world.ask(2, put("libs", "kept", "kept")).expect("put");
+    world.settle();
+    world.round(2);
+    world.network.gossip_is_off = true;
+    let (life, copy) = (world.sites[1].mind().incarnation(), world.sites[1].disk.clone());
+    world.crash(2);
+    world.crash(3);
+    world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+    world.settle();
+    world.round(3);
+    world.ask(0, delete("libs", "kept")).expect("delete");
+    world.crash(1);
+    world.sites[0].retention = Retention { whole_ms: 1_000, deletes_ms: 1_000 };
+    world.crash(0);
+    world.restart(0);
+    for dice in 0..30 {
+        world.round(dice);
+    }
+    world.restart(3);
+    for dice in 0..6 {
+        world.connect(0, 3);
+        world.round(dice);
+    }
+    assert!(world.versions(3, "libs", "kept").is_empty());
+    world.crash(0);
+    world.crash(3);
+    world.sites[1].disk = copy;
+    world.restart(1);
+    world.restart(2);
+    world.connect(1, 2);
+    world.ask(1, put("libs", "y", &format!("{what} two"))).expect("put");
+    world.settle();
+    world.round(4);
+    (world, life)
+}
+
+#[test]
+fn who_leaves_a_branch_leaves_dead_what_another_may_have_ended() {
+    let mut won = [0, 0];
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = known_by_a_state(what);
+        world.restart(3);
+        rounds(&mut world);
+        for site in 1..4 {
+            assert!(world.versions(site, "libs", "kept").is_empty(), "deleted, and back at site {site}");
+        }
+        won[usize::from(world.versions(3, "libs", "x").is_empty())] += 1;
+        world.restart(0);
+        rounds(&mut world);
+        agree(&world);
+        is_forked(&world, life);
+        assert!(world.versions(0, "libs", "kept").is_empty());
+    }
+    assert!(won[0] > 0 && won[1] > 0, "{won:?}");
 }

@@ -388,3 +388,52 @@ fn what_a_live_version_replaced_is_dead_whoever_shows_it() {
     assert_eq!(world.versions(1, "libs", "new/29"), of("newer"));
     assert_eq!(world.digest(1, &world.space(0, "libs")), world.digest(0, &world.space(0, "libs")));
 }
+
+#[test]
+fn two_who_believed_one_liar_dont_settle_it_while_somebody_else_on_trial_differs() {
+    let mut world = World::circle(4, 0);
+    let invite = [1, 2, 3].map(|site| world.node(site)).to_vec();
+    world.ask(0, create("libs", invite)).expect("a free key");
+    world.settle();
+    world.round(1);
+    (1..4).for_each(|site| world.crash(site));
+    for number in 0..20 {
+        world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
+        world.ask(0, delete("libs", &format!("gone/{number}"))).expect("delete");
+    }
+    world.ask(0, put("libs", "x", "one")).expect("put");
+    prune_soon(&mut world, 0);
+    for dice in 0..30 {
+        world.round(dice);
+    }
+    // Dave, whose name is the least of the three, is told the truth, bob and carol aren't; none of them has heard another.
+    let (space, member) = (world.space(0, "libs"), Some(world.node(0)));
+    for site in [3, 1, 2] {
+        if site != 3 {
+            world.lies.insert(0, Lie::Exhume);
+        }
+        world.restart(site);
+        world.connect(0, site);
+        world.ask(site, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
+        world.settle();
+        assert!(world.sites[site].mind().is_on_trial(&space), "site {site}");
+        world.crash(site);
+    }
+    world.crash(0);
+    (1..4).for_each(|site| world.restart(site));
+    assert_eq!(world.digest(1, &space), world.digest(2, &space));
+    assert_ne!(world.digest(1, &space), world.digest(3, &space), "they believed some");
+    for dice in 0..60 {
+        world.connect_all();
+        world.round(dice);
+    }
+    world.lies.clear();
+    world.restart(0);
+    for dice in 0..8 {
+        world.connect_all();
+        world.round(dice);
+    }
+    all_agree(&world);
+    assert!(world.versions(0, "libs", "gone/19").is_empty());
+    assert!((0..4).all(|site| !world.sites[site].mind().is_on_trial(&space)));
+}

@@ -148,6 +148,33 @@ impl Replica {
         Ok(by.is_some_and(|by| !self.is_lost(space, &by) && !theirs.cover(&by)))
     }
 
+    /// Whether who leaves a branch leaves a version dead that the source has: what ended it isn't of the branch, or may not be.
+    pub(super) fn stays_ended<V: View>(
+        &self,
+        work: &Work<'_, V>,
+        space: &Space,
+        path: &ArtifactPath,
+        dot: &Dot,
+        theirs: &Heads,
+    ) -> Result<bool, ViewFault> {
+        let sound = self.sound_heads(space, Why::Branch);
+        let by = ledger::find(&work.draft, space, path, dot)?.and_then(|historic| historic.ended.dot);
+        Ok(match by {
+            Some(by) => !self.is_lost(space, &by) && !theirs.cover(&by),
+            None => sound.cover(dot) && !self.is_whole_beyond(space, &sound, theirs),
+        })
+    }
+
+    /// Whether all that goes beyond these heads is in the log.
+    fn is_whole_beyond(&self, space: &Space, sound: &Heads, theirs: &Heads) -> bool {
+        let floors = self.spaces.get(space).map(|state| &state.floors);
+        let floor = |life: &Incarnation| floors.and_then(|floors| floors.get(life)).copied().unwrap_or_default();
+        sound.0.iter().all(|(life, head)| {
+            let end = theirs.of(life).sequence;
+            head.sequence <= end || floor(life) <= end
+        })
+    }
+
     /// Whether this node knows by which entry a version ended: then it wasn't lost here, whatever a source shows.
     pub(super) fn is_known_dead<V: View>(
         &self,

@@ -184,7 +184,7 @@ impl Replica {
                     }
                     let was_here = match why {
                         Why::Follow => false,
-                        Why::Branch => !is_here && self.has_ended(work, space, &put.path, &dot, theirs)?,
+                        Why::Branch => !is_here && self.stays_ended(work, space, &put.path, &dot, theirs)?,
                         _ if here.is_some() || !own.cover(&dot) => false,
                         _ => !knows_all || self.is_known_dead(work, space, &put.path, &dot)?,
                     };
