@@ -13,7 +13,9 @@
 //! is what all entries that it has applied make of each path, and the lost ones are none of them. So its state is taken
 //! as it is; and what this node has applied beyond the source's heads (mostly seconds old, and therefore whole in the
 //! log) is applied on top, causes before effects, by the numbers that it names. Where even that was pruned here, its live
-//! versions stay, and what the history says it ended stays dead.
+//! versions stay, and what it may have ended stays dead: all that was applied here and isn't live, unless the history says
+//! that the lost branch ended it. In doubt a version that somebody ended in either branch is gone, rather than one that was
+//! deleted back.
 //!
 //! Who stands on a lost branch shows its state to nobody who doesn't ([`Replica::misleads`]): its absences may be the lost
 //! branch's work. Members that all stand on it agree with each other, until somebody brings the other one.

@@ -36,7 +36,9 @@
 //!
 //! What was signed once may be dead long since. So only what was asked for is taken, and what was taken over is held against
 //! other members' signed words (`agreement`): at equal heads the digests must be equal, or the state is taken anew from
-//! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it.
+//! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it. Two on trial that agree
+//! end it for each other only after some time, and while no third differs: the same liar may have told them. Where all who
+//! could tell are on trial the least name is gone by, liar or not.
 
 mod agreement;
 mod branch;
