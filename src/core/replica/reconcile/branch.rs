@@ -137,19 +137,6 @@ impl Replica {
         }
     }
 
-    /// Whether a version that the source has was ended here by what the source hasn't heard of, as far as is remembered.
-    pub(super) fn has_ended<V: View>(
-        &self,
-        work: &Work<'_, V>,
-        space: &Space,
-        path: &ArtifactPath,
-        dot: &Dot,
-        theirs: &Heads,
-    ) -> Result<bool, ViewFault> {
-        let by = ledger::find(&work.draft, space, path, dot)?.and_then(|historic| historic.ended.dot);
-        Ok(by.is_some_and(|by| !self.is_lost(space, &by) && !theirs.cover(&by)))
-    }
-
     /// Whether who leaves a branch leaves a version dead that the source has: what ended it isn't of the branch, or may not be.
     pub(super) fn stays_ended<V: View>(
         &self,
