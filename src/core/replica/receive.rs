@@ -132,6 +132,8 @@ impl Replica {
             Ok(()) => {
                 let entries = segment.header.entries;
                 work.note(Event::Applied { space, author: incarnation.node, entries, gossip });
+                // What is kept may have waited for this.
+                self.kept_untried |= self.spaces.values().any(|state| !state.kept.heads.0.is_empty());
                 Ok(Taken::Applied)
             }
             Err(Stop::Fault(fault)) => Err(fault),

@@ -101,7 +101,11 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
                         versions.map(|version| (version.dot, version.edits.iter().count())).collect::<Vec<_>>()
                     };
                     let seen: Vec<_> = differ.map(|path| (path, dots(path, 0), dots(path, 1))).collect();
-                    return Err(format!("in {space} sites {other} and {site} have different states: {seen:?}"));
+                    let federations = [*other, site].map(|site| world.sites[site].mind().federation(&space));
+                    let federations = if federations[0] == federations[1] { [None, None] } else { federations };
+                    return Err(format!(
+                        "in {space} sites {other} and {site} have different states: {seen:?} {federations:?}"
+                    ));
                 }
                 Some(_) => {}
             }

@@ -3,7 +3,7 @@
 use artimesh_core::changelog::ForkProof;
 use artimesh_core::model::{Digest, Incarnation};
 use artimesh_core::replica::message::Message;
-use artimesh_core::replica::{Command, Event, Input};
+use artimesh_core::replica::{Command, Event, Input, Retention};
 use artimesh_core::trust::Role;
 
 use super::forking::{agree, forked_after, properties, pruned, rounds};
@@ -248,4 +248,44 @@ fn an_acceptance_that_nobody_heard_is_made_anew_when_its_branch_makes_the_other_
         }
     }
     assert!(voided > 0 && voided < 8, "{voided}");
+}
+
+/// Six times something new at one path, and all that died by it goes from the log at once.
+fn overwrite(world: &mut World, path: &str, sites: &[usize]) {
+    for number in 0..6 {
+        world.ask(1, put("libs", path, &format!("{path} {number}"))).expect("put");
+        world.settle();
+    }
+    for keeps in [Retention { whole_ms: 1_000, deletes_ms: 1_000 }, Retention::default()] {
+        for site in sites {
+            world.sites[*site].retention = keeps;
+            world.crash(*site);
+            world.restart(*site);
+        }
+        world.connect_all();
+        for dice in 0..6 {
+            world.round(dice);
+        }
+    }
+}
+
+#[test]
+fn where_nothing_proves_a_fork_any_more_the_greater_name_goes_by_the_lesser() {
+    let (mut world, life) =
+        forked_after(|_| {}, |world| overwrite(world, "x", &[0, 1]), |world| overwrite(world, "y", &[1, 2, 3]));
+    let space = world.space(0, "libs");
+    let heads = [0, 2].map(|site| world.sites[site].mind().heads(&space).of(&life));
+    assert_eq!(heads[0].sequence, heads[1].sequence);
+    assert_ne!(heads[0].chain, heads[1].chain);
+    rounds(&mut world);
+    agree(&world);
+    for site in 0..4 {
+        assert_eq!(world.sites[site].mind().forks().count(), 0, "nobody can show two successors of one segment");
+        assert_eq!(world.versions(site, "libs", "x"), of("x 5"), "the first site's name is the least, at site {site}");
+        assert_eq!(world.versions(site, "libs", "y"), of("y 5"), "its author has written it again, at site {site}");
+    }
+    assert_ne!(world.sites[1].mind().incarnation(), life, "in a new life");
+    world.ask(1, put("libs", "z", "all goes on")).expect("put");
+    rounds(&mut world);
+    agree(&world);
 }

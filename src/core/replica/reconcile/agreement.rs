@@ -4,12 +4,12 @@ use super::super::inspect::digest_of;
 use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::message::Message;
 use super::super::rows;
-use super::super::state::{Replica, SpaceState, Work};
+use super::super::state::{Replica, Work};
 use super::merge::{Merge, MergeProgress, Step, Why};
 use super::snapshot::hash_of_logs;
 use super::wire::{SignedState, StateBody, hash_of_heads};
 use crate::clock::Timestamp;
-use crate::model::{CircleId, Digest, Heads, Incarnation, NodeId, Space};
+use crate::model::{CircleId, Digest, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::Role;
 
 /// A source that doesn't answer for so many ticks is given up.
@@ -224,8 +224,8 @@ impl Replica {
         if self.role() != Some(Role::Edge) {
             return;
         }
-        let may_have = |state: &SpaceState| !state.floors.is_empty() || !state.forks.is_empty();
-        let spaces: Vec<Space> = self.spaces.iter().filter(|(_, state)| may_have(state)).map(|(s, _)| *s).collect();
+        let spaces: Vec<Space> =
+            self.spaces.iter().filter(|(_, state)| state.federation.is_some()).map(|(s, _)| *s).collect();
         for space in spaces {
             let Some(source) = self.source_of(&space, None) else { continue };
             let told = self
@@ -242,7 +242,13 @@ impl Replica {
                 let agreed = theirs.next().filter(|first| first.sequence >= from && *first != mine);
                 mine.sequence >= from && agreed.is_some_and(|first| theirs.all(|other| other == first))
             };
-            let is_parted = state.forks.iter().any(|(life, fork)| stands_alone(life, fork.sequence()));
+            // Where nothing proves a fork, that both end at the same number shows it.
+            let ends_elsewhere = |(life, mine): (&Incarnation, &Head)| {
+                let is_other = |other: &Head| other.sequence == mine.sequence && other.chain != mine.chain;
+                stands_alone(life, mine.sequence) && told.iter().any(|heads| is_other(&heads.of(life)))
+            };
+            let is_parted = state.forks.iter().any(|(life, fork)| stands_alone(life, fork.sequence()))
+                || state.heads.0.iter().any(ends_elsewhere);
             if is_parted || state.floors.iter().any(is_surplus) {
                 self.begin_merge(work, space, source, Why::Follow);
             }
@@ -318,13 +324,19 @@ impl Replica {
         self.merges.get(space).is_some_and(Merge::is_committing) || self.catching_up.contains_key(space)
     }
 
-    /// A connected full member that shares a space: the one named, or any.
+    /// A connected full member that shares a space: the one named, or any, best of all one that has shown what it has there.
     pub(in super::super) fn source_of(&self, space: &Space, member: Option<NodeId>) -> Option<NodeId> {
         let trust = self.trust.as_ref()?;
         let is_full = |node: &NodeId| trust.good(node).is_some_and(|member| member.role() == Role::Full);
         let connected = self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node);
-        let mut sources = connected.filter(|node| is_full(node) && self.shares(space, node));
-        sources.find(|node| member.is_none_or(|member| member == *node))
+        let is_meant = |node: &NodeId| member.is_none_or(|member| member == *node);
+        let sources = connected.filter(|node| is_meant(node) && is_full(node) && self.shares(space, node));
+        let shows = |node: &NodeId| {
+            let heads = self.peers.get(node).and_then(|peer| peer.heads.get(space));
+            heads.is_some_and(|heads| !heads.0.is_empty())
+        };
+        // The first of the best: who is only invited has nothing to show.
+        sources.min_by_key(|node| !shows(node))
     }
 
     /// Compares states with `source` because an operator asks; false when that is under way, or can't be.

@@ -156,7 +156,9 @@ impl Replica {
         path: &ArtifactPath,
         dot: &Dot,
     ) -> Result<bool, ViewFault> {
-        self.has_ended(work, space, path, dot, &Heads::default())
+        let by = ledger::find(&work.draft, space, path, dot)?.and_then(|historic| historic.ended.dot);
+        // A word of a life that was lived twice may have been taken back since.
+        Ok(by.is_some_and(|by| self.heads(space).cover(&by) && !self.is_forked(space, &by.incarnation)))
     }
 
     /// Takes the lost segments out of the log, and remembers what was this node's own and live there.

@@ -12,7 +12,7 @@ use super::proof;
 use super::source::{HINTED_MAX, hints};
 use super::wire::{Compare, Compared, Fetch, Hint, Items, Prefix, Salt, Shown, Wanted, hint};
 use crate::changelog::{Change, Pruned, Stored, entry_hash};
-use crate::model::{Heads, Incarnation, NodeId, Space};
+use crate::model::{Heads, NodeId, Space};
 
 /// The most questions that wait for their answers at a time: what a long link needs to be busy.
 const ASKED_MAX: usize = 8;
@@ -123,9 +123,6 @@ impl Replica {
         wanted.into_iter().rev().for_each(|wish| descent.fetch.push_front(wish));
         let (heads, salt) = (taken.heads.clone(), merge.salt);
         let ends = taken.ends.clone();
-        // Of a longer log it doesn't show on which branch it is.
-        let wins = |end: &&Pruned| self.is_on_winning_branch(&end.header, &end.hash);
-        let won: BTreeSet<Incarnation> = ends.iter().filter(wins).map(|end| end.header.incarnation).collect();
         let is_wanted = |key: &[u8; 32]| all.iter().any(|wish| wish.covers(&salt, key));
         for bytes in &answer.segments {
             merge.progress.bytes += bytes.len() as u64;
@@ -133,19 +130,31 @@ impl Replica {
                 Ok(pruned) => pruned,
                 Err(refusal) => return self.abandon(work, &space, &from, refusal),
             };
-            let (header, hash) = (&pruned.header, &pruned.hash);
-            // What can't be in one log with what the source stands by is none of its state.
-            let is_foreign = won.contains(&header.incarnation) && self.is_on_lost_branch(header, hash);
-            if is_foreign || ends.iter().any(|end| parts(&end.header, &end.hash, header, hash)) {
+            if !self.may_be_of(&pruned, &ends) {
                 continue;
             }
-            if let Some(mine) = self.contradiction(work, merge.why, header, hash)? {
+            let is_asked = pruned.entries().any(|(index, entry)| match Change::read(entry) {
+                Ok(Change::Put(put)) => is_wanted(&trie::key_of(&put.path, &pruned.header.dot(index as usize))),
+                _ => false,
+            });
+            // What wasn't asked for says nothing about where its sender stands: anybody may show what is signed.
+            if is_asked && let Some(mine) = self.contradiction(work, merge.why, &pruned.header, &pruned.hash)? {
                 return self.part_ways(work, from, &mine, &Stored::Pruned(pruned));
             }
             self.stage(work, &space, &pruned, &heads, &mut merge, &is_wanted)?;
         }
         self.merges.insert(space, merge);
         if stands_still { Ok(()) } else { self.go_on(work, space) }
+    }
+
+    /// Whether a segment can be in one log with what the source stands by.
+    fn may_be_of(&self, pruned: &Pruned, ends: &[Pruned]) -> bool {
+        let (header, hash) = (&pruned.header, &pruned.hash);
+        let of_log = || ends.iter().filter(|end| end.header.incarnation == header.incarnation);
+        // Of a longer log it doesn't show on which branch it is.
+        let has_won = of_log().any(|end| self.is_on_winning_branch(&end.header, &end.hash));
+        let is_lost = has_won && self.is_on_lost_branch(header, hash);
+        !is_lost && !of_log().any(|end| parts(&end.header, &end.hash, header, hash))
     }
 
     /// What was asked and isn't answered is asked again, by new questions.
