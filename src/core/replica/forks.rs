@@ -30,7 +30,9 @@
 //! author is revoked and the federation founded anew. A member that was invited on a losing branch alone stays a member
 //! only where its acceptance had been applied. Where nobody has a segment of the branch that won, all who are astray stay
 //! so, and agree with each other. And a fork of which everybody has pruned the segments that would prove it, before two
-//! who differ had met, stays unknown: states taken over mix its branches.
+//! who differ had met, stays unknown: states taken over mix its branches. A delete of a folder that was pruned before the
+//! fork was known ends nothing that bears, in the branch that won, a number whose version in the other branch it ended:
+//! whoever deleted hadn't seen that, and it stays.
 
 use std::collections::BTreeMap;
 
@@ -303,6 +305,7 @@ impl Replica {
         let known = state.astray.get(&incarnation).copied().unwrap_or(astray);
         let worst = Astray { from: known.from.min(astray.from), is_lost: known.is_lost || astray.is_lost };
         if state.astray.insert(incarnation, worst) != Some(worst) {
+            self.compare_anew(&space);
             work.draft.set(Table::Meta, rows::life_key(rows::ASTRAY, &space, &incarnation), &worst);
         }
     }
