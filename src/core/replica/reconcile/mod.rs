@@ -26,7 +26,8 @@
 //! source that vanishes before leaves only staged rows behind.
 //!
 //! Heads say what was deleted only as long as all that they cover counts: who applied a branch of a forked log that lost
-//! goes by the source's state instead ([`branch`]).
+//! goes by the source's state instead ([`branch`]). And only between logs that can be one: a source whose segments contradict
+//! those here is compared with no further ([`parting`]).
 //!
 //! # What is believed
 //! An item only with its author's signature over it, by a key that the circle knows, for a right that its author was
