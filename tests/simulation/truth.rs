@@ -183,6 +183,18 @@ impl Truth {
         known.iter().filter(is_touched).map(|(dot, _)| *dot).collect()
     }
 
+    /// Those of what who has these heads has applied that end this version.
+    pub fn ends_of(&self, space: &Space, heads: &Heads, path: &ArtifactPath, dot: &Dot) -> Vec<(Dot, &Entry)> {
+        let mut known = self.known(space, heads);
+        known.retain(|by, entry| entry.ends(path, dot) && entry.saw(by, dot));
+        known.into_iter().collect()
+    }
+
+    /// The entries that bear this number.
+    pub fn bearers(&self, space: &Space, dot: &Dot) -> impl Iterator<Item = &Entry> {
+        self.entries.get(space).and_then(|entries| entries.get(dot)).into_iter().flatten()
+    }
+
     /// How many entries admit, revoke, invite, accept or leave.
     pub fn memberships(&self) -> usize {
         let changes =

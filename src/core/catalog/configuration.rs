@@ -124,9 +124,14 @@ impl Configuration {
         set.description.iter().for_each(|value| self.description.merge(&register(value)));
     }
 
-    /// Takes over what is later, field by field.
-    pub fn merge(&mut self, other: &Configuration) {
-        self.package_type.merge(&other.package_type);
-        self.description.merge(&other.description);
+    /// Takes over what is later, field by field, of what those entries wrote that count.
+    pub fn merge_some(&mut self, other: &Configuration, counts: impl Fn(&Dot) -> bool) {
+        for (mine, theirs) in
+            [(&mut self.package_type, &other.package_type), (&mut self.description, &other.description)]
+        {
+            if counts(&theirs.dot) {
+                mine.merge(theirs);
+            }
+        }
     }
 }

@@ -76,6 +76,20 @@ impl Membership {
         self.left.iter().filter(|(dot, _)| self.acceptances.contains_key(dot))
     }
 
+    fn merge_some(&mut self, other: &Membership, counts: impl Fn(&Dot) -> bool) {
+        let some = |all: &BTreeMap<Dot, RepoKey>| -> Vec<(Dot, RepoKey)> {
+            all.iter().filter(|(dot, _)| counts(dot)).map(|(dot, key)| (*dot, key.clone())).collect()
+        };
+        self.invitations.extend(some(&other.invitations));
+        self.acceptances.extend(some(&other.acceptances));
+        for (of, ends) in &other.left {
+            ends.iter().filter(|end| counts(end)).for_each(|end| self.note_end(*of, *end));
+        }
+        if other.acceptances.keys().chain(other.left.values().flatten()).any(&counts) {
+            self.answered.extend(&other.answered);
+        }
+    }
+
     /// Takes the entry `dot`, whose author `saw` these dots: ends the acceptances among them, and the invitations.
     pub fn end(&mut self, dot: Dot, saw: impl Fn(&Dot) -> bool) {
         let seen: Vec<Dot> =
@@ -173,16 +187,19 @@ impl Federation {
 
     /// Takes over all that `other`, a state of the same federation, knows more. Law: commutative, associative, idempotent.
     pub fn merge(&mut self, other: &Federation) {
+        self.merge_some(other, |_| true);
+    }
+
+    /// The same, of those entries alone that count.
+    pub fn merge_some(&mut self, other: &Federation, counts: impl Fn(&Dot) -> bool) {
         for (node, theirs) in &other.members {
-            let mine = self.members.entry(*node).or_default();
-            mine.invitations.extend(theirs.invitations.iter().map(|(dot, key)| (*dot, key.clone())));
-            mine.acceptances.extend(theirs.acceptances.iter().map(|(dot, key)| (*dot, key.clone())));
-            for (of, ends) in &theirs.left {
-                ends.iter().for_each(|end| mine.note_end(*of, *end));
+            let said =
+                || theirs.invitations.keys().chain(theirs.acceptances.keys()).chain(theirs.left.values().flatten());
+            if said().any(&counts) {
+                self.members.entry(*node).or_default().merge_some(theirs, &counts);
             }
-            mine.answered.extend(&theirs.answered);
         }
-        self.configuration.merge(&other.configuration);
+        self.configuration.merge_some(&other.configuration, counts);
     }
 
     /// Takes an invitation, entry `dot`.

@@ -33,7 +33,10 @@
 //! and told to the operator, but nothing is taken back: members that applied different branches differ there, until the
 //! author is revoked and the federation founded anew. A member that was invited on a losing branch alone stays a member
 //! only where its acceptance had been applied. What a losing branch ended, or edited, and everybody has pruned since, can't
-//! be brought back: nobody has it. And of a fork that is past proving the state that all agree on may mix the branches.
+//! be brought back: nobody has it. Of a fork that is past proving the state that all agree on may mix the branches. A delete
+//! of a folder that was pruned before the fork was known ends nothing that bears, in the branch that won, a number whose
+//! version in the other branch it ended: whoever deleted hadn't seen that, and it stays. And who leaves a branch for a state
+//! whose source hasn't heard that something was ended, and knows of that end from a state alone, has it back with that.
 
 use std::collections::BTreeMap;
 
@@ -306,6 +309,7 @@ impl Replica {
         let known = state.astray.get(&incarnation).copied().unwrap_or(astray);
         let worst = Astray { from: known.from.min(astray.from), is_lost: known.is_lost || astray.is_lost };
         if state.astray.insert(incarnation, worst) != Some(worst) {
+            self.compare_anew(&space);
             work.draft.set(Table::Meta, rows::life_key(rows::ASTRAY, &space, &incarnation), &worst);
         }
     }

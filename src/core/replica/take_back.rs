@@ -110,6 +110,7 @@ impl Replica {
         let entries = gone.iter().map(|segment| u64::from(segment.header.entries)).sum();
         work.note(Event::TakenBack { space, incarnation, from, entries });
         self.forget_kept(work, space, incarnation)?;
+        self.compare_anew(&space);
         let mine = if incarnation.node == self.me.node { self.live_of(work, space, &gone)? } else { Vec::new() };
         self.shorten(work, space, incarnation, from)?;
         self.replay(work, space, &gone)?;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artimesh_core::catalog::Versions;
+use artimesh_core::changelog::{Pruned, Stored};
 use artimesh_core::model::{ArtifactPath, Dot, Space};
 use artimesh_core::replica::{Table, rows};
 
 use super::Fault;
 use super::agreement::{has_pruned, may_change, parted_for_good, parted_unproved};
 use crate::disk::Disk;
-use crate::truth::{Edits, Ties};
+use crate::site::Site;
+use crate::truth::{Edits, Entry, Ties};
 use crate::world::{Mutation, World};
 
 /// The live versions of a space as they are at rest.
@@ -66,8 +68,13 @@ pub fn check(world: &World) -> Result<u64, Fault> {
                     }
                 }
             }
-            let found: BTreeMap<ArtifactPath, Vec<Dot>> =
+            let mut found: BTreeMap<ArtifactPath, Vec<Dot>> =
                 found.into_iter().map(|(path, versions)| (path, versions.iter().map(|v| v.dot).collect())).collect();
+            for (path, dots) in &mut found {
+                let is_due = |dot: &Dot| expected.get(path).is_some_and(|expected| expected.contains(dot));
+                dots.retain(|dot| is_due(dot) || !is_spared(world, site, space, path, dot));
+            }
+            found.retain(|_, dots| !dots.is_empty());
             for (path, dots) in &mut expected {
                 let is_here = |dot: &Dot| found.get(path).is_some_and(|here| here.contains(dot));
                 dots.retain(|dot| is_here(dot) || !touched.contains(dot));
@@ -79,4 +86,27 @@ pub fn check(world: &World) -> Result<u64, Fault> {
         }
     }
     Ok(conflicts)
+}
+
+/// Whether all that ends a version by its number was pruned here, and would have ended what bears that number in another
+/// branch: that is what its authors had seen, as far as anybody can tell, and of this one they had heard nothing.
+fn is_spared(world: &World, site: &Site, space: &Space, path: &ArtifactPath, dot: &Dot) -> bool {
+    let ends = world.truth.ends_of(space, &site.mind().heads(space), path, dot);
+    let ends_another = |by: &Entry| {
+        let mut puts = world.truth.bearers(space, dot).filter_map(Entry::put);
+        puts.any(|put| put.path != *path && by.ends(&put.path, dot))
+    };
+    has_pruned(world, space)
+        && !ends.is_empty()
+        && ends.iter().all(|(by, entry)| ends_another(entry) && !is_at_rest(&site.disk, space, by))
+}
+
+/// Whether an entry is in the log.
+fn is_at_rest(disk: &Disk, space: &Space, dot: &Dot) -> bool {
+    let first = rows::segment_key(space, &dot.incarnation, 0);
+    let last = rows::segment_key(space, &dot.incarnation, dot.sequence);
+    let rows = disk.table(Table::Log).filter(|(key, _)| (&first[..]..=&last[..]).contains(key));
+    let mut parts = rows.map(|(_, value)| Stored::read(value).expect("our own rows are readable").narrowed(|_| true));
+    let holds = |part: Pruned| part.entries().any(|(index, _)| part.header.dot(index as usize) == *dot);
+    parts.any(holds)
 }

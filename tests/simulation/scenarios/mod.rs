@@ -2,6 +2,7 @@
 
 mod adopting;
 mod braking;
+mod branching;
 mod clocks;
 mod comparing;
 mod crowding;

@@ -11,7 +11,7 @@ use crate::liars::Lie;
 use crate::world::{World, create, delete, path, put, repo, writer};
 
 /// Everything older than a second that is dead goes at the next tick.
-fn prune_soon(world: &mut World, site: usize) {
+pub(super) fn prune_soon(world: &mut World, site: usize) {
     world.sites[site].retention = Retention { whole_ms: 1_000, deletes_ms: 1_000 };
     world.crash(site);
     world.restart(site);

@@ -13,7 +13,7 @@
 //! is what all entries that it has applied make of each path, and the lost ones are none of them. So its state is taken
 //! as it is; and what this node has applied beyond the source's heads (mostly seconds old, and therefore whole in the
 //! log) is applied on top, causes before effects, by the numbers that it names. Where even that was pruned here, its live
-//! versions stay, and what the history says it ended stays dead.
+//! versions stay, and what the history says it ended stays dead; and so does what it knew of members and settings.
 //!
 //! Who stands on a lost branch shows its state to nobody who doesn't ([`Replica::misleads`]): its absences may be the lost
 //! branch's work. Members that all stand on it agree with each other, until somebody brings the other one.
@@ -39,7 +39,7 @@ use super::super::versions::{apply_delete, apply_edit, sweep};
 use super::commit::{LogRow, taken_over};
 use super::merge::Why;
 use super::source::segment_at;
-use crate::catalog::{End, Ended, Membership, Put, Version};
+use crate::catalog::{End, Ended, Federation, Membership, Put, Version};
 use crate::changelog::{Change, entry_hash};
 use crate::model::{ArtifactPath, Context, Digest, Dot, Head, Heads, Incarnation, NodeId, Space};
 use crate::trust::Role;
@@ -236,12 +236,14 @@ impl Replica {
         Ok(Surplus { entries: collect_runs(work, space, runs, |_| true)?, is_whole })
     }
 
-    /// Applies again what this node has beyond the state that it took over. The federation is the source's by now.
+    /// Applies again what this node has beyond the state that it took over. The federation is the source's by now; `own` is
+    /// what it was here.
     pub(super) fn build_on<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
         space: Space,
         surplus: &Surplus,
+        (own, theirs): (Option<&Federation>, &Heads),
     ) -> Result<(), ViewFault> {
         for entry in &surplus.entries {
             match self.apply_again(work, space, entry, surplus.is_whole) {
@@ -250,8 +252,14 @@ impl Replica {
                 Err(Stop::Fault(fault)) => return Err(fault),
             }
         }
+        let astray = self.spaces.get(&space).map(|state| state.astray.clone()).unwrap_or_default();
+        let is_lost = |dot: &Dot| astray.get(&dot.incarnation).is_some_and(|astray| dot.sequence >= astray.from);
         if let Some(federation) = self.spaces.get_mut(&space).and_then(|state| state.federation.as_mut()) {
             fold_membership(federation, &surplus.entries);
+            if let Some(own) = own.filter(|_| !surplus.is_whole) {
+                // Of what was taken over earlier the log holds what is live, and no word of members and settings.
+                federation.merge_some(own, |dot| !theirs.cover(dot) && !is_lost(dot));
+            }
         }
         for path in surplus.entries.iter().filter_map(|entry| path_of(&entry.change)) {
             ledger::tidy(&mut work.draft, &space, path)?;
@@ -290,7 +298,10 @@ impl Replica {
     ) -> Result<(), Stop> {
         let Again { dot, envelope, change, context, needs, .. } = again;
         let hash = entry_hash(envelope);
-        let entry = Entry { dot: *dot, hash, envelope, context, needs };
+        // Headers that said what its author had seen may be pruned: it had seen what it names.
+        let mut context = context.clone();
+        named(change).iter().for_each(|of| context.merge(&Context([(of.incarnation, of.sequence)].into())));
+        let entry = Entry { dot: *dot, hash, envelope, context: &context, needs };
         match change {
             Change::Put(put) if is_whole || self.lives_on(work, &space, put, dot)? => {
                 self.apply_put(work, space, &entry, put)
@@ -378,6 +389,16 @@ impl Replica {
         })?;
         keys.into_iter().for_each(|key| work.draft.remove(Table::Meta, key));
         self.write_again(work, space, versions)
+    }
+}
+
+/// The versions that an entry names.
+fn named(change: &Change) -> &[Dot] {
+    match change {
+        Change::Put(put) => &put.kills,
+        Change::Delete(delete) => &delete.kills,
+        Change::EditProperties(edit) => std::slice::from_ref(&edit.version),
+        _ => &[],
     }
 }
 

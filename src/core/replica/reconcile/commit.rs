@@ -344,6 +344,7 @@ impl Replica {
         let theirs = self.adopt_logs(work, space, row.why)?;
         self.note_ended_lives(work, space);
         let state = self.spaces.entry(space).or_default();
+        let own = state.federation.clone().filter(|_| surplus.is_some());
         match &mut state.federation {
             Some(federation) if !row.knows_all && !matches!(row.why, Why::Follow | Why::Branch) => {
                 federation.merge(&row.federation);
@@ -351,7 +352,7 @@ impl Replica {
             slot => *slot = Some(row.federation.clone()),
         }
         if let Some(surplus) = &surplus {
-            self.build_on(work, space, surplus)?;
+            self.build_on(work, space, surplus, (own.as_ref(), &theirs))?;
             self.note_lost_branches(work, space)?;
         }
         self.save_federation(work, space);

@@ -63,6 +63,10 @@ impl Replica {
         self.settle(work)?;
         let is_settled = self.spaces.get(&space).is_none_or(|state| state.live.is_some());
         let Some((mut merge, asked)) = self.answered(&space, &from, answer.round) else { return Ok(()) };
+        if !merge.holds(&answer.heads) {
+            // Its state went back: what it shows now isn't what the snapshot's heads stand for. Compared anew.
+            return Ok(());
+        }
         merge.until.merge(&answer.heads);
         let salt = merge.salt;
         let (Step::Descend(_, descent), Asked::Compare(mut asked)) = (&mut merge.step, asked) else {
@@ -94,6 +98,9 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let space = answer.space;
         let Some((mut merge, asked)) = self.answered(&space, &from, answer.round) else { return Ok(()) };
+        if !merge.holds(&answer.heads) {
+            return Ok(());
+        }
         merge.until.merge(&answer.heads);
         let (Step::Descend(taken, descent), Asked::Fetch(mut wanted)) = (&mut merge.step, asked) else {
             return self.abandon(work, &space, &from, Refusal::Message("an answer to another question".into()));

@@ -267,6 +267,13 @@ impl Merge {
         matches!(self.step, Step::Clear | Step::Snapshot(_) | Step::Descend(..) | Step::Tail(..))
     }
 
+    /// What it takes for the source's state must be one: whether who has applied `context` has still applied all that the
+    /// snapshot says. Who takes a branch of a forked log back hasn't.
+    pub(super) fn holds(&self, context: &Context) -> bool {
+        let (Step::Descend(taken, _) | Step::Tail(taken, _)) = &self.step else { return true };
+        taken.heads.0.iter().all(|(life, head)| context.0.get(life).is_some_and(|reach| *reach >= head.sequence))
+    }
+
     /// How far it has come.
     pub(in super::super) fn progress(&self) -> &MergeProgress {
         &self.progress

@@ -14,7 +14,7 @@ use super::super::io::{Refusal, Table, View, ViewFault};
 use super::super::message::Probe;
 use super::super::rows;
 use super::super::state::{Replica, Work, stored_part};
-use super::merge::Why;
+use super::merge::{Merge, Why};
 use super::source::segment_at;
 use crate::changelog::{ForkProof, Header, Stored};
 use crate::model::{Digest, Dot, Head, Incarnation, NodeId, Space};
@@ -80,6 +80,13 @@ impl Replica {
             return Ok(());
         }
         self.probe(work, from, space, incarnation)
+    }
+
+    /// What this node has applied isn't what a comparison under way went by.
+    pub(in super::super) fn compare_anew(&mut self, space: &Space) {
+        if self.merges.get(space).is_some_and(Merge::needs_source) {
+            self.merges.remove(space);
+        }
     }
 
     /// Whether this node gives way where two differ and neither can prove anything.
