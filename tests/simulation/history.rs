@@ -404,6 +404,8 @@ impl History {
         self.faults.count("entries whose rights were looked at", rights::check(&self.world)?);
         let parted = self.world.truth.spaces().filter(|space| agreement::parted_for_good(&self.world, space)).count();
         self.faults.count("repository parted for good", parted as u64);
+        let unproved = self.world.truth.spaces().filter(|space| agreement::parted_unproved(&self.world, space)).count();
+        self.faults.count("fork that is past proving", unproved as u64);
         let sealed = seals::check(&self.world)?;
         self.faults.count("sealed logs", sealed);
         self.faults.count("blobs wanted", wants::check(&self.world)?);
@@ -456,7 +458,10 @@ impl History {
                     Event::Diverged { .. } if self.edges.contains(&number) || site.was_restored || was_deceived => {
                         self.faults.count("divergence noticed", 1);
                     }
-                    Event::Diverged { space, .. } if agreement::parted_for_good(&self.world, space) => {
+                    Event::Diverged { space, .. }
+                        if agreement::parted_for_good(&self.world, space)
+                            || agreement::parted_unproved(&self.world, space) =>
+                    {
                         self.faults.count("fork that nobody can prove", 1);
                     }
                     Event::Diverged { space, peer } => {

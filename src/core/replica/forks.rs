@@ -25,14 +25,18 @@
 //! life: it accepts anew in one more, before it writes anything else ([`Replica::give_up_surplus`]). What it is to write again
 //! waits at rest until then, or until the acceptance of the other branch has come.
 //!
+//! Where nothing proves a fork any more, for what follows the common segment is pruned everywhere, two who see that their
+//! logs can't be one go by the lesser name (`reconcile::parting`). Where nobody is left who stands on the branch that won,
+//! all come to stand on the one that the least of them took (`reconcile::branch`), and follow should another be shown.
+//!
 //! What this doesn't cover: a fork in the Trust space, and one of a federation's very first segment. They are proved, fenced
 //! and told to the operator, but nothing is taken back: members that applied different branches differ there, until the
 //! author is revoked and the federation founded anew. A member that was invited on a losing branch alone stays a member
-//! only where its acceptance had been applied. Where nobody has a segment of the branch that won, all who are astray stay
-//! so, and agree with each other. And a fork of which everybody has pruned the segments that would prove it, before two
-//! who differ had met, stays unknown: states taken over mix its branches. A delete of a folder that was pruned before the
-//! fork was known ends nothing that bears, in the branch that won, a number whose version in the other branch it ended:
-//! whoever deleted hadn't seen that, and it stays.
+//! only where its acceptance had been applied. What a losing branch ended, or edited, and everybody has pruned since, can't
+//! be brought back: nobody has it. Of a fork that is past proving the state that all agree on may mix the branches. A delete
+//! of a folder that was pruned before the fork was known ends nothing that bears, in the branch that won, a number whose
+//! version in the other branch it ended: whoever deleted hadn't seen that, and it stays. And who leaves a branch for a state
+//! whose source hasn't heard that something was ended, and knows of that end from a state alone, has it back with that.
 
 use std::collections::BTreeMap;
 

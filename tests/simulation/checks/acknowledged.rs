@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use artimesh_core::model::{Dot, Space};
 
-use super::agreement::{good_sites, has_pruned, parted_for_good};
+use super::agreement::{good_sites, has_pruned, parted_for_good, parted_unproved};
 use super::{Fault, oracle};
 use crate::truth::Entry;
 use crate::world::World;
@@ -49,7 +49,7 @@ pub fn check_fate(world: &World, acks: &[Ack]) -> Result<u64, Fault> {
     let mut dead = 0;
     for site in world.sites.iter().filter(|site| site.is_up()) {
         for (space, heads, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
-            if parted_for_good(world, space) {
+            if parted_for_good(world, space) || parted_unproved(world, space) {
                 continue;
             }
             let catalog = oracle::catalog(&site.disk, space);

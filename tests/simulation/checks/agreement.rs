@@ -40,23 +40,26 @@ pub fn check_digests(world: &World) -> Result<u64, Fault> {
     Ok(compared)
 }
 
-/// Whether a log parted here in a way that members are known not to come together again.
-///
-/// - Nobody can prove it: the two segments that follow one are gone from the logs of all who are up, which prune after
-///   seconds in a history, not after a month. Who takes over a state then mixes the two branches, and hears nothing of it.
-/// - Its author accepted an invitation in both branches: whoever applied what was built on the one that is taken back
-///   keeps it, and others refuse it, for its author was no member then.
+/// Whether a log parted here in a way that members are known not to come together again: its author accepted an invitation in
+/// both branches. Whoever applied what was built on the one that is taken back keeps it, and others refuse it, for its author
+/// was no member then.
 pub fn parted_for_good(world: &World, space: &Space) -> bool {
-    let minds = || world.sites.iter().filter_map(Site::mind_or_none);
-    let is_proved =
-        |life: &Incarnation| minds().any(|mind| mind.forks().any(|(of, whose, ..)| of == space && whose == life));
-    let parted = world.truth.forked.iter().any(|(of, life)| of == space && !is_proved(life));
     let accepts = |(dot, entry): (&Dot, &Entry)| {
         world.truth.forked.contains(&(*space, dot.incarnation)) && matches!(entry.change, Some(Change::Accept(_)))
     };
     let accepted_twice =
         || world.truth.all(space).filter(|(dot, _)| dot.sequence == 1).filter(|e| accepts(*e)).count() > 1;
-    parted && has_pruned(world, space) || !world.truth.forked.is_empty() && accepted_twice()
+    !world.truth.forked.is_empty() && accepted_twice()
+}
+
+/// Whether a log parted here and nobody can prove it: the two segments that follow one are gone from the logs of all who are
+/// up, which prune after seconds in a history, not after a month. Members agree all the same; but who takes over a state then
+/// mixes the two branches, and what all entries of one of them make of a path isn't what they agree on.
+pub fn parted_unproved(world: &World, space: &Space) -> bool {
+    let minds = || world.sites.iter().filter_map(Site::mind_or_none);
+    let is_proved =
+        |life: &Incarnation| minds().any(|mind| mind.forks().any(|(of, whose, ..)| of == space && whose == life));
+    world.truth.forked.iter().any(|(of, life)| of == space && !is_proved(life)) && has_pruned(world, space)
 }
 
 /// Whether any site has pruned its logs of a space.

@@ -8,7 +8,7 @@ use artimesh_core::model::{ArtifactPath, Dot, Space};
 use artimesh_core::replica::{Table, rows};
 
 use super::Fault;
-use super::agreement::{has_pruned, may_change, parted_for_good};
+use super::agreement::{has_pruned, may_change, parted_for_good, parted_unproved};
 use crate::disk::Disk;
 use crate::site::Site;
 use crate::truth::{Edits, Entry, Ties};
@@ -30,7 +30,11 @@ pub fn check(world: &World) -> Result<u64, Fault> {
     let ties = if world.mutation == Mutation::TieBreak { Ties::Swapped } else { Ties::Right };
     for site in world.sites.iter().filter(|site| site.is_up()) {
         for (space, heads, federation) in site.mind().spaces() {
-            if federation.is_none() || may_change(world, site.mind(), space) || parted_for_good(world, space) {
+            if federation.is_none()
+                || may_change(world, site.mind(), space)
+                || parted_for_good(world, space)
+                || parted_unproved(world, space)
+            {
                 continue;
             }
             let mut expected = world.truth.live(space, heads, ties);

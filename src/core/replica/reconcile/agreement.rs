@@ -149,16 +149,13 @@ impl Replica {
     }
 
     /// Whether a member's word that its state is the same ends a trial. If it is on trial itself, both may have believed the
-    /// same liar: then nobody may say otherwise, not even who is on trial, too, and all have had the time to.
+    /// same liar: then all who are connected must say so.
     fn is_word_enough(&self, space: &Space, peer: &NodeId) -> bool {
-        let is_sure = |node: &NodeId| {
-            let said = self.peers.get(node).and_then(|peer| peer.states.get(space));
-            said.is_some_and(|said| !said.on_trial)
-        };
-        let is_there = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.connected);
-        let contradicts = |node: &NodeId| (is_sure(node) || is_there(node)) && self.agrees(space, node) == Some(false);
-        let is_heard = self.on_trial.get(space).is_none_or(|ticks| *ticks >= TRIAL_TICKS);
-        is_sure(peer) || is_heard && !self.members_besides(space).iter().any(contradicts)
+        let is_connected = |node: &&NodeId| self.peers.get(node).is_some_and(|peer| peer.connected);
+        let said = self.peers.get(peer).and_then(|peer| peer.states.get(space));
+        let is_sure = said.is_some_and(|said| !said.on_trial);
+        let others = self.members_besides(space);
+        is_sure || others.iter().filter(is_connected).all(|node| self.agrees(space, node) == Some(true))
     }
 
     /// This node has other states than a member at the same heads: one of them erred, or was lied to when it took its state

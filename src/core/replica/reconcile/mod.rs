@@ -27,7 +27,8 @@
 //! source that vanishes before leaves only staged rows behind.
 //!
 //! Heads say what was deleted only as long as all that they cover counts: who applied a branch of a forked log that lost
-//! goes by the source's state instead ([`branch`]).
+//! goes by the source's state instead ([`branch`]). And only between logs that can be one: a source whose segments contradict
+//! those here is compared with no further ([`parting`]).
 //!
 //! # What is believed
 //! An item only with its author's signature over it, by a key that the circle knows, for a right that its author was
@@ -38,8 +39,8 @@
 //! What was signed once may be dead long since. So only what was asked for is taken, and what was taken over is held against
 //! other members' signed words (`agreement`): at equal heads the digests must be equal, or the state is taken anew from
 //! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it. Two on trial that agree
-//! end it for each other only after some time, and while no third differs: the same liar may have told them. Where all who
-//! could tell are on trial the least name is gone by, liar or not.
+//! end it for each other only when all who are connected say the same: one liar may have told them both. Where all who
+//! could tell are on trial the least name is gone by, lied to or not.
 
 mod agreement;
 mod branch;
