@@ -13,7 +13,7 @@ use super::super::ledger::{self, Cause};
 use super::super::rows;
 use super::super::state::{Replica, Work, each_row};
 use super::super::trie::Item;
-use super::merge::{Commit, Merge, Pass, Step, Why};
+use super::merge::{Commit, Merge, MergeProgress, Pass, Step, Why};
 use super::proof;
 use super::source::live_entries;
 use crate::catalog::{End, Ended, Federation, Put, Version, Versions};
@@ -365,8 +365,15 @@ impl Replica {
         // What is kept may follow now, or never.
         self.count_kept(work, space)?;
         self.kept_untried = true;
-        self.on_trial.insert(space, 0);
-        work.draft.set(Table::Meta, rows::on_trial_key(&space), &());
+        let MergeProgress { take, drop, deleted_here, .. } = merge.progress;
+        if row.knows_all && deleted_here > 0 && take + drop == 0 {
+            // All that the source has beyond this node is known here to have ended: let it go by this one.
+            self.on_trial.remove(&space);
+            work.draft.remove(Table::Meta, rows::on_trial_key(&space));
+        } else {
+            self.on_trial.insert(space, 0);
+            work.draft.set(Table::Meta, rows::on_trial_key(&space), &());
+        }
         if row.joins && self.role() == Some(crate::trust::Role::Full) {
             self.unconfirmed.insert(space);
             work.draft.set(Table::Meta, rows::unconfirmed_key(&space), &());
