@@ -187,6 +187,7 @@ impl Replica {
         }
         if let Some(peer) = from {
             self.probe(work, peer, space, incarnation)?;
+            self.compare_as_lesser(work, peer, space, &incarnation);
         }
         Ok(taken)
     }

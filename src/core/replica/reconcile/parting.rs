@@ -103,13 +103,24 @@ impl Replica {
     ) -> Result<(), ViewFault> {
         let (space, life) = (probe.space, probe.incarnation);
         let Some(end) = probe.ends.first() else { return Ok(()) };
-        if !self.goes_by(&from) || self.is_forked(&space, &life) || self.source_of(&space, Some(from)).is_none() {
-            return Ok(());
-        }
         if self.ends_elsewhere(work, &space, &life, end)? {
-            self.begin_merge(work, space, from, Why::Behind);
+            self.compare_as_lesser(work, from, space, &life);
         }
         Ok(())
+    }
+
+    /// Compares states with a member whose log can't be this node's, if this node is to give way.
+    pub(in super::super) fn compare_as_lesser<V>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        from: NodeId,
+        space: Space,
+        life: &Incarnation,
+    ) {
+        let is_shown = self.federation(&space).is_some() && self.source_of(&space, Some(from)).is_some();
+        if is_shown && self.goes_by(&from) && !self.is_forked(&space, life) {
+            self.begin_merge(work, space, from, Why::Behind);
+        }
     }
 
     /// Whether a log that ends so can't be this node's, as far as that shows.
