@@ -186,8 +186,12 @@ impl Replica {
             }
         }
         if let Some(peer) = from {
+            // Once a round: what comes of it may contradict this log again.
+            let is_asked = self.peers.get(&peer).is_some_and(|peer| peer.probed.contains(&(space, incarnation)));
             self.probe(work, peer, space, incarnation)?;
-            self.compare_as_lesser(work, peer, space, &incarnation);
+            if !is_asked {
+                self.compare_as_lesser(work, peer, space, &incarnation);
+            }
         }
         Ok(taken)
     }
