@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use artimesh_core::changelog::{Change, Stored};
 use artimesh_core::model::{Context, Dot, Heads, Incarnation, NodeId, Space};
 use artimesh_core::replica::Event;
-use artimesh_core::replica::message::Message;
+use artimesh_core::replica::message::{Announcement, Message};
 
 use crate::world::World;
 
@@ -170,7 +170,12 @@ pub fn frame(world: &World, from: usize, to: usize, bytes: &[u8]) {
 /// What was gossiped.
 pub fn gossip(world: &World, to: usize, bytes: &[u8]) {
     if is_on() {
-        println!("gossip > {}: {}", world.sites[to].identity.name, segment(world, bytes));
+        let said = match Announcement::read(bytes) {
+            Ok(Some(Announcement::Segment(bytes))) => segment(world, &bytes),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error,
+        };
+        println!("gossip > {}: {said}", world.sites[to].identity.name);
     }
 }
 

@@ -439,6 +439,7 @@ impl World {
             while let Some(frame) = self.network.receive(from, to) {
                 let kind = u16::from_le_bytes([frame[0], frame[1]]);
                 if kind >= 34 {
+                    tracing::frame(self, from, to, &frame);
                     self.handle(to, Input::Frame(self.node(from), frame), None);
                 }
             }

@@ -9,6 +9,7 @@ use artimesh_core::replica::{Command, CommandError, Event, FarewellFault, Input,
 use artimesh_core::trust::{Capabilities, TrustRefusal};
 
 use super::{away, circle, forgery, lie};
+use crate::disk::Disk;
 use crate::world::{World, create, delete, put, repo};
 
 const ALICE: usize = 0;
@@ -118,21 +119,26 @@ fn a_member_removed_while_it_was_away_hears_of_it_though_the_log_was_pruned() {
     assert_eq!(told, 1);
 }
 
+/// Bob leaves, the others prune what tells so, and he is set back to what he was.
+fn leave_and_set_back(world: &mut World, copy: Disk) {
+    for site in [BOB, ALICE] {
+        churn(world, site);
+    }
+    world.ask(BOB, Command::DeleteRepository(repo("libs"))).expect("anybody may leave");
+    world.settle();
+    world.crash(BOB);
+    prune(world, &[ALICE, CAROL, 3]);
+    world.sites[BOB].disk = copy;
+    world.restart(BOB);
+}
+
 #[test]
 fn a_member_set_back_to_before_it_left_hears_of_it_though_the_log_was_pruned() {
     let mut world = super::federated();
     let space = world.space(ALICE, "libs");
     let mut copy = world.sites[BOB].disk.clone();
     copy.forget_incarnation();
-    for site in [BOB, ALICE] {
-        churn(&mut world, site);
-    }
-    world.ask(BOB, Command::DeleteRepository(repo("libs"))).expect("anybody may leave");
-    world.settle();
-    world.crash(BOB);
-    prune(&mut world, &[ALICE, CAROL, 3]);
-    world.sites[BOB].disk = copy;
-    world.restart(BOB);
+    leave_and_set_back(&mut world, copy);
     assert!(world.sites[BOB].mind().is_member(&space), "it has forgotten");
     rounds(&mut world, 6);
     assert!(is_out(&world, &space));
@@ -144,15 +150,7 @@ fn a_copied_folder_that_is_shown_its_own_leave_writes_on_in_another_life() {
     let space = world.space(ALICE, "libs");
     // Nobody tells it that it is a copy.
     let copy = world.sites[BOB].disk.clone();
-    for site in [BOB, ALICE] {
-        churn(&mut world, site);
-    }
-    world.ask(BOB, Command::DeleteRepository(repo("libs"))).expect("anybody may leave");
-    world.settle();
-    world.crash(BOB);
-    prune(&mut world, &[ALICE, CAROL, 3]);
-    world.sites[BOB].disk = copy;
-    world.restart(BOB);
+    leave_and_set_back(&mut world, copy);
     let before = world.sites[BOB].mind().incarnation();
     rounds(&mut world, 6);
     assert!(is_out(&world, &space));

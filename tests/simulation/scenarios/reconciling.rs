@@ -353,22 +353,33 @@ fn what_is_known_to_have_ended_stays_so_whoever_shows_it() {
         world.ask(0, delete("libs", &format!("gone/{number}"))).expect("delete");
     }
     world.settle();
-    world.lies.insert(0, Lie::Exhume);
-    let member = Some(world.node(0));
-    // It has nothing live: so it asks for all, and alice has applied all that it has.
-    world.ask(1, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
+    // Alice has heard of something more, and bob hasn't. He has nothing live, so he asks for all.
+    world.network.gossip_is_off = true;
+    world.crash(3);
+    world.disconnect(0, 1);
+    world.disconnect(1, 2);
     world.ask(2, put("libs", "x", "one")).expect("put");
+    world.round(0);
     world.settle();
-    for dice in 0..2 {
-        world.round(dice);
-        world.settle();
-    }
+    assert_eq!(world.versions(0, "libs", "x"), of("one"));
+    world.lies.insert(0, Lie::Exhume);
+    world.connect(0, 1);
+    let member = Some(world.node(0));
     world.ask(1, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
-    world.settle();
-    for site in 0..4 {
-        assert!(world.versions(site, "libs", "gone/3").is_empty(), "a deleted artifact is back at site {site}");
+    for _ in 0..40 {
+        if world.continues.contains(&1) {
+            world.go_on(1, None);
+        } else {
+            // Before the log tells him the same.
+            world.drain_sync(0, 1);
+        }
     }
-    all_agree(&world);
+    assert_eq!(took_over(&world, 1), 1);
+    assert!(world.twisted["dead items offered"] > 0);
+    for number in 0..8 {
+        assert!(world.versions(1, "libs", &format!("gone/{number}")).is_empty(), "what he deleted himself is back");
+    }
+    assert_eq!(world.versions(1, "libs", "x"), of("one"));
 }
 
 #[test]

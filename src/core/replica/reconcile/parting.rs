@@ -4,9 +4,9 @@
 //! segments of it overlap and aren't the same, or one follows another that the other side hasn't.
 //!
 //! # Why
-//! Two successors of one segment are a proof, and everybody comes to the same by that ([`super::super::forks`]). Where logs are pruned, two that
-//! differ may only be able to show each other that they do: then the one with the greater name goes by the other. Which
-//! of the two it is, says nothing about who is right; that they agree, is what counts, and nothing is lost: what this node
+//! Two successors of one segment are a proof, and everybody comes to the same by that ([`super::super::forks`]). Where logs
+//! are pruned, two that differ may only be able to show each other that they do: then the one with the greater name goes by
+//! the other. Which of the two it is says nothing about who is right. That they agree is what counts; and what this node
 //! wrote itself it writes again.
 
 use super::super::forks::Astray;
