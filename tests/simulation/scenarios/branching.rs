@@ -2,11 +2,16 @@
 //! node came to know it.
 
 use artimesh_core::catalog::ConfigChange;
-use artimesh_core::replica::Command;
+use artimesh_core::changelog::{ForkProof, Sealed};
+use artimesh_core::model::Dot;
+use artimesh_core::replica::message::Message;
+use artimesh_core::replica::{Command, Input, conflicts};
 
+use super::federated;
 use super::forking::{agree, forked_after, properties, pruned, rounds};
 use super::reconciling::{all_agree, prune_soon, took_over};
-use crate::checks::oracle;
+use crate::checks::{ledger, oracle};
+use crate::forge::frame;
 use crate::world::{World, create, delete, put, repo};
 
 #[test]
@@ -88,5 +93,69 @@ fn settings_that_were_taken_over_stay_with_who_leaves_a_branch() {
         rounds(&mut world);
         all_agree(&world);
         assert_eq!(oracle::check(&world).map(drop), Ok(()));
+    }
+}
+
+/// Carol puts what she has seen bob delete, and alice deletes it unseen. Alice gets the put before bob's delete, for she
+/// knows by then that his life was lived twice. Returns the put, both deletes, and whether that branch won.
+fn put_before_the_delete_it_had_seen(world: &mut World, what: &str) -> (Dot, [Dot; 2], bool) {
+    let space = world.space(0, "libs");
+    world.ask(2, put("libs", "x", "first")).expect("put");
+    world.settle();
+    world.round(1);
+    world.network.gossip_is_off = true;
+    let copy = world.sites[1].disk.clone();
+    for (site, other) in world.network.connections() {
+        world.disconnect(site, other);
+    }
+    let other = world.ask(1, put("libs", "y", what)).expect("nobody hears of it").dot;
+    world.crash(1);
+    world.sites[1].disk = copy;
+    world.restart(1);
+    world.connect(1, 2);
+    world.settle();
+    let by_bob = world.ask(1, delete("libs", "x")).expect("delete").dot;
+    assert_eq!(by_bob, other);
+    world.round(2);
+    let again = world.ask(2, put("libs", "x", "again")).expect("put").dot;
+    let by_alice = world.ask(0, delete("libs", "x")).expect("delete").dot;
+    let bearers = |dot: &Dot| -> Vec<&Sealed> {
+        world.truth.bearers(&space, dot).map(|entry| &world.truth.segments[entry.segment]).collect()
+    };
+    let branches = bearers(&by_bob);
+    let is_won = branches[1].hash < branches[0].hash;
+    let proof = ForkProof::of(branches[0].claim(), branches[1].claim()).expect("both follow the same segment");
+    let bytes = bearers(&again)[0].bytes().to_vec();
+    for told in [Message::Fork(proof).to_bytes(), frame(space, &[&bytes])] {
+        world.handle(0, Input::Frame(world.node(2), told), None);
+    }
+    world.settle();
+    world.connect(0, 2);
+    world.settle();
+    rounds(world);
+    (again, [by_alice, by_bob], is_won)
+}
+
+#[test]
+fn what_outlived_a_delete_is_flagged_though_a_delete_that_its_author_had_seen_comes_after_it() {
+    for is_pruned in [false, true] {
+        let mut won = 0;
+        for what in ["a", "b", "c", "d", "e", "f"] {
+            let mut world = federated();
+            if is_pruned {
+                pruned(&mut world);
+            }
+            let (again, [by_alice, by_bob], is_won) = put_before_the_delete_it_had_seen(&mut world, what);
+            assert!(ledger::check(&world).is_ok());
+            if is_won {
+                let listed = conflicts(&world.sites[0].disk, &world.space(0, "libs"), None, 100).expect("readable");
+                let flags: Vec<(Dot, Dot)> = listed.iter().flat_map(|c| c.survivors.clone()).collect();
+                // Where the log is whole both are applied again, in their order.
+                assert_eq!(flags, [(again, if is_pruned { by_bob } else { by_alice })]);
+                assert!(is_pruned || by_bob > by_alice);
+                won += 1;
+            }
+        }
+        assert!(won > 0, "that branch never won");
     }
 }
