@@ -7,7 +7,7 @@
 //! Two successors of one segment are a proof, and everybody comes to the same by that ([`super::super::forks`]). Where logs
 //! are pruned, two that differ may only be able to show each other that they do: then the one with the greater name goes by
 //! the other. Which of the two it is says nothing about who is right. That they agree is what counts; and what this node
-//! wrote itself it writes again.
+//! wrote itself it writes again. A follower goes by members that say the same.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,18 @@ impl Replica {
             self.begin_merge(work, space, from, Why::Branch);
             return Ok(());
         }
+        if self.role() == Some(Role::Edge) && self.is_agreed(&space, &incarnation) {
+            self.begin_merge(work, space, from, Why::Follow);
+            return Ok(());
+        }
         self.probe(work, from, space, incarnation)
+    }
+
+    /// Whether all members that are connected say the same of where a log ends.
+    fn is_agreed(&self, space: &Space, life: &Incarnation) -> bool {
+        let told = self.told_by_members(space);
+        let first = told.first().map(|heads| heads.of(life));
+        told.iter().all(|heads| Some(heads.of(life)) == first)
     }
 
     /// What this node has applied isn't what a comparison under way went by.
