@@ -3,7 +3,7 @@
 
 use artimesh_core::catalog::ConfigChange;
 use artimesh_core::changelog::{ForkProof, Sealed};
-use artimesh_core::model::Dot;
+use artimesh_core::model::{Dot, Space};
 use artimesh_core::replica::message::Message;
 use artimesh_core::replica::{Command, Input, conflicts};
 
@@ -96,6 +96,18 @@ fn settings_that_were_taken_over_stay_with_who_leaves_a_branch() {
     }
 }
 
+/// The segments in which a number was written, the first that was written first.
+fn written(world: &World, space: Space, dot: Dot) -> Vec<&Sealed> {
+    world.truth.bearers(&space, &dot).map(|entry| &world.truth.segments[entry.segment]).collect()
+}
+
+/// The proof, as it is sent, that a number was written twice, and whether what was written last won.
+fn fork_at(world: &World, space: Space, dot: Dot) -> (Vec<u8>, bool) {
+    let [first, last] = written(world, space, dot)[..] else { panic!("it was written twice") };
+    let proof = ForkProof::of(first.claim(), last.claim()).expect("both follow the same segment");
+    (Message::Fork(proof).to_bytes(), last.hash < first.hash)
+}
+
 /// Carol puts what she has seen bob delete, and alice deletes it unseen. Alice gets the put before bob's delete, for she
 /// knows by then that his life was lived twice. Returns the put, both deletes, and whether that branch won.
 fn put_before_the_delete_it_had_seen(world: &mut World, what: &str) -> (Dot, [Dot; 2], bool) {
@@ -119,14 +131,9 @@ fn put_before_the_delete_it_had_seen(world: &mut World, what: &str) -> (Dot, [Do
     world.round(2);
     let again = world.ask(2, put("libs", "x", "again")).expect("put").dot;
     let by_alice = world.ask(0, delete("libs", "x")).expect("delete").dot;
-    let bearers = |dot: &Dot| -> Vec<&Sealed> {
-        world.truth.bearers(&space, dot).map(|entry| &world.truth.segments[entry.segment]).collect()
-    };
-    let branches = bearers(&by_bob);
-    let is_won = branches[1].hash < branches[0].hash;
-    let proof = ForkProof::of(branches[0].claim(), branches[1].claim()).expect("both follow the same segment");
-    let bytes = bearers(&again)[0].bytes().to_vec();
-    for told in [Message::Fork(proof).to_bytes(), frame(space, &[&bytes])] {
+    let (proof, is_won) = fork_at(world, space, by_bob);
+    let bytes = written(world, space, again)[0].bytes().to_vec();
+    for told in [proof, frame(space, &[&bytes])] {
         world.handle(0, Input::Frame(world.node(2), told), None);
     }
     world.settle();
@@ -158,4 +165,46 @@ fn what_outlived_a_delete_is_flagged_though_a_delete_that_its_author_had_seen_co
         }
         assert!(won > 0, "that branch never won");
     }
+}
+
+#[test]
+fn who_stands_on_no_branch_goes_by_those_who_all_stand_on_one_that_lost() {
+    let mut lost = 0;
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let mut world = federated();
+        pruned(&mut world);
+        let space = world.space(0, "libs");
+        world.network.gossip_is_off = true;
+        world.crash(0);
+        for number in 0..4 {
+            world.ask(2, put("libs", "common", &number.to_string())).expect("put");
+            world.round(number);
+        }
+        (1..4).for_each(|site| prune_soon(&mut world, site));
+        for dice in 0..30 {
+            world.connect_all();
+            world.round(dice);
+        }
+        // Nobody hears of the first branch, and all but alice take the second.
+        let copy = world.sites[2].disk.clone();
+        world.crash(2);
+        world.restart(2);
+        let dot = world.ask(2, put("libs", "x", &format!("{what} one"))).expect("put").dot;
+        world.crash(2);
+        world.sites[2].disk = copy;
+        world.restart(2);
+        world.ask(2, put("libs", "y", &format!("{what} two"))).expect("put");
+        for dice in 0..8 {
+            world.connect_all();
+            world.round(dice);
+        }
+        let (proof, is_won) = fork_at(&world, space, dot);
+        world.handle(1, Input::Frame(world.node(2), proof), None);
+        world.settle();
+        world.restart(0);
+        (0..3).for_each(|_| rounds(&mut world));
+        agree(&world);
+        lost += usize::from(!is_won);
+    }
+    assert!(lost > 0, "the second branch always won");
 }
