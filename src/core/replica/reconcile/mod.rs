@@ -39,8 +39,8 @@
 //! What was signed once may be dead long since. So only what was asked for is taken, and what was taken over is held against
 //! other members' signed words (`agreement`): at equal heads the digests must be equal, or the state is taken anew from
 //! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it. Two on trial that agree
-//! end it for each other only when all who are connected say the same: one liar may have told them both. Where all who
-//! could tell are on trial the least name is gone by, lied to or not.
+//! end it for each other only when all members say the same: one liar may have told them both, and who is away may know
+//! better. Where all who could tell are on trial the least name is gone by, lied to or not.
 
 mod agreement;
 mod branch;
