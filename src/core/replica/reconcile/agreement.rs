@@ -215,6 +215,13 @@ impl Replica {
         true
     }
 
+    /// The heads that the connected members of a space say they have.
+    pub(super) fn told_by_members(&self, space: &Space) -> Vec<Heads> {
+        let is_member = |node: &NodeId| self.source_of(space, Some(*node)).is_some();
+        let told = self.peers.iter().filter(|(node, peer)| peer.connected && is_member(node));
+        told.filter_map(|(_, peer)| peer.heads.get(space).cloned()).collect()
+    }
+
     /// At an edge: words of an author that every connected member lacks, and that it can't pass on because its log
     /// isn't whole, are given up for a member's state; and so is a branch of a forked log on which no such member stands.
     /// Who has them after all will pass them on.
@@ -226,11 +233,7 @@ impl Replica {
             self.spaces.iter().filter(|(_, state)| state.federation.is_some()).map(|(s, _)| *s).collect();
         for space in spaces {
             let Some(source) = self.source_of(&space, None) else { continue };
-            let told = self
-                .peers
-                .iter()
-                .filter(|(node, peer)| peer.connected && self.source_of(&space, Some(**node)).is_some());
-            let told: Vec<Heads> = told.filter_map(|(_, peer)| peer.heads.get(&space).cloned()).collect();
+            let told = self.told_by_members(&space);
             let most = |incarnation: &Incarnation| told.iter().map(|heads| heads.of(incarnation).sequence).max();
             let is_surplus =
                 |(incarnation, floor): (&Incarnation, &u64)| most(incarnation).is_some_and(|most| most < *floor);

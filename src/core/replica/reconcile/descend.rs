@@ -7,7 +7,7 @@ use super::super::message::Message;
 use super::super::state::{Replica, Work, stored_part};
 use super::super::{rows, trie};
 use super::merge::{Asked, Descent, DifferenceKind, Look, Merge, Step, Why};
-use super::parting::parts;
+use super::parting::{Logs, parts};
 use super::proof;
 use super::source::{HINTED_MAX, hints, live_entries};
 use super::wire::{Compare, Compared, Fetch, Hint, Items, Prefix, Salt, Shown, Wanted, hint};
@@ -182,13 +182,15 @@ impl Replica {
         let (heads, salt) = (taken.heads.clone(), merge.salt);
         let ends = taken.ends.clone();
         let is_wanted = |key: &[u8; 32]| all.iter().any(|wish| wish.covers(&salt, key));
+        let mut shown = Logs::default();
         for bytes in &answer.segments {
             merge.progress.bytes += bytes.len() as u64;
             let pruned = match self.check_proof(&space, bytes, &heads) {
                 Ok(pruned) => pruned,
                 Err(refusal) => return self.abandon(work, &space, &from, refusal),
             };
-            if !self.may_be_of(&pruned, &ends) {
+            // Who shows what can't be in one log with what it showed before it, digs up what some other branch had.
+            if !self.may_be_of(&pruned, &ends) || !shown.admit(&pruned) {
                 continue;
             }
             let is_asked = pruned.entries().any(|(index, entry)| match Change::read(entry) {

@@ -23,7 +23,7 @@ pub enum Why {
     DryRun,
     /// A follower's state is replaced by a member's.
     Follow,
-    /// A branch that lost was applied here and can't be taken back: see [`super::branch`].
+    /// A branch that lost was applied here and can't be taken back: see the module `branch`.
     Branch,
 }
 
