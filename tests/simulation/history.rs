@@ -51,6 +51,8 @@ pub struct History {
     /// The site whose folder is copied and run in turns with the original, and nobody is told: its life is lived twice. It
     /// neither founds nor invites, for what is built on an invitation that is taken back is known to differ.
     pub copied: Option<usize>,
+    /// Lives in which a thief signed what nobody will apply: who keeps it unread for later may find its number borne twice.
+    pub babbled: BTreeSet<(Space, Incarnation)>,
     /// The last site joins in the middle of the history, with this token.
     pub late: Option<(usize, Option<VerifiedRequest>)>,
     pub writes: u64,
@@ -163,6 +165,7 @@ impl History {
             clones,
             impersonated: edges.iter().copied().chain(copied).collect(),
             copied,
+            babbled: BTreeSet::new(),
             edges,
             late,
             writes: 0,
@@ -409,8 +412,9 @@ impl History {
         let sealed = seals::check(&self.world)?;
         self.faults.count("sealed logs", sealed);
         self.faults.count("blobs wanted", wants::check(&self.world)?);
-        let is_sane =
-            |(_, life): &&(Space, Incarnation)| self.copied.is_none_or(|site| self.world.node(site) != life.node);
+        let is_sane = |log: &&(Space, Incarnation)| {
+            self.copied.is_none_or(|site| self.world.node(site) != log.1.node) && !self.babbled.contains(*log)
+        };
         if let Some((space, life)) = self.world.truth.forked.iter().find(is_sane) {
             return Err(format!("two entries bear one number of {life:?} in {space}"));
         }
@@ -448,6 +452,9 @@ impl History {
                     // Only those to whom their own lies are brought may find words of theirs that they forgot.
                     Event::RolledBack { .. } if self.impersonated.contains(&number) => {
                         self.faults.count("own lie brought back", 1);
+                    }
+                    Event::RolledBack { old, .. } if site.left_own().any(|first| first.incarnation == *old) => {
+                        self.faults.count("own words left", 1);
                     }
                     Event::RolledBack { old, .. } => {
                         return Err(format!("{} gave up {old:?} for no reason", site.identity.name));

@@ -258,6 +258,7 @@ fn kill_unseen(history: &mut History) {
     // Continues its own log from where the first site has it, or something else.
     forgery.after.chain = if history.dice.once_in(4) { Digest::of(b"fork") } else { forgery.after.chain };
     let segment = forgery.says(&change).signed(&history.world.sites[thief], &circle);
+    history.babbled.insert((space, segment.header.incarnation));
     let refused = bring(history, space, segment.bytes());
     history.liar_acted("kill of the unseen refused", refused);
 }

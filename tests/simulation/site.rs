@@ -1,7 +1,7 @@
 //! One site: its keys, its rows, its mind while it is up, and its idea of the time.
 
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{KeyPair, NodeId, NodeName};
+use artimesh_core::model::{Dot, KeyPair, NodeId, NodeName};
 use artimesh_core::replica::message::FEATURES;
 use artimesh_core::replica::{AcceptPolicy, Event, Identity, Input, Limits, Output, Replica, Retention, Waking};
 use artimesh_core::trust::{Addresses, NodeKeys};
@@ -66,6 +66,16 @@ impl Site {
             lost: false,
             was_restored: false,
         }
+    }
+
+    /// Where it left words of its own: in which space and life, and from which number on.
+    pub fn left_own(&self) -> impl Iterator<Item = Dot> + use<'_> {
+        self.notes.iter().filter_map(|note| match note {
+            Event::TakenBack { incarnation, from, .. } if incarnation.node == self.node() => {
+                Some(Dot { incarnation: *incarnation, sequence: *from })
+            }
+            _ => None,
+        })
     }
 
     pub fn node(&self) -> NodeId {

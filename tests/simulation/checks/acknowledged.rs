@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use artimesh_core::catalog::Put;
 use artimesh_core::model::{Dot, Space};
 
 use super::agreement::{good_sites, has_pruned, parted_for_good, parted_unproved};
@@ -22,7 +23,8 @@ pub struct Ack {
 pub fn check_here(world: &World, acks: &[Ack]) -> Result<(), Fault> {
     for ack in acks {
         let site = &world.sites[ack.site];
-        if site.is_up() && !site.was_restored && !site.mind().heads(&ack.space).cover(&ack.dot) {
+        let is_missing = site.is_up() && !site.was_restored && !site.mind().heads(&ack.space).cover(&ack.dot);
+        if is_missing && !(has_taken_back(world, ack) && is_written_again(world, ack)) {
             return Err(format!("{} acknowledged {:?} and has forgotten it", site.identity.name, ack.dot));
         }
     }
@@ -36,12 +38,32 @@ pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
         let author = world.node(ack.site);
         for site in &good {
             let mind = world.sites[*site].mind();
-            if mind.is_member(&ack.space) && !mind.heads(&ack.space).cover(&ack.dot) {
+            let is_missing = mind.is_member(&ack.space) && !mind.heads(&ack.space).cover(&ack.dot);
+            if is_missing && !(has_taken_back(world, ack) && is_written_again(world, ack)) {
                 return Err(format!("site {site} never got {:?} of {}", ack.dot, author.short()));
             }
         }
     }
     Ok(())
+}
+
+/// Whether its author left what it had written there: it had seen what nobody else will ever have.
+fn has_taken_back(world: &World, ack: &Ack) -> bool {
+    let is_before = |first: Dot| first.incarnation == ack.dot.incarnation && first.sequence <= ack.dot.sequence;
+    world.sites[ack.site].left_own().any(is_before)
+}
+
+/// Whether its author wrote the same in another life, or had seen it ended.
+fn is_written_again(world: &World, ack: &Ack) -> bool {
+    let life = ack.dot.incarnation;
+    let mut bearers = world.truth.all(&ack.space).filter(|(dot, entry)| **dot == ack.dot && entry.is_witnessed);
+    let Some(put) = bearers.find_map(|(_, entry)| entry.put()) else { return false };
+    let is_again = |other: &Put| (&other.path, &other.content) == (&put.path, &put.content);
+    world.truth.all(&ack.space).any(|(dot, entry)| {
+        let by_author = dot.incarnation.node == life.node;
+        by_author && dot.incarnation != life && entry.put().is_some_and(is_again)
+            || by_author && entry.ends(&put.path, &ack.dot) && entry.saw(dot, &ack.dot)
+    })
 }
 
 /// Whoever has applied it shows it, or a sibling, or has applied what killed it. Says how many were dead somewhere.

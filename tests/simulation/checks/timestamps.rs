@@ -7,6 +7,7 @@ use artimesh_core::model::{Dot, NodeId};
 use super::agreement::may_change;
 use super::{Fault, oracle};
 use crate::acts::OPERATOR;
+use crate::site::Site;
 use crate::truth::Entry;
 use crate::world::World;
 
@@ -22,7 +23,9 @@ pub fn check(world: &World) -> Result<(), Fault> {
             }
             let known = world.truth.known(space, heads);
             let forked = world.truth.forked.iter().filter(|(other, _)| other == space);
-            let twice: BTreeSet<NodeId> = forked.map(|(_, life)| life.node).collect();
+            // Who left words of its own, which had seen what nobody has any more, writes them again, too.
+            let left = world.sites.iter().flat_map(Site::left_own).map(|first| first.incarnation.node);
+            let twice: BTreeSet<NodeId> = forked.map(|(_, life)| life.node).chain(left).collect();
             let is_once = |dot: &Dot| !twice.contains(&dot.incarnation.node);
             let is_plain = |dot: &Dot| is_once(dot) && !is_stolen(&dot.incarnation.node);
             // What a repository brings along into a federation stands beside what is there.

@@ -289,3 +289,32 @@ fn where_nothing_proves_a_fork_any_more_the_greater_name_goes_by_the_lesser() {
     rounds(&mut world);
     agree(&world);
 }
+
+#[test]
+fn words_that_had_seen_what_nothing_proves_to_be_a_branch_are_written_again() {
+    let (mut world, life) = forked_after(
+        |_| {},
+        |world| overwrite(world, "x", &[0, 1]),
+        |world| {
+            world.ask(1, put("libs", "more", "of it")).expect("put");
+            overwrite(world, "y", &[1, 2, 3]);
+            // The others stay at lesser numbers of that life, and would wait for ever for what carol had seen.
+            world.ask(2, put("libs", "w", "carol's")).expect("put");
+        },
+    );
+    let before = world.sites[2].mind().incarnation();
+    let space = world.space(0, "libs");
+    let seen = [0, 2].map(|site| world.sites[site].mind().heads(&space).of(&life).sequence);
+    assert!(seen[0] < seen[1], "{seen:?}");
+    rounds(&mut world);
+    agree(&world);
+    for site in 0..4 {
+        assert_eq!(world.sites[site].mind().forks().count(), 0, "nobody can show two successors of one segment");
+        assert_eq!(world.versions(site, "libs", "w"), of("carol's"), "at site {site}");
+        assert_eq!(world.versions(site, "libs", "x"), of("x 5"), "at site {site}");
+    }
+    assert_ne!(world.sites[2].mind().incarnation(), before, "in another life");
+    world.ask(2, put("libs", "z", "all goes on")).expect("put");
+    rounds(&mut world);
+    agree(&world);
+}

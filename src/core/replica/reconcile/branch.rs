@@ -305,6 +305,41 @@ impl Replica {
         Ok(())
     }
 
+    /// Whoever left what nothing proves to be a branch can't stand by words of authors that had seen it: nobody else will
+    /// ever apply those. Its own are written again, in another life.
+    pub(super) fn note_unfounded<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        theirs: &Heads,
+    ) -> Result<(), ViewFault> {
+        for (incarnation, head) in self.heads(&space).0 {
+            let end = theirs.of(&incarnation).sequence;
+            let knew = self.spaces[&space].known.get(&incarnation).map(|(context, _)| context);
+            if head.sequence <= end || knew.is_none_or(|knew| self.covers(&space, knew)) {
+                continue;
+            }
+            let (low, high) = (
+                rows::segment_key(&space, &incarnation, end + 1),
+                rows::segment_key(&space, &incarnation, head.sequence.saturating_add(1)),
+            );
+            let mut from = None;
+            for (_, value) in work.draft.range(Table::Log, &low, &high, usize::MAX)? {
+                let part = stored_part(&space, &value)?;
+                if !self.covers(&space, &part.header().context) {
+                    from = Some(part.header().first_sequence);
+                    break;
+                }
+            }
+            if incarnation == self.incarnation {
+                self.live_anew(work, &head.chain);
+            }
+            let from = from.unwrap_or(end + 1);
+            self.go_astray(work, space, incarnation, Astray { from, is_lost: false });
+        }
+        Ok(())
+    }
+
     fn apply_again<V: View>(
         &mut self,
         work: &mut Work<'_, V>,
@@ -365,7 +400,11 @@ impl Replica {
     }
 
     /// After such a sync: what was this node's own is put again in its present life, which says that the old one has ended.
+    /// Not while there is more to leave: it would say that it has seen that.
     pub(super) fn begin_again<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        if self.spaces.get(&space).is_some_and(|state| !state.astray.is_empty()) {
+            return Ok(());
+        }
         self.write_unwritten(work, space)?;
         self.own_forks(&space).into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
     }
@@ -390,7 +429,8 @@ impl Replica {
         space: Space,
     ) -> Result<(), ViewFault> {
         let membership = self.federation(&space).and_then(|federation| federation.members.get(&self.me.node));
-        let waits = membership.is_some_and(Membership::is_pending) || self.merges.contains_key(&space);
+        let is_astray = self.spaces.get(&space).is_some_and(|state| !state.astray.is_empty());
+        let waits = is_astray || membership.is_some_and(Membership::is_pending) || self.merges.contains_key(&space);
         if waits { Ok(()) } else { self.write_unwritten(work, space) }
     }
 

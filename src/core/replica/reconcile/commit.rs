@@ -354,6 +354,7 @@ impl Replica {
         if let Some(surplus) = &surplus {
             self.build_on(work, space, surplus, (own.as_ref(), &theirs))?;
             self.note_lost_branches(work, space)?;
+            self.note_unfounded(work, space, &theirs)?;
         }
         self.save_federation(work, space);
         work.draft.remove(Table::Meta, rows::merge_key(&space));
