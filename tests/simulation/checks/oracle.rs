@@ -89,12 +89,17 @@ pub fn check(world: &World) -> Result<u64, Fault> {
 }
 
 /// Whether all that ends a version by its number was pruned here, and would have ended what bears that number in another
-/// branch: that is what its authors had seen, as far as anybody can tell, and of this one they had heard nothing.
+/// branch: that is what its authors had seen, as far as anybody can tell, and of this one they had heard nothing. At the same
+/// path only while the state is on trial: it was taken over from a member that hasn't this branch, and doesn't show what it
+/// has ended by number. The two agree when they have the same heads.
 fn is_spared(world: &World, site: &Site, space: &Space, path: &ArtifactPath, dot: &Dot) -> bool {
-    let ends = world.truth.ends_of(space, &site.mind().heads(space), path, dot);
+    let (heads, is_on_trial) = (site.mind().heads(space), site.mind().is_on_trial(space));
+    let ends = world.truth.ends_of(space, &heads, path, dot);
+    let shown = world.truth.known(space, &heads).get(dot).map(|entry| entry.hash);
     let ends_another = |by: &Entry| {
-        let mut puts = world.truth.bearers(space, dot).filter_map(Entry::put);
-        puts.any(|put| put.path != *path && by.ends(&put.path, dot))
+        let others = world.truth.bearers(space, dot).filter(|entry| Some(entry.hash) != shown);
+        let mut puts = others.filter_map(Entry::put).filter(|put| is_on_trial || put.path != *path);
+        puts.any(|put| by.ends(&put.path, dot))
     };
     has_pruned(world, space)
         && !ends.is_empty()

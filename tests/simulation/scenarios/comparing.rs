@@ -7,7 +7,7 @@ use super::reconciling::{all_agree, away, took_over};
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
 use crate::forge::frame;
-use crate::world::{World, create, put, repo};
+use crate::world::{World, create, delete, put, repo};
 
 /// Kinds of a state sync's messages, and of the only one that is an answer alone.
 const KINDS: std::ops::RangeInclusive<u16> = 34..=39;
@@ -222,4 +222,71 @@ fn what_arrives_while_states_are_compared_is_applied() {
     world.handle(1, Input::Frame(world.node(2), frame(space, &[news.bytes()])), None);
     assert!(world.sites[1].mind().merge_progress(&space).is_some_and(|progress| !progress.is_done));
     assert_eq!(world.versions(1, "libs", "q").len(), 1, "nothing is being committed yet");
+}
+
+/// Bob compares with alice, who has ended what carol wrote; carol's segment reaches him when alice, who writes on, has
+/// answered so often.
+fn hear_while_comparing(answers: usize) -> World {
+    let mut world = federated();
+    world.ask(0, put("libs", "p", "same")).expect("put");
+    world.settle();
+    world.network.gossip_is_off = true;
+    world.disconnect(0, 1);
+    world.disconnect(1, 2);
+    world.ask(2, put("libs", "x", "carol's")).expect("put");
+    let segment = world.truth.segments.last().expect("she wrote it").bytes().to_vec();
+    world.round(1);
+    world.ask(0, delete("libs", "x")).expect("alice has it");
+    world.ask(0, put("libs", "y", "one")).expect("put");
+    world.settle();
+    world.disconnect(0, 2);
+    world.disconnect(0, 3);
+    world.connect(0, 1);
+    world.ask(1, sync(false)).expect("alice is there");
+    let (space, mut heard) = (world.space(1, "libs"), 0);
+    loop {
+        if let Some(site) = world.continues.first().copied() {
+            world.go_on(site, None);
+        } else if let Some((from, to)) = world.network.busy().first().copied() {
+            let said = world.network.receive(from, to).expect("busy");
+            let read = Message::read(&said).expect("well formed");
+            if matches!(read, Message::Heads(_)) {
+                // Or alice's log would say it all.
+                continue;
+            }
+            world.handle(to, Input::Frame(world.node(from), said), None);
+            if to != 1 || !matches!(read, Message::Snapshot(_) | Message::Items(_)) {
+                continue;
+            }
+            heard += 1;
+            while world.continues.contains(&1) {
+                world.go_on(1, None);
+            }
+            if heard == 1 {
+                world.ask(0, put("libs", "z", "late")).expect("put");
+            }
+            if heard == answers {
+                world.handle(1, Input::Frame(world.node(2), frame(space, &[&segment])), None);
+                assert_eq!(world.versions(1, "libs", "x").len(), 1, "he has heard of her put alone");
+            }
+        } else {
+            return world;
+        }
+    }
+}
+
+#[test]
+fn what_arrives_while_states_are_compared_is_compared_too() {
+    // While the two compare, and while what alice wrote meanwhile is fetched.
+    for answers in [1, 2] {
+        let mut world = hear_while_comparing(answers);
+        assert_eq!(took_over(&world, 1), 1, "after {answers} answers");
+        assert_eq!(world.versions(1, "libs", "y").len(), 1, "after {answers} answers");
+        assert!(world.versions(1, "libs", "x").is_empty(), "alice had ended it, after {answers} answers");
+        for dice in 0..8 {
+            world.connect_all();
+            world.round(dice);
+        }
+        all_agree(&world);
+    }
 }

@@ -448,3 +448,53 @@ fn two_who_believed_one_liar_dont_settle_it_while_somebody_else_on_trial_differs
     assert!(world.versions(0, "libs", "gone/19").is_empty());
     assert!((0..4).all(|site| !world.sites[site].mind().is_on_trial(&space)));
 }
+
+#[test]
+fn two_who_believed_one_liar_dont_settle_it_while_a_third_is_away() {
+    let mut world = World::circle(4, 0);
+    let invite = [1, 2, 3].map(|site| world.node(site)).to_vec();
+    world.ask(0, create("libs", invite)).expect("a free key");
+    world.settle();
+    world.round(1);
+    [1, 3].into_iter().for_each(|site| world.crash(site));
+    for number in 0..20 {
+        world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
+        world.ask(0, delete("libs", &format!("gone/{number}"))).expect("delete");
+    }
+    world.ask(0, put("libs", "x", "one")).expect("put");
+    world.settle();
+    world.crash(2);
+    prune_soon(&mut world, 0);
+    for dice in 0..30 {
+        world.round(dice);
+    }
+    // Bob is told by alice, who lies, and dave by bob.
+    let space = world.space(0, "libs");
+    world.lies.insert(0, Lie::Exhume);
+    world.restart(1);
+    world.connect(0, 1);
+    let member = Some(world.node(0));
+    world.ask(1, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("alice is there");
+    world.settle();
+    world.crash(0);
+    world.restart(3);
+    for dice in 0..40 {
+        world.connect(1, 3);
+        world.round(dice);
+    }
+    assert_eq!((took_over(&world, 1), took_over(&world, 3)), (1, 1));
+    assert_eq!(world.digest(1, &space), world.digest(3, &space));
+    // Carol knows better.
+    world.lies.clear();
+    world.restart(2);
+    assert_eq!(world.sites[2].mind().heads(&space), world.sites[1].mind().heads(&space));
+    assert_ne!(world.digest(1, &space), world.digest(2, &space), "they believed some");
+    world.restart(0);
+    for dice in 0..24 {
+        world.connect_all();
+        world.round(dice);
+    }
+    all_agree(&world);
+    assert!(world.versions(0, "libs", "gone/19").is_empty());
+    assert!((0..4).all(|site| !world.sites[site].mind().is_on_trial(&space)));
+}

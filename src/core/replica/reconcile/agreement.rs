@@ -149,13 +149,12 @@ impl Replica {
     }
 
     /// Whether a member's word that its state is the same ends a trial. If it is on trial itself, both may have believed the
-    /// same liar: then all who are connected must say so.
+    /// same liar, or one of them the other: then all members must have said so, for who is away may know better.
     fn is_word_enough(&self, space: &Space, peer: &NodeId) -> bool {
-        let is_connected = |node: &&NodeId| self.peers.get(node).is_some_and(|peer| peer.connected);
         let said = self.peers.get(peer).and_then(|peer| peer.states.get(space));
         let is_sure = said.is_some_and(|said| !said.on_trial);
         let others = self.members_besides(space);
-        is_sure || others.iter().filter(is_connected).all(|node| self.agrees(space, node) == Some(true))
+        is_sure || others.iter().all(|node| self.agrees(space, node) == Some(true))
     }
 
     /// This node has other states than a member at the same heads: one of them erred, or was lied to when it took its state

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use super::super::io::{Output, Refusal, Table, View, ViewFault};
 use super::super::message::Message;
-use super::super::state::{Replica, Work};
+use super::super::state::{Replica, Work, stored_part};
 use super::super::{rows, trie};
 use super::merge::{Asked, Descent, DifferenceKind, Look, Merge, Step, Why};
 use super::parting::{Logs, parts};
 use super::proof;
-use super::source::{HINTED_MAX, hints};
+use super::source::{HINTED_MAX, hints, live_entries};
 use super::wire::{Compare, Compared, Fetch, Hint, Items, Prefix, Salt, Shown, Wanted, hint};
 use crate::changelog::{Change, Pruned, Stored, entry_hash};
-use crate::model::{Heads, NodeId, Space};
+use crate::model::{Head, Heads, Incarnation, NodeId, Space};
 
 /// The most questions that wait for their answers at a time: what a long link needs to be busy.
 const ASKED_MAX: usize = 8;
@@ -35,6 +35,9 @@ const LOOKED_MAX: usize = 2000;
 /// The most segments in one answer that are looked at.
 const SEGMENTS_MAX: usize = 4096;
 
+/// The most segments that logs brought meanwhile whose versions are compared at a time.
+const HEARD_MAX: usize = 16;
+
 impl Replica {
     /// Asks what can be asked now, or looks through own items, or commits.
     pub(super) fn go_on<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
@@ -48,9 +51,64 @@ impl Replica {
             return Ok(());
         }
         if descent.is_done() && merge.asked.is_empty() {
-            return self.end_descent(work, space);
+            return match self.heard_meanwhile(&space) {
+                Some(life) => self.compare_meanwhile(work, space, life),
+                None => self.end_descent(work, space),
+            };
         }
         Ok(())
+    }
+
+    /// A log that has brought something since what is here was compared, which the snapshot covers.
+    pub(super) fn heard_meanwhile(&self, space: &Space) -> Option<Incarnation> {
+        let merge = self.merges.get(space).filter(|merge| merge.why != Why::DryRun)?;
+        let (Step::Descend(taken, _) | Step::Tail(taken, _)) = &merge.step else { return None };
+        let heads = &self.spaces.get(space)?.heads;
+        let is_more = |(life, head): &(&Incarnation, &Head)| {
+            head.sequence.min(taken.heads.of(life).sequence) > taken.compared.of(life).sequence
+        };
+        heads.0.iter().find(is_more).map(|(life, _)| *life)
+    }
+
+    /// The source may have ended that before its snapshot, in words that are passed over here: it is compared, too, a bounded
+    /// part of one log at a time.
+    fn compare_meanwhile<V: View>(
+        &mut self,
+        work: &mut Work<'_, V>,
+        space: Space,
+        life: Incarnation,
+    ) -> Result<(), ViewFault> {
+        let own = self.heads(&space).of(&life);
+        let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
+        let Step::Descend(taken, descent) = &mut merge.step else { return Ok(()) };
+        let first = taken.compared.of(&life).sequence + 1;
+        let (low, high) = (rows::segment_key(&space, &life, first), rows::segment_key(&space, &life, own.sequence + 1));
+        let page = work.draft.range(Table::Log, &low, &high, HEARD_MAX)?;
+        let is_last = page.len() < HEARD_MAX;
+        let mut end = own;
+        for (_, value) in page {
+            let live = live_entries(work, &space, stored_part(&space, &value)?)?;
+            for (index, envelope) in live.entries() {
+                let Ok(Change::Put(put)) = Change::read(envelope) else { continue };
+                let key = trie::key_of(&put.path, &live.header.dot(index as usize));
+                descent.compare.push_back(trie::nibbles(&key));
+            }
+            if !is_last {
+                end = Head { sequence: live.header.last_sequence(), chain: live.hash };
+            }
+        }
+        taken.compared.0.insert(life, end);
+        self.go_on(work, space)
+    }
+
+    /// The log brought something more while the source's was fetched.
+    pub(super) fn descend_again<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) -> Result<(), ViewFault> {
+        let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
+        match std::mem::replace(&mut merge.step, Step::Clear) {
+            Step::Tail(taken, _) => merge.step = Step::Descend(taken, Box::default()),
+            step => merge.step = step,
+        }
+        self.go_on(work, space)
     }
 
     pub(in super::super) fn take_compared<V: View>(

@@ -146,6 +146,8 @@ pub(super) struct Taken {
     pub(super) ends: Vec<Pruned>,
     /// The top of the source's trie.
     pub(super) top: Vec<(Prefix, Shown)>,
+    /// What was applied here when what is here was compared.
+    pub(super) compared: Heads,
 }
 
 /// How far a commit has come.

@@ -22,9 +22,11 @@
 //! The source's state may move on meanwhile. Everything is therefore judged by the heads of the snapshot, H0, taken
 //! before anything was compared: items beyond H0 aren't taken, absences beyond H0 don't count, and what the source
 //! deleted since is deleted here too when its log is replayed from H0 on. That log is fetched before the commit (`tail`),
-//! so that nobody is needed for it. A source that takes a branch of a forked log back goes behind its snapshot: then all is
-//! compared anew, and so it is when the asker does that. Nothing is visible before the commit, which is redone from its rows after a crash; a
-//! source that vanishes before leaves only staged rows behind.
+//! so that nobody is needed for it. What logs bring here while the two compare is compared in its turn, as far as H0 covers
+//! it: the source may have ended it before H0, in words that the commit passes over. A source that takes a branch of a forked
+//! log back goes behind its snapshot: then all is compared anew, and so it is when the asker does that. Nothing is visible
+//! before the commit, which is redone from its rows after a crash; a source that vanishes before leaves only staged rows
+//! behind.
 //!
 //! Heads say what was deleted only as long as all that they cover counts: who applied a branch of a forked log that lost
 //! goes by the source's state instead ([`branch`]). And only between logs that can be one: a source whose segments contradict
@@ -39,8 +41,8 @@
 //! What was signed once may be dead long since. So only what was asked for is taken, and what was taken over is held against
 //! other members' signed words (`agreement`): at equal heads the digests must be equal, or the state is taken anew from
 //! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it. Two on trial that agree
-//! end it for each other only when all who are connected say the same: one liar may have told them both. Where all who
-//! could tell are on trial the least name is gone by, lied to or not.
+//! end it for each other only when all members say the same: one liar may have told them both, and who is away may know
+//! better. Where all who could tell are on trial the least name is gone by, lied to or not.
 
 mod agreement;
 mod branch;

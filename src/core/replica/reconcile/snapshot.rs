@@ -184,6 +184,7 @@ impl Replica {
             return self.abandon(work, &space, &from, refusal);
         };
         let mut taken = Box::new(std::mem::take(&mut **taken));
+        taken.compared = self.spaces.get(&space).map(|state| state.heads.clone()).unwrap_or_default();
         let live = self.spaces.get(&space).map_or(Some(0), |state| state.live.map(|live| live.count));
         let mut descent = Descent::from_root();
         if live == Some(0) {

@@ -73,6 +73,9 @@ impl Replica {
         if let Some((life, _)) = reach.0.iter().find(is_beyond) {
             return self.abandon(work, &space, &source, TrustRefusal::Sealed(life.node).into());
         }
+        if self.heard_meanwhile(&space).is_some() {
+            return self.descend_again(work, space);
+        }
         let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
         let Step::Tail(taken, _) = std::mem::replace(&mut merge.step, Step::Clear) else { return Ok(()) };
         let Taken { federation: Some(federation), heads, known, ends, .. } = *taken else { return Ok(()) };
