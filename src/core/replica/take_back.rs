@@ -259,6 +259,7 @@ impl Replica {
             }
             touched.paths.extend(path_of(change).cloned());
         }
+        again.iter().try_for_each(|entry| kill_by_number(work, space, entry))?;
         touched.paths.iter().try_for_each(|path| ledger::tidy(&mut work.draft, &space, path))
     }
 
@@ -466,6 +467,24 @@ impl Replica {
         self.write_again(work, space, mine)?;
         self.own_forks(&space).into_iter().try_for_each(|life| self.state_rebirth(work, space, life))
     }
+}
+
+/// What an entry names as ended is dead, though it was applied before that: it had seen the other bearer of the number, and
+/// its weight says nothing about this one.
+fn kill_by_number<V: View>(work: &mut Work<'_, V>, space: Space, by: &Again) -> Result<(), ViewFault> {
+    let (path, kills, how, who, timestamp) = match &by.change {
+        Change::Put(put) => (&put.path, &put.kills, End::Replaced, &put.modified_by, put.timestamp),
+        Change::Delete(delete) => (&delete.path, &delete.kills, End::Deleted, &delete.by, delete.timestamp),
+        _ => return Ok(()),
+    };
+    let before = work.draft.versions(&space, path)?;
+    let mut after = before.clone();
+    if after.kill(kills).is_empty() {
+        return Ok(());
+    }
+    let ended = Ended { how, dot: Some(by.dot), by: who.clone(), timestamp, at: work.now };
+    let saw = |dot: &Dot| kills.contains(dot);
+    ledger::change(&mut work.draft, &space, path, &before, &after, &Cause { ended, age: work.age, saw: &saw })
 }
 
 /// Entries of these runs, causes before effects.

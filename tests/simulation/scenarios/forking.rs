@@ -147,6 +147,30 @@ fn what_others_built_on_either_branch_stays() {
 }
 
 #[test]
+fn what_was_replaced_on_one_branch_is_dead_on_the_other_though_that_had_seen_more() {
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked(
+            |world| {
+                world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+                world.settle();
+                world.round(5);
+                world.ask(0, put("libs", "x", "built on it")).expect("put");
+            },
+            |world| {
+                for number in 0..9 {
+                    world.ask(2, put("libs", "w", &number.to_string())).expect("put");
+                }
+                world.round(6);
+                world.ask(1, put("libs", "x", &format!("{what} two"))).expect("put");
+            },
+        );
+        rounds(&mut world);
+        agree(&world);
+        is_forked(&world, life);
+    }
+}
+
+#[test]
 fn a_delete_on_a_losing_branch_is_taken_back_with_it() {
     for what in ["a", "b", "c", "d", "e", "f"] {
         let (mut world, life) = forked(
