@@ -11,8 +11,11 @@
 //! # Why
 //! Members compare what is live; when each of them learnt of an end differs, so the history is no part of that. A
 //! survivor is known whichever came first, the put or the delete: the delete looks at what is live, the put at the
-//! deletes that are remembered. Age isn't read off the wall clock but passes with it, a day at a time at most: a clock
-//! that was a year behind and is set right must not take the history with it.
+//! deletes that are remembered. Only the delete of a life that was lived twice may come after a put whose author had seen
+//! it. Where logs are whole both are applied again in their order (`take_back`); where they aren't, that put is flagged, too.
+//!
+//! Age isn't read off the wall clock but passes with it, a day at a time at most: a clock that was a year behind and is set
+//! right must not take the history with it.
 
 use std::collections::BTreeSet;
 

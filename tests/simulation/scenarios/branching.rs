@@ -2,11 +2,15 @@
 //! node came to know it.
 
 use artimesh_core::catalog::ConfigChange;
-use artimesh_core::replica::{Command, Input};
+use artimesh_core::changelog::{ForkProof, Sealed};
+use artimesh_core::model::{Dot, Space};
+use artimesh_core::replica::message::Message;
+use artimesh_core::replica::{Command, Input, conflicts};
 
+use super::federated;
 use super::forking::{agree, forked_after, properties, pruned, rounds};
 use super::reconciling::{all_agree, prune_soon, took_over};
-use crate::checks::oracle;
+use crate::checks::{ledger, oracle};
 use crate::forge::frame;
 use crate::world::{World, create, delete, put, repo};
 
@@ -134,4 +138,117 @@ fn keeps_the_other(what: &str) -> bool {
 fn what_was_ended_by_number_in_one_branch_stays_in_the_other_until_both_have_the_same() {
     let kept = ["a", "b", "c", "d", "e", "f"].map(keeps_the_other);
     assert!(kept.contains(&true), "{kept:?}");
+}
+
+/// The segments in which a number was written, the first that was written first.
+fn written(world: &World, space: Space, dot: Dot) -> Vec<&Sealed> {
+    world.truth.bearers(&space, &dot).map(|entry| &world.truth.segments[entry.segment]).collect()
+}
+
+/// The proof, as it is sent, that a number was written twice, and whether what was written last won.
+fn fork_at(world: &World, space: Space, dot: Dot) -> (Vec<u8>, bool) {
+    let [first, last] = written(world, space, dot)[..] else { panic!("it was written twice") };
+    let proof = ForkProof::of(first.claim(), last.claim()).expect("both follow the same segment");
+    (Message::Fork(proof).to_bytes(), last.hash < first.hash)
+}
+
+/// Carol puts what she has seen bob delete, and alice deletes it unseen. Alice gets the put before bob's delete, for she
+/// knows by then that his life was lived twice. Returns the put, both deletes, and whether that branch won.
+fn put_before_the_delete_it_had_seen(world: &mut World, what: &str) -> (Dot, [Dot; 2], bool) {
+    let space = world.space(0, "libs");
+    world.ask(2, put("libs", "x", "first")).expect("put");
+    world.settle();
+    world.round(1);
+    world.network.gossip_is_off = true;
+    let copy = world.sites[1].disk.clone();
+    for (site, other) in world.network.connections() {
+        world.disconnect(site, other);
+    }
+    let other = world.ask(1, put("libs", "y", what)).expect("nobody hears of it").dot;
+    world.crash(1);
+    world.sites[1].disk = copy;
+    world.restart(1);
+    world.connect(1, 2);
+    world.settle();
+    let by_bob = world.ask(1, delete("libs", "x")).expect("delete").dot;
+    assert_eq!(by_bob, other);
+    world.round(2);
+    let again = world.ask(2, put("libs", "x", "again")).expect("put").dot;
+    let by_alice = world.ask(0, delete("libs", "x")).expect("delete").dot;
+    let (proof, is_won) = fork_at(world, space, by_bob);
+    let bytes = written(world, space, again)[0].bytes().to_vec();
+    for told in [proof, frame(space, &[&bytes])] {
+        world.handle(0, Input::Frame(world.node(2), told), None);
+    }
+    world.settle();
+    world.connect(0, 2);
+    world.settle();
+    rounds(world);
+    (again, [by_alice, by_bob], is_won)
+}
+
+#[test]
+fn what_outlived_a_delete_is_flagged_though_a_delete_that_its_author_had_seen_comes_after_it() {
+    for is_pruned in [false, true] {
+        let mut won = 0;
+        for what in ["a", "b", "c", "d", "e", "f"] {
+            let mut world = federated();
+            if is_pruned {
+                pruned(&mut world);
+            }
+            let (again, [by_alice, by_bob], is_won) = put_before_the_delete_it_had_seen(&mut world, what);
+            assert!(ledger::check(&world).is_ok());
+            if is_won {
+                let listed = conflicts(&world.sites[0].disk, &world.space(0, "libs"), None, 100).expect("readable");
+                let flags: Vec<(Dot, Dot)> = listed.iter().flat_map(|c| c.survivors.clone()).collect();
+                // Where the log is whole both are applied again, in their order.
+                assert_eq!(flags, [(again, if is_pruned { by_bob } else { by_alice })]);
+                assert!(is_pruned || by_bob > by_alice);
+                won += 1;
+            }
+        }
+        assert!(won > 0, "that branch never won");
+    }
+}
+
+#[test]
+fn who_stands_on_no_branch_goes_by_those_who_all_stand_on_one_that_lost() {
+    let mut lost = 0;
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let mut world = federated();
+        pruned(&mut world);
+        let space = world.space(0, "libs");
+        world.network.gossip_is_off = true;
+        world.crash(0);
+        for number in 0..4 {
+            world.ask(2, put("libs", "common", &number.to_string())).expect("put");
+            world.round(number);
+        }
+        (1..4).for_each(|site| prune_soon(&mut world, site));
+        for dice in 0..30 {
+            world.connect_all();
+            world.round(dice);
+        }
+        // Nobody hears of the first branch, and all but alice take the second.
+        let copy = world.sites[2].disk.clone();
+        world.crash(2);
+        world.restart(2);
+        let dot = world.ask(2, put("libs", "x", &format!("{what} one"))).expect("put").dot;
+        world.crash(2);
+        world.sites[2].disk = copy;
+        world.restart(2);
+        world.ask(2, put("libs", "y", &format!("{what} two"))).expect("put");
+        for dice in 0..8 {
+            world.connect_all();
+            world.round(dice);
+        }
+        let (proof, is_won) = fork_at(&world, space, dot);
+        world.handle(1, Input::Frame(world.node(2), proof), None);
+        world.settle();
+        world.restart(0);
+        (0..3).for_each(|_| rounds(&mut world));
+        agree(&world);
+        lost += usize::from(!is_won);
+    }
+    assert!(lost > 0, "the second branch always won");
 }

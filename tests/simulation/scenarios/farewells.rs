@@ -179,6 +179,34 @@ fn who_took_a_state_over_asks_for_what_ended_memberships_and_shows_it_in_its_tur
 }
 
 #[test]
+fn a_state_brings_the_last_words_of_who_left_though_its_author_forgets_them_at_once() {
+    let mut world = super::federated();
+    let space = world.space(ALICE, "libs");
+    let mut copy = world.sites[BOB].disk.clone();
+    copy.forget_incarnation();
+    for away in [ALICE, CAROL, 3] {
+        world.crash(away);
+    }
+    churn(&mut world, BOB);
+    world.ask(BOB, Command::DeleteRepository(repo("libs"))).expect("anybody may leave");
+    prune(&mut world, &[BOB]);
+    // Alice takes bob's state over, and has no answer to what she asks beyond that.
+    world.restart(ALICE);
+    world.connect(ALICE, BOB);
+    world.settle_but(|_, message| matches!(message, Message::Farewell(_)));
+    let took_over = |note: &Event| matches!(note, Event::Reconciled { .. });
+    assert!(world.sites[ALICE].notes.iter().any(took_over), "she took the state over");
+    world.crash(BOB);
+    world.sites[BOB].disk = copy;
+    for back in [BOB, CAROL, 3] {
+        world.restart(back);
+    }
+    assert!(world.sites[BOB].mind().is_member(&space), "it has forgotten");
+    rounds(&mut world, 6);
+    assert!(is_out(&world, &space));
+}
+
+#[test]
 fn who_was_moved_out_by_a_farewell_may_be_invited_again() {
     let (mut world, space) = removed_while_away();
     comes_back(&mut world);

@@ -9,8 +9,9 @@
 //! # Why
 //! A former member may have what of the log was known when it was one, its own leave or removal included; but where that is
 //! pruned there is nothing to send it, and states aren't shown to who is no member. Without more it would go on for itself
-//! for ever. So logs keep the entries that end memberships whatever else is pruned, and a member that has no such entry,
-//! because it took a state over, asks another for it (`ask_farewells`).
+//! for ever. So logs keep the entries that end memberships whatever else is pruned. A state is shown with those that are in the
+//! last segment of their log: a leave is the last word of its author, who may be the only one to have it, and be set back
+//! just then. A member that has no such entry, because it took a state over, asks another for it (`ask_farewells`).
 //!
 //! What the author had seen is told in a header as a difference to the one before it, which may be gone. Whoever ends a
 //! membership therefore states again how far it had seen that node's logs ([`restated`]): this says which acceptances are
@@ -25,15 +26,16 @@
 //! circle's right to revoke. What is said in a life that is known to have been lived twice counts only in its log.
 //!
 //! What this doesn't cover: a removal that an earlier version wrote says less of what it had seen, and may not be enough; and
-//! if nobody who is left has the entry, nobody can show it.
+//! if nobody who is left has the entry, nobody can show it: a removal that only its author had, which wrote on after it and
+//! was set back before it answered.
 
 mod heed;
 mod show;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::io::Refusal;
-use crate::changelog::{Change, Pruned, kind};
+use crate::changelog::{Change, Pruned, Stored, kind};
 use crate::model::{Context, Dot, Envelope, NodeId, Space};
 
 pub(super) use heed::load_farewells;
@@ -109,6 +111,15 @@ fn whose_end(entry: &Envelope, author: NodeId) -> Option<NodeId> {
         Ok(Change::Remove(removal)) => Some(removal.node),
         _ => None,
     }
+}
+
+/// Of a segment only the entries that end memberships.
+pub(super) fn endings_in(segment: Stored) -> Pruned {
+    let all = segment.narrowed(|_| true);
+    let author = all.header.incarnation.node;
+    let ends: BTreeSet<u32> =
+        all.entries().filter(|(_, entry)| whose_end(entry, author).is_some()).map(|(index, _)| index).collect();
+    all.narrowed(|index| ends.contains(&index))
 }
 
 /// What of a context is about a node's own logs.

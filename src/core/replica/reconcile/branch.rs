@@ -21,7 +21,8 @@
 //! branch's work. Members that all stand on it agree with each other, until somebody brings the other one.
 //!
 //! Where nobody stands right, somebody must be gone by all the same: after [`STUCK_TICKS`] a member shows its state to those
-//! whose names are greater than its own. Who takes it over stands on the lost branch, too, and knows it: both follow as soon as
+//! whose names are greater than its own, and to those who have nothing of what parts there: they stand nowhere, and would
+//! stay behind for ever. Who takes it over stands on the lost branch, too, and knows it: both follow as soon as
 //! somebody comes who stands right.
 //!
 //! Who can't tell which branch it took over goes by whoever differs from it; should that one not know either, the two
@@ -93,12 +94,15 @@ impl Replica {
         if self.trust.as_ref().and_then(|trust| trust.good(peer)).is_some_and(|member| member.role() == Role::Edge) {
             return false;
         }
-        if *peer > self.me.node && self.stuck.get(space).is_some_and(|ticks| *ticks >= STUCK_TICKS) {
-            return false;
-        }
         let told = self.peers.get(peer).and_then(|peer| peer.heads.get(space)).filter(|told| !told.0.is_empty());
-        let mut lost = state.astray.iter().filter(|(_, astray)| astray.is_lost);
-        told.is_some_and(|told| lost.any(|(life, _)| told.of(life) != state.heads.of(life)))
+        let Some(told) = told else { return false };
+        let is_stuck = self.stuck.get(space).is_some_and(|ticks| *ticks >= STUCK_TICKS);
+        let differs = |(life, astray): (&Incarnation, &Astray)| {
+            let theirs = told.of(life);
+            let is_shown = is_stuck && (*peer > self.me.node || theirs.sequence < astray.from);
+            astray.is_lost && theirs != state.heads.of(life) && !is_shown
+        };
+        state.astray.iter().any(differs)
     }
 
     /// Whether somebody with these heads has what parts here, and not the same as this node beyond.

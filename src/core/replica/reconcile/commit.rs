@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::super::draft::stored;
+use super::super::farewell::endings_in;
 use super::super::io::{Event, Output, Refusal, Table, View, ViewFault};
 use super::super::ledger::{self, Cause};
 use super::super::rows;
@@ -264,7 +265,8 @@ impl Replica {
         for (_, pruned) in page.iter().cloned() {
             let (incarnation, first) = (pruned.header.incarnation, pruned.header.first_sequence);
             let last = pruned.header.last_sequence();
-            let live = live_entries(work, space, Stored::Pruned(pruned))?;
+            let endings = endings_in(Stored::Pruned(pruned.clone()));
+            let live = live_entries(work, space, Stored::Pruned(pruned))?.united(&endings);
             let ends = work.draft.get(Table::Meta, &rows::merge_log_key(space, &incarnation))?;
             let ends: Option<LogRow> = ends.map(|value| stored(&value)).transpose()?;
             let is_end = ends.is_some_and(|(head, ..)| head.sequence == last);

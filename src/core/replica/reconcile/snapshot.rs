@@ -1,5 +1,6 @@
 //! The asker's first step: what the source has applied, and that it really was written.
 
+use super::super::farewell::endings_in;
 use super::super::io::{Event, Output, Refusal, View, ViewFault};
 use super::super::message::Message;
 use super::super::state::{Replica, Work};
@@ -163,7 +164,7 @@ impl Replica {
             if header.last_sequence() > trust.admitted(*space, incarnation) {
                 return Err(TrustRefusal::Sealed(author).into());
             }
-            ends.push((end.narrowed(|_| false), log.clone()));
+            ends.push((endings_in(Stored::Pruned(end)), log.clone()));
         }
         Ok(ends)
     }

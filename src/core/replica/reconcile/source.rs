@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::farewell::endings_in;
 use super::super::io::{Output, Table, View, ViewFault};
 use super::super::message::Message;
 use super::super::state::{Replica, Work};
@@ -96,7 +97,7 @@ impl Replica {
                     continue;
                 };
                 let (context, needs) = state.known.get(incarnation).cloned().unwrap_or_default();
-                let log = LogState { head: head.narrowed(|_| false).to_bytes(), context, needs };
+                let log = LogState { head: endings_in(head).to_bytes(), context, needs };
                 bytes += codec::encode(&log).len();
                 if bytes > MESSAGE_BYTES_MAX && !answer.logs.is_empty() {
                     answer.more = true;

@@ -101,7 +101,7 @@ pub struct AskSnapshot {
 /// One log in a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogState {
-    /// The signed header that ends at the head, as a pruned segment.
+    /// The signed header that ends at the head, as a pruned segment, with what in it ended memberships.
     pub head: Vec<u8>,
     /// All that its author had applied in the space when it wrote that.
     pub context: Context,
