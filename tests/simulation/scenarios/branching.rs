@@ -96,6 +96,50 @@ fn settings_that_were_taken_over_stay_with_who_leaves_a_branch() {
     }
 }
 
+/// Alice ended what bob wrote in the branch that reached her, and has pruned that since; the edge has what bears the same
+/// number in the other one, and takes alice's state over. Whether it has kept that.
+fn keeps_the_other(what: &str) -> bool {
+    let (mut world, life) = forked_after(
+        |_| {},
+        |world| {
+            world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+            world.settle();
+            world.round(1);
+            let commands = [put("libs", "z", "dead soon"), delete("libs", "x")];
+            world.handle(0, Input::Local((90_000..).zip(commands).collect()), None);
+            world.ask(0, put("libs", "z", "z")).expect("put");
+        },
+        |world| drop(world.ask(1, put("libs", "x", &format!("{what} two"))).expect("put")),
+    );
+    let space = world.space(0, "libs");
+    let other = world.truth.segments.iter().rev().find(|segment| segment.header.incarnation == life);
+    let other = other.expect("bob wrote it").bytes().to_vec();
+    [1, 2].into_iter().for_each(|site| world.crash(site));
+    world.handle(0, Input::Frame(world.node(2), frame(space, &[&other])), None);
+    prune_soon(&mut world, 0);
+    (0..8).for_each(|dice| world.round(dice));
+    world.connect(0, 3);
+    for dice in 0..8 {
+        world.settle();
+        world.round(dice);
+    }
+    assert_eq!(world.versions(3, "libs", "z").len(), 1);
+    assert!(world.versions(0, "libs", "x").is_empty());
+    assert_eq!(oracle::check(&world).map(drop), Ok(()));
+    let is_kept = took_over(&world, 3) == 1 && !world.versions(3, "libs", "x").is_empty();
+    [1, 2].into_iter().for_each(|site| world.restart(site));
+    rounds(&mut world);
+    agree(&world);
+    assert_eq!(oracle::check(&world).map(drop), Ok(()));
+    is_kept
+}
+
+#[test]
+fn what_was_ended_by_number_in_one_branch_stays_in_the_other_until_both_have_the_same() {
+    let kept = ["a", "b", "c", "d", "e", "f"].map(keeps_the_other);
+    assert!(kept.contains(&true), "{kept:?}");
+}
+
 /// The segments in which a number was written, the first that was written first.
 fn written(world: &World, space: Space, dot: Dot) -> Vec<&Sealed> {
     world.truth.bearers(&space, &dot).map(|entry| &world.truth.segments[entry.segment]).collect()
