@@ -275,11 +275,20 @@ impl World {
         }
         let persists = outputs.iter().filter(|output| matches!(output, Output::Persist(_))).count();
         assert!(persists <= 1, "one input, one atomic write");
-        for (index, output) in outputs.into_iter().enumerate() {
+        let mut outputs = outputs.into_iter().enumerate();
+        let mut is_durable = false;
+        while let Some((index, output)) = outputs.next() {
             if crash_at == Some(index) {
                 self.crash(site);
+                // What is durable has happened, whether it still said so or not.
+                let unsaid = std::iter::once(output).chain(outputs.map(|(_, output)| output)).filter(|_| is_durable);
+                self.sites[site].notes.extend(unsaid.filter_map(|output| match output {
+                    Output::Note(event) => Some(event),
+                    _ => None,
+                }));
                 return true;
             }
+            is_durable |= matches!(output, Output::Persist(_));
             self.perform(site, output);
         }
         false

@@ -71,7 +71,9 @@ pub fn check_fate(world: &World, acks: &[Ack]) -> Result<u64, Fault> {
     let mut dead = 0;
     for site in world.sites.iter().filter(|site| site.is_up()) {
         for (space, heads, _) in site.mind().spaces().filter(|(_, _, federation)| federation.is_some()) {
-            if parted_for_good(world, space) || parted_unproved(world, space) {
+            // Who was shut out in the middle of taking over a state stays there.
+            let is_between = site.mind().is_merging(space);
+            if is_between || parted_for_good(world, space) || parted_unproved(world, space) {
                 continue;
             }
             let catalog = oracle::catalog(&site.disk, space);
