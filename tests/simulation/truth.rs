@@ -43,7 +43,8 @@ impl Entry {
         if let Some(Change::EditProperties(edit)) = &self.change { Some(edit) } else { None }
     }
 
-    fn prefix(&self) -> Option<&str> {
+    /// The folder whose content it deletes.
+    pub fn prefix(&self) -> Option<&str> {
         if let Some(Change::DeletePrefix(delete)) = &self.change { Some(&delete.prefix) } else { None }
     }
 

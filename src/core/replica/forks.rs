@@ -34,8 +34,9 @@
 //! author is revoked and the federation founded anew. A member that was invited on a losing branch alone stays a member
 //! only where its acceptance had been applied. What a losing branch ended, or edited, and everybody has pruned since, can't
 //! be brought back: nobody has it. Of a fork that is past proving the state that all agree on may mix the branches. A delete
-//! of a folder that was pruned before the fork was known ends nothing that bears, in the branch that won, a number whose
-//! version in the other branch it ended: whoever deleted hadn't seen that, and it stays. Nor does a source show what it ended
+//! of a folder that was pruned before the fork was known, or whose author's word that it had seen that life was, ends nothing
+//! that bears, in the branch that won, a number that the author had seen in the other branch: whoever deleted hadn't seen
+//! that, and it stays. Nor does a source show what it ended
 //! by number in one branch to who takes over its state and has the other one beyond it: there it stays, on trial, until both
 //! have the same of that log. And who leaves a branch for a state whose source hasn't heard that something was ended, and
 //! knows of that end from a state alone, has it back with that.

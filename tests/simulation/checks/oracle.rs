@@ -88,30 +88,33 @@ pub fn check(world: &World) -> Result<u64, Fault> {
     Ok(conflicts)
 }
 
-/// Whether all that ends a version by its number was pruned here, and would have ended what bears that number in another
-/// branch: that is what its authors had seen, as far as anybody can tell, and of this one they had heard nothing. At the same
+/// Whether what tells that a version was ended by its number was pruned here, and the authors had seen that number in another
+/// branch, as far as anybody can tell: of this version they had heard nothing, and what they deleted was a folder. At the same
 /// path only while the state is on trial: it was taken over from a member that hasn't this branch, and doesn't show what it
 /// has ended by number. The two agree when they have the same heads.
 fn is_spared(world: &World, site: &Site, space: &Space, path: &ArtifactPath, dot: &Dot) -> bool {
     let (heads, is_on_trial) = (site.mind().heads(space), site.mind().is_on_trial(space));
     let ends = world.truth.ends_of(space, &heads, path, dot);
     let shown = world.truth.known(space, &heads).get(dot).map(|entry| entry.hash);
-    let ends_another = |by: &Entry| {
-        let others = world.truth.bearers(space, dot).filter(|entry| Some(entry.hash) != shown);
-        let mut puts = others.filter_map(Entry::put).filter(|put| is_on_trial || put.path != *path);
-        puts.any(|put| by.ends(&put.path, dot))
+    let ends_for_another = |by: &Entry| {
+        let mut others = world.truth.bearers(space, dot).filter(|entry| Some(entry.hash) != shown);
+        let is_there = |other: &Entry| other.put().is_some_and(|put| put.path == *path);
+        others.any(|other| if is_there(other) { is_on_trial } else { by.prefix().is_some() })
     };
     has_pruned(world, space)
         && !ends.is_empty()
-        && ends.iter().all(|(by, entry)| ends_another(entry) && !is_at_rest(&site.disk, space, by))
+        && ends.iter().all(|(by, entry)| ends_for_another(entry) && !is_told(&site.disk, space, (by, entry), dot))
 }
 
-/// Whether an entry is in the log.
-fn is_at_rest(disk: &Disk, space: &Space, dot: &Dot) -> bool {
-    let first = rows::segment_key(space, &dot.incarnation, 0);
-    let last = rows::segment_key(space, &dot.incarnation, dot.sequence);
+/// Whether the log tells that an entry ends a version: it is there, and for a delete of a folder there is a header that says
+/// that its author had seen the version's number.
+fn is_told(disk: &Disk, space: &Space, (by, entry): (&Dot, &Entry), dot: &Dot) -> bool {
+    let first = rows::segment_key(space, &by.incarnation, 0);
+    let last = rows::segment_key(space, &by.incarnation, by.sequence);
     let rows = disk.table(Table::Log).filter(|(key, _)| (&first[..]..=&last[..]).contains(key));
-    let mut parts = rows.map(|(_, value)| Stored::read(value).expect("our own rows are readable").narrowed(|_| true));
-    let holds = |part: Pruned| part.entries().any(|(index, _)| part.header.dot(index as usize) == *dot);
-    parts.any(holds)
+    let parts = rows.map(|(_, value)| Stored::read(value).expect("our own rows are readable").narrowed(|_| true));
+    let parts: Vec<Pruned> = parts.collect();
+    let holds = |part: &Pruned| part.entries().any(|(index, _)| part.header.dot(index as usize) == *by);
+    let has_seen = by.incarnation == dot.incarnation || parts.iter().any(|part| part.header.context.cover(dot));
+    parts.iter().any(holds) && (entry.prefix().is_none() || has_seen)
 }

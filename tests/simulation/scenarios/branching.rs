@@ -12,7 +12,7 @@ use super::forking::{agree, forked_after, properties, pruned, rounds};
 use super::reconciling::{all_agree, prune_soon, took_over};
 use crate::checks::{ledger, oracle};
 use crate::forge::frame;
-use crate::world::{World, create, delete, put, repo};
+use crate::world::{World, create, delete, path, put, repo};
 
 #[test]
 fn edits_count_though_what_said_that_their_author_had_seen_the_version_is_pruned() {
@@ -251,4 +251,36 @@ fn who_stands_on_no_branch_goes_by_those_who_all_stand_on_one_that_lost() {
         lost += usize::from(!is_won);
     }
     assert!(lost > 0, "the second branch always won");
+}
+
+/// What alice deletes as a folder, and prunes, is of the branch that reached her; the other one has something there, under a
+/// number that she had seen, and that lives. Whether it does under that number.
+fn outlives_a_folder(what: &str) -> bool {
+    let (mut world, life) = forked_after(
+        |_| {},
+        |world| {
+            world.ask(1, put("libs", "y", &format!("{what} one"))).expect("put");
+            world.settle();
+            world.round(1);
+            world.ask(0, put("libs", "docs/z", "dead soon")).expect("put");
+            let by = "tester".into();
+            let folder = Command::DeleteUnder { key: repo("libs"), prefix: "docs/".into(), most: 9, by };
+            world.ask(0, folder).expect("delete");
+            world.ask(0, put("libs", "z", "z")).expect("put");
+            prune_soon(world, 0);
+            (0..8).for_each(|dice| world.round(dice));
+        },
+        |world| drop(world.ask(1, put("libs", "docs/x", &format!("{what} two"))).expect("put")),
+    );
+    rounds(&mut world);
+    agree(&world);
+    assert_eq!(oracle::check(&world).map(drop), Ok(()));
+    let live = oracle::catalog(&world.sites[0].disk, &world.space(0, "libs"));
+    live[&path("docs/x")].iter().any(|version| version.dot.incarnation == life)
+}
+
+#[test]
+fn a_pruned_delete_of_a_folder_ends_nothing_under_a_number_that_its_author_saw_elsewhere() {
+    let lived = ["a", "b", "c", "d", "e", "f"].map(outlives_a_folder);
+    assert!(lived.contains(&true) && lived.contains(&false), "{lived:?}");
 }
