@@ -27,9 +27,10 @@ done
 [[ $COUNT =~ ^[0-9]+$ && $FROM =~ ^[0-9]+$ ]] || { usage >&2; exit 2; }
 cd "$(dirname "$0")/.."
 
-# What decides how a history ends: the core, the simulator, and the crates that they are built with.
+# What decides how a history ends: the core, the simulator, and the crates that they are built with. Not what is told by hand.
 sources() {
-    find src/core tests/simulation Cargo.lock -name '*.rs' -o -name Cargo.lock | sort | xargs sha256sum | sha256sum | cut -c1-16
+    find src/core tests/simulation Cargo.lock -path tests/simulation/scenarios -prune -o \( -name '*.rs' -o -name Cargo.lock \) -print |
+        sort | xargs sha256sum | sha256sum | cut -c1-16
 }
 export ARTIMESH_SEEDS=$COUNT ARTIMESH_FIRST=$FROM ARTIMESH_DIGESTS=$PWD/tests/simulation/digests.txt
 ARTIMESH_RULES="sources $(sources)"
