@@ -498,3 +498,52 @@ fn two_who_believed_one_liar_dont_settle_it_while_a_third_is_away() {
     assert!(world.versions(0, "libs", "gone/19").is_empty());
     assert!((0..4).all(|site| !world.sites[site].mind().is_on_trial(&space)));
 }
+
+#[test]
+fn who_knows_that_a_source_was_lied_to_believes_it_nothing() {
+    let mut world = World::circle(3, 0);
+    let invite = [1, 2].map(|site| world.node(site)).to_vec();
+    world.ask(0, create("libs", invite)).expect("a free key");
+    world.settle();
+    world.round(1);
+    world.network.gossip_is_off = true;
+    world.crash(0);
+    world.disconnect(1, 2);
+    // What bob deleted carol hasn't heard of, and the other way round.
+    for (site, gone) in [(1, "gone/bob's"), (2, "gone/carol's")] {
+        world.ask(site, put("libs", gone, "gone")).expect("put");
+        world.ask(site, delete("libs", gone)).expect("delete");
+        world.ask(site, put("libs", "x", "one")).expect("put");
+        prune_soon(&mut world, site);
+        for dice in 0..4 {
+            world.round(dice);
+        }
+    }
+    let space = world.space(1, "libs");
+    for dice in 0..4 {
+        world.connect(1, 2);
+        world.round(dice);
+    }
+    assert_eq!(world.sites[1].mind().heads(&space), world.sites[2].mind().heads(&space));
+    // Alice is told by bob, who lies, and hers is the least name of three who are all on trial.
+    world.crash(2);
+    world.lies.insert(1, Lie::Exhume);
+    world.restart(0);
+    world.connect(0, 1);
+    let member = Some(world.node(1));
+    world.ask(0, Command::Sync { key: repo("libs"), member, dry_run: false }).expect("bob is there");
+    world.settle();
+    assert_eq!(world.versions(0, "libs", "gone/bob's"), of("gone"));
+    assert_eq!(world.versions(0, "libs", "gone/carol's"), of("gone"));
+    world.lies.clear();
+    world.restart(2);
+    assert!((0..3).all(|site| world.sites[site].mind().is_on_trial(&space)));
+    for dice in 0..40 {
+        world.connect_all();
+        world.round(dice);
+    }
+    all_agree(&world);
+    assert!(["gone/bob's", "gone/carol's"].iter().all(|gone| world.versions(0, "libs", gone).is_empty()));
+    let is_alarm = |note: &Event| matches!(note, Event::Diverged { .. });
+    assert!(!world.sites.iter().any(|site| site.notes.iter().any(is_alarm)));
+}

@@ -139,8 +139,8 @@ impl Replica {
         match self.agrees(&space, &peer) {
             Some(false) => self.differ(work, space, peer),
             Some(true) => {
-                if self.is_word_enough(&space, &peer) && self.on_trial.remove(&space).is_some() {
-                    work.draft.remove(Table::Meta, rows::on_trial_key(&space));
+                if self.is_word_enough(&space, &peer) {
+                    self.end_trial(work, &space);
                 }
                 self.confirm(work, space);
             }

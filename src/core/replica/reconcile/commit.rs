@@ -14,7 +14,7 @@ use super::super::ledger::{self, Cause};
 use super::super::rows;
 use super::super::state::{Replica, Work, each_row};
 use super::super::trie::Item;
-use super::merge::{Commit, Merge, MergeProgress, Pass, Step, Why};
+use super::merge::{Commit, DifferenceKind, Merge, MergeProgress, Pass, Step, Why};
 use super::proof;
 use super::source::live_entries;
 use crate::catalog::{End, Ended, Federation, Put, Version, Versions};
@@ -64,6 +64,9 @@ impl Replica {
                 return Ok(());
             }
             self.set_branches_aside(work, space)?;
+        } else if own == *heads && self.is_belied(&space) {
+            self.disbelieve(work, space);
+            return Ok(());
         }
         let Some(merge) = self.merges.get_mut(&space) else { return Ok(()) };
         let (until, reach) = (merge.until.clone(), merge.reach.clone());
@@ -82,6 +85,38 @@ impl Replica {
         merge.still = 0;
         work.out.push(Output::Continue);
         Ok(())
+    }
+
+    /// Whether a source at the same heads shows something that is known here to have ended, among what isn't: it was lied to,
+    /// or lies, and nothing that it has beyond this node, or hasn't, is to be believed.
+    fn is_belied(&self, space: &Space) -> bool {
+        self.merges
+            .get(space)
+            .is_some_and(|merge| matches!(merge.why, Why::Behind | Why::Asked) && merge.progress.deleted_here > 0)
+    }
+
+    /// Leaves a state sync with what is here as it is. A source that is on trial itself is to go by this node.
+    fn disbelieve<V: View>(&mut self, work: &mut Work<'_, V>, space: Space) {
+        let Some(mut merge) = self.merges.remove(&space) else { return };
+        let progress = &mut merge.progress;
+        (progress.is_done, progress.take, progress.drop) = (true, 0, 0);
+        progress.listed.retain(|difference| difference.kind == DifferenceKind::DeletedHere);
+        self.merged.insert(space, merge.progress);
+        self.rested.insert(space);
+        if merge.why == Why::Asked {
+            self.begin_sweep(work, space);
+        }
+        let said = self.peers.get(&merge.source).and_then(|peer| peer.states.get(&space));
+        if said.is_some_and(|said| said.on_trial) {
+            self.end_trial(work, &space);
+        }
+    }
+
+    /// What is here is as good as any member's.
+    pub(super) fn end_trial<V: View>(&mut self, work: &mut Work<'_, V>, space: &Space) {
+        if self.on_trial.remove(space).is_some() {
+            work.draft.remove(Table::Meta, rows::on_trial_key(space));
+        }
     }
 
     /// What a state sync under way makes of a federation.
@@ -371,8 +406,7 @@ impl Replica {
         let MergeProgress { take, drop, deleted_here, .. } = merge.progress;
         if row.knows_all && deleted_here > 0 && take + drop == 0 {
             // All that the source has beyond this node is known here to have ended: let it go by this one.
-            self.on_trial.remove(&space);
-            work.draft.remove(Table::Meta, rows::on_trial_key(&space));
+            self.end_trial(work, &space);
         } else {
             self.on_trial.insert(space, 0);
             work.draft.set(Table::Meta, rows::on_trial_key(&space), &());

@@ -42,7 +42,8 @@
 //! other members' signed words (`agreement`): at equal heads the digests must be equal, or the state is taken anew from
 //! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it. Two on trial that agree
 //! end it for each other only when all members say the same: one liar may have told them both, and who is away may know
-//! better. Where all who could tell are on trial the least name is gone by, lied to or not.
+//! better. Where all who could tell are on trial the least name is gone by, lied to or not; but a source at the same heads
+//! that shows what is known here to have ended isn't believed at all: if it is on trial, it goes by this node.
 
 mod agreement;
 mod branch;
