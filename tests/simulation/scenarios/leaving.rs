@@ -7,7 +7,8 @@ use artimesh_core::replica::{Command, Event, Input, Retention};
 use artimesh_core::trust::Role;
 
 use super::forking::{agree, forked_after, properties, pruned, rounds};
-use super::reconciling::took_over;
+use super::reconciling::{prune_soon, took_over};
+use super::writing::federated;
 use crate::checks::oracle;
 use crate::world::{World, create, delete, path, put, repo, writer};
 
@@ -317,4 +318,72 @@ fn words_that_had_seen_what_nothing_proves_to_be_a_branch_are_written_again() {
     world.ask(2, put("libs", "z", "all goes on")).expect("put");
     rounds(&mut world);
     agree(&world);
+}
+
+#[test]
+fn words_that_had_seen_what_was_left_stand_again_where_a_source_has_both() {
+    let mut world = federated();
+    world.crash(3);
+    world.network.gossip_is_off = true;
+    let copy = world.sites[1].disk.clone();
+    world.disconnect(0, 1);
+    world.disconnect(1, 2);
+    overwrite_alone(&mut world, "x");
+    world.crash(1);
+    let first = std::mem::replace(&mut world.sites[1].disk, copy);
+    // What bob writes in the same life again reaches carol, and with her words alice, and is pruned everywhere.
+    world.restart(1);
+    world.connect(1, 2);
+    world.settle();
+    world.ask(1, put("libs", "more", "of it")).expect("put");
+    overwrite_alone(&mut world, "y");
+    for dice in 0..4 {
+        world.connect(1, 2);
+        world.round(dice);
+    }
+    world.ask(2, put("libs", "w", "carol's")).expect("put");
+    world.settle();
+    world.crash(1);
+    for dice in 0..4 {
+        world.connect(0, 2);
+        world.round(dice);
+    }
+    let space = world.space(0, "libs");
+    let heads = world.sites[0].mind().heads(&space);
+    assert_eq!(heads, world.sites[2].mind().heads(&space));
+    // Carol goes by bob, and then by alice, whose name is lesser still.
+    world.crash(0);
+    world.sites[1].disk = first;
+    world.restart(1);
+    world.connect(1, 2);
+    world.settle();
+    for dice in 0..3 {
+        if took_over(&world, 2) == 0 {
+            world.round(dice);
+        }
+    }
+    // Before she has left her own words, too.
+    world.crash(1);
+    assert_ne!(world.sites[2].mind().heads(&space), heads);
+    assert_eq!(world.versions(2, "libs", "x"), of("x 5"));
+    assert_eq!(world.sites[2].mind().forks().count(), 0, "nobody can show two successors of one segment");
+    for site in [0, 1, 3] {
+        world.restart(site);
+        rounds(&mut world);
+    }
+    agree(&world);
+    assert_eq!(world.versions(0, "libs", "w"), of("carol's"));
+    assert_eq!(world.versions(0, "libs", "y"), of("y 5"));
+}
+
+/// The second site writes one path some times, and prunes all but the last.
+fn overwrite_alone(world: &mut World, path: &str) {
+    for number in 0..6 {
+        world.ask(1, put("libs", path, &format!("{path} {number}"))).expect("put");
+        world.settle();
+    }
+    prune_soon(world, 1);
+    for dice in 0..4 {
+        world.round(dice);
+    }
 }

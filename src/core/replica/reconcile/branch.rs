@@ -105,13 +105,33 @@ impl Replica {
         state.astray.iter().any(differs)
     }
 
-    /// Whether somebody with these heads has what parts here, and not the same as this node beyond.
+    /// Whether somebody with these heads has what parts here, and not the same as this node beyond, or what that had seen.
     pub(super) fn shows_the_way(&self, space: &Space, heads: &Heads) -> bool {
         let Some(state) = self.spaces.get(space) else { return false };
         state.astray.iter().all(|(life, astray)| {
             let theirs = heads.of(life);
             theirs.sequence + 1 >= astray.from && (theirs.sequence < astray.from || theirs != state.heads.of(life))
+                || self.founds(space, life, heads)
         })
+    }
+
+    /// Whether somebody with these heads has the same words of a life that can't be stood by here only because what they had
+    /// seen was left.
+    fn founds(&self, space: &Space, life: &Incarnation, heads: &Heads) -> bool {
+        let Some(state) = self.spaces.get(space) else { return false };
+        let knew = state.known.get(life).map(|(context, _)| context);
+        let is_founded = |knew: &Context| !self.covers(space, knew) && heads.cover_context(knew);
+        heads.of(life) == state.heads.of(life) && !self.is_forked(space, life) && knew.is_some_and(is_founded)
+    }
+
+    /// Stands again by words that a source has, and what they had seen.
+    pub(super) fn stand_again<V: View>(&mut self, work: &mut Work<'_, V>, space: Space, heads: &Heads) {
+        let Some(state) = self.spaces.get(&space) else { return };
+        let founded = state.astray.keys().filter(|life| self.founds(&space, life, heads));
+        for life in founded.copied().collect::<Vec<_>>() {
+            self.spaces.entry(space).or_default().astray.remove(&life);
+            work.draft.remove(Table::Meta, rows::life_key(rows::ASTRAY, &space, &life));
+        }
     }
 
     /// Once a second: who can't take a branch back itself takes a member's state, best of one that has all else that is here.
@@ -310,7 +330,7 @@ impl Replica {
     }
 
     /// Whoever left what nothing proves to be a branch can't stand by words of authors that had seen it: nobody else will
-    /// ever apply those. Its own are written again, in another life.
+    /// ever apply those. Its own are written again, in another life; unless a member that is gone by has both.
     pub(super) fn note_unfounded<V: View>(
         &mut self,
         work: &mut Work<'_, V>,

@@ -63,6 +63,7 @@ impl Replica {
                 self.merges.remove(&space);
                 return Ok(());
             }
+            self.stand_again(work, space, heads);
             self.set_branches_aside(work, space)?;
         } else if own == *heads && self.is_belied(&space) {
             self.disbelieve(work, space);
