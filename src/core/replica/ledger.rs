@@ -298,11 +298,19 @@ fn forget<V: View>(draft: &mut Draft<'_, V>, first: &[u8]) -> Result<(), ViewFau
     Ok(())
 }
 
-/// Takes out of a path's history what lives after all, and all but the last end of what ended.
-pub(super) fn tidy<V: View>(draft: &mut Draft<'_, V>, space: &Space, path: &ArtifactPath) -> Result<(), ViewFault> {
-    let first = rows::ended_start(space, path);
+/// Takes out of a path's history what lives after all, and all but the last end of what ended. What was written just `now` is
+/// the last, though the clock may have been set back since it was told before.
+pub(super) fn tidy<V: View>(
+    draft: &mut Draft<'_, V>,
+    space: &Space,
+    path: &ArtifactPath,
+    now: Timestamp,
+) -> Result<(), ViewFault> {
+    let (first, of_now) = (rows::ended_start(space, path), rows::ended_at_start(space, path, now));
     let mut seen: BTreeSet<Dot> = draft.versions(space, path)?.dots().into_iter().collect();
-    for (key, _) in draft.range(Table::History, &first, &rows::end_of(&first), usize::MAX)? {
+    let mut told = draft.range(Table::History, &first, &rows::end_of(&first), usize::MAX)?;
+    told.sort_by_key(|(key, _)| !key.starts_with(&of_now));
+    for (key, _) in told {
         if rows::dot_at_end(&key).is_some_and(|dot| !seen.insert(dot)) {
             draft.remove(Table::History, key);
         }

@@ -380,7 +380,12 @@ pub(super) fn ended_from(space: &Space, path: &str) -> Vec<u8> {
 /// History key of the version `dot` of a path, whose end this node learnt `at`. The value is a [`Historic`]: its blob is
 /// in use as long as the row is there, though nobody fetches it for the row's sake.
 pub(super) fn ended_key(space: &Space, path: &ArtifactPath, at: Timestamp, dot: &Dot) -> Vec<u8> {
-    [ended_start(space, path), (!at.0).to_be_bytes().to_vec(), dot_bytes(dot)].concat()
+    [ended_at_start(space, path, at), dot_bytes(dot)].concat()
+}
+
+/// History key under which the versions of a path begin whose end this node learnt `at`.
+pub(super) fn ended_at_start(space: &Space, path: &ArtifactPath, at: Timestamp) -> Vec<u8> {
+    [ended_start(space, path), (!at.0).to_be_bytes().to_vec()].concat()
 }
 
 /// The space and path of a version that ended.

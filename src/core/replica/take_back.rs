@@ -260,7 +260,7 @@ impl Replica {
             touched.paths.extend(path_of(change).cloned());
         }
         again.iter().try_for_each(|entry| kill_by_number(work, space, entry))?;
-        touched.paths.iter().try_for_each(|path| ledger::tidy(&mut work.draft, &space, path))
+        touched.paths.iter().try_for_each(|path| ledger::tidy(&mut work.draft, &space, path, work.now))
     }
 
     /// Empties every path that is touched.

@@ -302,6 +302,46 @@ fn what_was_taken_over_is_held_against_what_others_said_meanwhile() {
 }
 
 #[test]
+fn what_was_said_of_a_state_while_another_was_compared_counts_afterwards() {
+    let mut world = away();
+    for number in 0..20 {
+        world.ask(2, put("libs", &format!("gone/{number}"), "gone")).expect("put");
+        world.ask(2, delete("libs", &format!("gone/{number}"))).expect("delete");
+    }
+    world.settle();
+    world.lies.insert(0, Lie::Exhume);
+    world.restart(1);
+    world.connect(0, 1);
+    let member = Some(world.node(0));
+    let sync = |dry_run| Command::Sync { key: repo("libs"), member, dry_run };
+    world.ask(1, sync(false)).expect("alice is there");
+    world.settle();
+    let space = world.space(0, "libs");
+    assert!(world.sites[1].mind().is_on_trial(&space));
+    assert_ne!(world.digest(1, &space), world.digest(2, &space), "it believed some");
+    // Carol says what she has, once, while he lists what differs from alice.
+    world.ask(1, sync(true)).expect("alice is there");
+    world.connect(1, 2);
+    for _ in 0..4 {
+        world.drain(1, 2);
+        world.drain(2, 1);
+        while world.go_on(1, None) || world.continues.contains(&1) {}
+        world.handle(2, Input::Tick { dice: 0, round: false }, None);
+        world.handle(1, Input::Tick { dice: 0, round: false }, None);
+    }
+    assert_eq!(world.sites[1].mind().agrees(&space, &world.node(2)), Some(false));
+    assert!(world.sites[1].mind().is_on_trial(&space));
+    world.settle();
+    world.crash(0);
+    for _ in 0..24 {
+        world.handle(1, Input::Tick { dice: 0, round: false }, None);
+        world.settle();
+    }
+    assert!(!world.sites[1].mind().is_on_trial(&space));
+    assert_eq!(world.digest(1, &space), world.digest(2, &space));
+}
+
+#[test]
 fn an_edge_forgets_a_log_of_which_no_member_is_left_that_has_any() {
     let mut world = World::circle(3, 1);
     let (bob, carol) = (vec![world.node(1)], world.node(2));

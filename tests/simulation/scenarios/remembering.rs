@@ -4,10 +4,11 @@ use artimesh_core::catalog::{Conflict, End, Historic};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{Digest, Dot};
 use artimesh_core::replica::{
-    Command, CommandError, Input, Limits, RollbackAction, RollbackFilter, conflicts, history, rollback_step,
+    Command, CommandError, Event, Input, Limits, RollbackAction, RollbackFilter, conflicts, history, rollback_step,
 };
 
 use super::curating::{delete_under, label, moving, shown};
+use super::forking::{agree, forked_after, rounds as long_rounds};
 use super::writing::federated;
 use crate::world::{World, delete, path, put, repo};
 
@@ -293,4 +294,32 @@ fn a_rollback_of_a_user_leaves_other_users_of_the_same_node_alone() {
     assert!(perform(&mut world, 0, &of("alice")).is_empty());
     perform(&mut world, 0, &of("mallory"));
     assert_eq!(world.versions(0, "libs", "x"), [Digest::of(b"good")]);
+}
+
+#[test]
+fn an_end_that_was_taken_back_is_forgotten_for_the_one_that_counts_though_the_clock_was_set_back() {
+    let mut taken_back = 0;
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, _) = forked_after(
+            |world| {
+                world.ask(2, put("libs", "x", "x")).expect("put");
+                rounds(world);
+            },
+            |world| drop(world.ask(1, delete("libs", "x")).expect("delete")),
+            |world| {
+                world.ask(2, delete("libs", "x")).expect("delete");
+                world.ask(1, put("libs", "y", what)).expect("put");
+            },
+        );
+        world.sites[0].skew_ms = -60_000;
+        long_rounds(&mut world);
+        agree(&world);
+        let ends: Vec<_> = past(&world, 0, "x").iter().filter_map(|historic| historic.ended.dot).collect();
+        assert_eq!(ends.len(), 1);
+        if world.sites[0].notes.iter().any(|note| matches!(note, Event::TakenBack { .. })) {
+            assert_eq!(ends[0].incarnation.node, world.node(2));
+            taken_back += 1;
+        }
+    }
+    assert!(taken_back > 0);
 }

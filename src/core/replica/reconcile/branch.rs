@@ -302,7 +302,7 @@ impl Replica {
             }
         }
         for path in surplus.entries.iter().filter_map(|entry| path_of(&entry.change)) {
-            ledger::tidy(&mut work.draft, &space, path)?;
+            ledger::tidy(&mut work.draft, &space, path, work.now)?;
         }
         let state = self.spaces.entry(space).or_default();
         for life in std::mem::take(&mut state.astray).into_keys() {
