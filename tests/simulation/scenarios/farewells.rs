@@ -6,11 +6,11 @@ use artimesh_core::changelog::{Change, ForkProof, Pruned, Sealed, SegmentError, 
 use artimesh_core::model::{Dot, NodeId, Space};
 use artimesh_core::replica::message::{Farewell, Message};
 use artimesh_core::replica::{Command, CommandError, Event, FarewellFault, Input, Refusal, Retention};
-use artimesh_core::trust::{Capabilities, TrustRefusal};
+use artimesh_core::trust::{Capabilities, Role, TrustRefusal};
 
 use super::{away, circle, forgery, lie};
 use crate::disk::Disk;
-use crate::world::{World, create, delete, put, repo};
+use crate::world::{World, create, delete, put, repo, writer};
 
 const ALICE: usize = 0;
 const BOB: usize = 1;
@@ -379,4 +379,32 @@ fn what_a_life_said_that_was_lived_twice_is_no_farewell() {
     world.sites[BOB].notes.clear();
     let refusals = refused(&mut world, CAROL, space, Pruned::of(&removal, |_| true).to_bytes());
     assert_eq!(refusals, [Refusal::Farewell(dot, FarewellFault::Forked)]);
+}
+
+#[test]
+fn a_founder_that_forgot_who_had_accepted_believes_whom_it_had_invited() {
+    let mut world = World::circle(3, 0);
+    let (alice, bob) = (world.node(ALICE), world.node(BOB));
+    world.network.gossip_is_off = true;
+    world.crash(ALICE);
+    world.ask(BOB, create("libs", vec![alice])).expect("a free key");
+    world.settle();
+    world.ask(BOB, put("libs", "x", "one")).expect("put");
+    world.settle();
+    // She accepts having seen what is pruned later: without that her acceptance can't be applied.
+    world.restart(ALICE);
+    rounds(&mut world, 3);
+    let space = world.space(ALICE, "libs");
+    assert!(world.sites[ALICE].mind().is_member(&space));
+    world.ask(ALICE, put("libs", "x", "two")).expect("a member");
+    world.settle();
+    world.crash(BOB);
+    world.ask(ALICE, remove(bob)).expect("she may");
+    world.settle();
+    prune(&mut world, &[ALICE]);
+    world.sites[BOB].disk = Disk::new();
+    world.restart(BOB);
+    world.pair(ALICE, BOB, Role::Full, writer()).expect("it is who it was");
+    rounds(&mut world, 6);
+    assert!(is_out(&world, &space));
 }

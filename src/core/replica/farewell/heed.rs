@@ -193,14 +193,16 @@ fn ended_another<'a>(mut known: impl Iterator<Item = &'a Federation>, ending: &E
     Err(Refusal::Farewell(ending.dot, FarewellFault::Another(ending.node)))
 }
 
-/// Whether the author of an entry was a member when it wrote, as far as is known here.
+/// Whether the author of an entry was a member when it wrote, as far as is known here. Who is invited for the first time may
+/// have become one since, by a word of its own.
 fn was_member(federation: &Federation, ending: &Ending) -> bool {
     let Some(author) = federation.members.get(&ending.dot.incarnation.node) else { return false };
-    author.acceptances.keys().any(|open| {
-        let is_later = open.incarnation == ending.dot.incarnation && open.sequence > ending.dot.sequence;
-        let had_ended = author.left.get(open).is_some_and(|ends| ends.iter().any(|end| ending.saw(end)));
-        !is_later && !had_ended
-    })
+    author.acceptances.is_empty() && author.is_pending()
+        || author.acceptances.keys().any(|open| {
+            let is_later = open.incarnation == ending.dot.incarnation && open.sequence > ending.dot.sequence;
+            let had_ended = author.left.get(open).is_some_and(|ends| ends.iter().any(|end| ending.saw(end)));
+            !is_later && !had_ended
+        })
 }
 
 /// Finds again what this node was shown of its own memberships.

@@ -22,8 +22,9 @@
 //!
 //! # What is believed
 //! The author's signature, by a key that the circle knows, up to the seals; and its rights, as of any removal. That the
-//! author was a member must be known here; if it became one since, a member must pass its word on, and it must hold the
-//! circle's right to revoke. What is said in a life that is known to have been lived twice counts only in its log.
+//! author was a member, or is invited for the first time, must be known here; if it became one since, a member must pass
+//! its word on; and it must hold the circle's right to revoke. What is said in a life that is known to have been lived
+//! twice counts only in its log.
 //!
 //! What this doesn't cover: a removal that an earlier version wrote says less of what it had seen, and may not be enough; and
 //! if nobody who is left has the entry, nobody can show it: a removal that only its author had, which wrote on after it and
