@@ -39,7 +39,8 @@
 //! that, and it stays. Nor does a source show what it ended
 //! by number in one branch to who takes over its state and has the other one beyond it: there it stays, on trial, until both
 //! have the same of that log. And who leaves a branch for a state whose source hasn't heard that something was ended, and
-//! knows of that end from a state alone, has it back with that.
+//! knows of that end from a state alone, has it back with that. Where nothing proves a fork any more, who applied an end that is
+//! of one branch alone and then took over a state of the other keeps it ended, and stays on trial against who has it live.
 
 use std::collections::BTreeMap;
 

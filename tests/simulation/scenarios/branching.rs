@@ -7,6 +7,7 @@ use artimesh_core::model::{Dot, Space};
 use artimesh_core::replica::message::Message;
 use artimesh_core::replica::{Command, Input, conflicts};
 
+use super::curating::delete_under;
 use super::federated;
 use super::forking::{agree, forked_after, properties, pruned, rounds};
 use super::reconciling::{all_agree, prune_soon, took_over};
@@ -262,10 +263,10 @@ fn outlives_a_folder(what: &str) -> bool {
             world.ask(1, put("libs", "y", &format!("{what} one"))).expect("put");
             world.settle();
             world.round(1);
-            world.ask(0, put("libs", "docs/z", "dead soon")).expect("put");
-            let by = "tester".into();
-            let folder = Command::DeleteUnder { key: repo("libs"), prefix: "docs/".into(), most: 9, by };
-            world.ask(0, folder).expect("delete");
+            for at in ["docs/y", "docs/z"] {
+                world.ask(0, put("libs", at, "dead soon")).expect("put");
+            }
+            world.ask(0, delete_under("docs/", 2)).expect("a folder, not one by one");
             world.ask(0, put("libs", "z", "z")).expect("put");
             prune_soon(world, 0);
             (0..8).for_each(|dice| world.round(dice));

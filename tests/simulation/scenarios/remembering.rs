@@ -10,6 +10,7 @@ use artimesh_core::replica::{
 use super::curating::{delete_under, label, moving, shown};
 use super::forking::{agree, forked_after, rounds as long_rounds};
 use super::writing::federated;
+use crate::forge::frame;
 use crate::world::{World, delete, path, put, repo};
 
 fn past(world: &World, site: usize, at: &str) -> Vec<Historic> {
@@ -311,13 +312,17 @@ fn an_end_that_was_taken_back_is_forgotten_for_the_one_that_counts_though_the_cl
                 world.ask(1, put("libs", "y", what)).expect("put");
             },
         );
+        let carol = world.node(2);
+        let hers = world.truth.segments.iter().rev().find(|segment| segment.header.incarnation.node == carol);
+        let hers = hers.expect("she deleted it, too").bytes().to_vec();
+        world.handle(0, Input::Frame(carol, frame(world.space(0, "libs"), &[&hers])), None);
         world.sites[0].skew_ms = -60_000;
         long_rounds(&mut world);
         agree(&world);
         let ends: Vec<_> = past(&world, 0, "x").iter().filter_map(|historic| historic.ended.dot).collect();
         assert_eq!(ends.len(), 1);
         if world.sites[0].notes.iter().any(|note| matches!(note, Event::TakenBack { .. })) {
-            assert_eq!(ends[0].incarnation.node, world.node(2));
+            assert_eq!(ends[0].incarnation.node, carol);
             taken_back += 1;
         }
     }
