@@ -382,7 +382,7 @@ fn what_a_life_said_that_was_lived_twice_is_no_farewell() {
 }
 
 #[test]
-fn a_founder_that_forgot_who_had_accepted_believes_whom_it_had_invited() {
+fn a_founder_that_was_removed_and_wiped_hears_of_it() {
     let mut world = World::circle(3, 0);
     let (alice, bob) = (world.node(ALICE), world.node(BOB));
     world.network.gossip_is_off = true;
