@@ -238,6 +238,16 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_segment_is_read_when_it_is_pruned() {
+        let (segment, circle) = sealed();
+        let key = KeyPair::from_secret(&[3; 32]);
+        let entries = (0..ENTRIES_MAX).map(|n| Envelope { kind: 60_000, body: vec![n as u8] }).collect();
+        let longest = Sealed::sign(segment.header, entries, &key, &circle);
+        let last = Pruned::of(&longest, |index| index as usize == ENTRIES_MAX - 1);
+        assert_eq!(Pruned::read(&last.to_bytes()), Ok(last));
+    }
+
+    #[test]
     fn no_altered_byte_of_a_pruned_segment_goes_unnoticed() {
         let (segment, circle) = sealed();
         let bytes = Pruned::of(&segment, |index| index == 2 || index == 6).to_bytes();

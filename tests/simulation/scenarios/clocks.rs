@@ -80,6 +80,27 @@ fn an_answer_that_was_not_asked_for_measures_nothing() {
 }
 
 #[test]
+fn an_answer_that_took_too_long_measures_nothing() {
+    for (took_ms, counts) in [(1_000, true), (60_000, false)] {
+        let mut world = federated();
+        let before = world.sites[0].mind().clock().ahead_ms;
+        let asked = world.sites[0].wall(world.now);
+        for site in [1, 2] {
+            world.disconnect(0, site);
+            world.connect(0, site);
+        }
+        world.now += took_ms;
+        // Both say that it is an hour later.
+        for node in [world.node(1), world.node(2)] {
+            let wall = artimesh_core::clock::Timestamp(world.now + 3_600_000);
+            let answer = Message::Clock(ClockMessage { wall, echo: Some(asked) });
+            world.handle(0, Input::Frame(node, answer.to_bytes()), None);
+        }
+        assert_eq!(world.sites[0].mind().clock().ahead_ms != before, counts, "after {took_ms} ms");
+    }
+}
+
+#[test]
 fn an_alarm_about_a_version_far_ahead_is_kept_until_it_is_overwritten() {
     let mut world = federated();
     world.disconnect(1, 2);

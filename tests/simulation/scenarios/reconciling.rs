@@ -342,6 +342,25 @@ fn what_was_said_of_a_state_while_another_was_compared_counts_afterwards() {
 }
 
 #[test]
+fn logs_are_pruned_again_and_again() {
+    let mut world = federated();
+    prune_soon(&mut world, 0);
+    world.connect_all();
+    world.settle();
+    let pruned =
+        |world: &World| world.sites[0].notes.iter().filter(|note| matches!(note, Event::Pruned { .. })).count();
+    for pass in 1..4 {
+        for what in ["one", "two"] {
+            world.ask(0, put("libs", "x", what)).expect("put");
+            world.settle();
+        }
+        let before = pruned(&world);
+        (0..6).for_each(|dice| world.round(dice));
+        assert!(pruned(&world) > before, "pass {pass}");
+    }
+}
+
+#[test]
 fn an_edge_forgets_a_log_of_which_no_member_is_left_that_has_any() {
     let mut world = World::circle(3, 1);
     let (bob, carol) = (vec![world.node(1)], world.node(2));

@@ -265,3 +265,12 @@ fn a_member_that_became_an_edge_gives_up_what_it_revoked_unheard_and_its_life_wi
     assert_eq!(world.versions(1, "libs", "x").len(), 1);
     assert_ne!(world.sites[1].mind().incarnation(), before, "what it gave up is never said otherwise");
 }
+
+#[test]
+fn a_reason_has_a_length() {
+    let mut world = federated();
+    let carol = world.node(2);
+    let refused = world.ask(0, Command::Revoke(carol, "x".repeat(1025)));
+    assert!(matches!(refused, Err(CommandError::Trust(TrustRefusal::Malformed(_)))), "{refused:?}");
+    world.ask(0, Command::Revoke(carol, "x".repeat(1024))).expect("as long as it may be");
+}
