@@ -507,3 +507,25 @@ fn who_leaves_a_branch_leaves_dead_what_another_may_have_ended() {
     }
     assert!(won[0] > 0 && won[1] > 0, "{won:?}");
 }
+
+#[test]
+fn a_proof_is_shown_once_while_a_connection_lasts() {
+    let (mut world, life) = forked(
+        |world| drop(world.ask(1, put("libs", "x", "one")).expect("put")),
+        |world| drop(world.ask(1, put("libs", "x", "two")).expect("put")),
+    );
+    rounds(&mut world);
+    is_forked(&world, life);
+    world.disconnect(0, 2);
+    world.connect(0, 2);
+    let shown = std::cell::Cell::new(0);
+    for round in 0..3 {
+        world.settle_but(|from, message| {
+            shown.set(shown.get() + u32::from(from == 0 && matches!(message, Message::Fork(_))));
+            false
+        });
+        assert_eq!(shown.get(), 1, "round {round}");
+        world.handle(0, Input::Tick { dice: round, round: true }, None);
+        world.handle(2, Input::Tick { dice: round, round: true }, None);
+    }
+}

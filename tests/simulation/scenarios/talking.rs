@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::model::{Context, Digest, NodeId, Properties, Space};
-use artimesh_core::replica::message::{HeadsMessage, SegmentsMessage, SpaceHeads, WantMessage};
+use artimesh_core::replica::message::{HeadsMessage, Probe, SegmentsMessage, SpaceHeads, WantMessage};
 use artimesh_core::replica::{Command, Input, Message, Output, Refusal, Table, rows};
 use artimesh_core::trust::TrustRefusal;
 
@@ -353,4 +353,22 @@ fn heads_of_very_many_logs_travel_in_several_messages() {
         .collect();
     assert!(sizes.len() > 1, "{sizes:?}");
     assert_eq!(sizes.iter().sum::<usize>(), known + trust.0.len());
+}
+
+#[test]
+fn what_is_shown_of_a_log_that_parted_fits_a_message() {
+    let mut world = federated();
+    world.network.gossip_is_off = true;
+    for number in 0..4_000 {
+        world.ask(1, put("libs", &format!("{}/{number}", "x".repeat(200)), "one")).expect("put");
+    }
+    let space = world.space(1, "libs");
+    let written: usize = world.truth.segments.iter().map(|segment| segment.bytes().len()).sum();
+    let incarnation = world.sites[1].mind().incarnation();
+    let probe = Message::Probe(Probe { space, incarnation, ends: Vec::new() });
+    let (now, carol) = (world.now, world.node(2));
+    let outputs = world.sites[1].handle(now, Input::Frame(carol, probe.to_bytes()));
+    let [(_, Message::Segments(shown))] = &sent(&outputs)[..] else { panic!("{} answers", outputs.len()) };
+    let bytes: usize = shown.segments.iter().map(Vec::len).sum();
+    assert!(bytes > 256 * 1024 && bytes < 1024 * 1024 && written > 2 * bytes, "{bytes} of {written}");
 }
