@@ -437,7 +437,8 @@ impl History {
     fn count_events(&mut self) -> Result<(), Fault> {
         let was_deceived = self.world.twisted.contains_key("dead items offered");
         for (number, site) in self.world.sites.iter().enumerate() {
-            for event in &site.notes {
+            for (index, event) in site.notes.iter().enumerate() {
+                let after = index.checked_sub(1).and_then(|before| site.notes.get(before));
                 match event {
                     Event::Applied { gossip: true, .. } => self.faults.count("applied from gossip", 1),
                     Event::Applied { .. } => self.faults.count("applied from streams", 1),
@@ -453,7 +454,8 @@ impl History {
                     Event::RolledBack { .. } if self.impersonated.contains(&number) => {
                         self.faults.count("own lie brought back", 1);
                     }
-                    Event::RolledBack { old, .. } if site.left_own().any(|first| first.incarnation == *old) => {
+                    // Its words had seen what it has just left.
+                    Event::RolledBack { .. } if matches!(after, Some(Event::TakenBack { .. })) => {
                         self.faults.count("own words left", 1);
                     }
                     Event::RolledBack { old, .. } => {

@@ -31,10 +31,13 @@ pub fn check_here(world: &World, acks: &[Ack]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// After healing, every member has it.
+/// After healing, every member has it, where members can come to the same.
 pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
     let good = good_sites(world);
-    for ack in acks.iter().filter(|ack| good.contains(&ack.site) && !world.sites[ack.site].was_restored) {
+    let counts = |ack: &&Ack| {
+        good.contains(&ack.site) && !world.sites[ack.site].was_restored && !parted_for_good(world, &ack.space)
+    };
+    for ack in acks.iter().filter(counts) {
         let author = world.node(ack.site);
         for site in &good {
             let mind = world.sites[*site].mind();
