@@ -459,13 +459,27 @@ fn what_a_live_version_replaced_is_dead_whoever_shows_it() {
     assert_eq!(world.digest(1, &world.space(0, "libs")), world.digest(0, &world.space(0, "libs")));
 }
 
-#[test]
-fn two_who_believed_one_liar_dont_settle_it_while_somebody_else_on_trial_differs() {
+/// Four members.
+fn four() -> World {
     let mut world = World::circle(4, 0);
     let invite = [1, 2, 3].map(|site| world.node(site)).to_vec();
     world.ask(0, create("libs", invite)).expect("a free key");
     world.settle();
     world.round(1);
+    world
+}
+
+/// All agree, nobody is on trial any more, and what was deleted stays so.
+fn nothing_came_back(world: &World) {
+    let space = world.space(0, "libs");
+    all_agree(world);
+    assert!(world.versions(0, "libs", "gone/19").is_empty());
+    assert!((0..4).all(|site| !world.sites[site].mind().is_on_trial(&space)));
+}
+
+#[test]
+fn two_who_believed_one_liar_dont_settle_it_while_somebody_else_on_trial_differs() {
+    let mut world = four();
     (1..4).for_each(|site| world.crash(site));
     for number in 0..20 {
         world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
@@ -503,18 +517,12 @@ fn two_who_believed_one_liar_dont_settle_it_while_somebody_else_on_trial_differs
         world.connect_all();
         world.round(dice);
     }
-    all_agree(&world);
-    assert!(world.versions(0, "libs", "gone/19").is_empty());
-    assert!((0..4).all(|site| !world.sites[site].mind().is_on_trial(&space)));
+    nothing_came_back(&world);
 }
 
 #[test]
 fn two_who_believed_one_liar_dont_settle_it_while_a_third_is_away() {
-    let mut world = World::circle(4, 0);
-    let invite = [1, 2, 3].map(|site| world.node(site)).to_vec();
-    world.ask(0, create("libs", invite)).expect("a free key");
-    world.settle();
-    world.round(1);
+    let mut world = four();
     [1, 3].into_iter().for_each(|site| world.crash(site));
     for number in 0..20 {
         world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
@@ -553,9 +561,7 @@ fn two_who_believed_one_liar_dont_settle_it_while_a_third_is_away() {
         world.connect_all();
         world.round(dice);
     }
-    all_agree(&world);
-    assert!(world.versions(0, "libs", "gone/19").is_empty());
-    assert!((0..4).all(|site| !world.sites[site].mind().is_on_trial(&space)));
+    nothing_came_back(&world);
 }
 
 #[test]

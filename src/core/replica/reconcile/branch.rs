@@ -343,12 +343,11 @@ impl Replica {
             if head.sequence <= end || knew.is_none_or(|knew| self.covers(&space, knew)) {
                 continue;
             }
-            let (low, high) = (
-                rows::segment_key(&space, &incarnation, end + 1),
-                rows::segment_key(&space, &incarnation, head.sequence.saturating_add(1)),
-            );
+            let mut low = rows::segment_key(&space, &incarnation, end + 1);
+            let high = rows::segment_key(&space, &incarnation, head.sequence.saturating_add(1));
             let mut from = None;
-            for (_, value) in work.draft.range(Table::Log, &low, &high, usize::MAX)? {
+            while let Some((key, value)) = work.draft.range(Table::Log, &low, &high, 1)?.pop() {
+                low = [&key[..], &[0]].concat();
                 let part = stored_part(&space, &value)?;
                 if !self.covers(&space, &part.header().context) {
                     from = Some(part.header().first_sequence);
