@@ -5,6 +5,7 @@ use artimesh_core::model::{Digest, Incarnation};
 use artimesh_core::replica::message::Message;
 use artimesh_core::replica::{Command, Event, Input, Retention};
 
+use super::curating::delete_under;
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
 use crate::forge::frame;
@@ -172,12 +173,13 @@ fn what_was_replaced_on_one_branch_is_dead_on_the_other_though_that_had_seen_mor
 
 #[test]
 fn a_delete_on_a_losing_branch_is_taken_back_with_it() {
-    for what in ["a", "b", "c", "d", "e", "f"] {
+    let path_or_folder = |what: &'static str| [(what, delete("libs", "x")), (what, delete_under("x", 9))];
+    for (what, delete) in ["a", "b", "c", "d", "e", "f"].into_iter().flat_map(path_or_folder) {
         let (mut world, life) = forked(
             |world| {
                 world.ask(0, put("libs", "x", "kept")).expect("put");
                 world.round(3);
-                world.ask(1, delete("libs", "x")).expect("delete");
+                world.ask(1, delete.clone()).expect("delete");
             },
             |world| drop(world.ask(1, put("libs", "y", what)).expect("put")),
         );

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::model::{Context, Digest, NodeId, Properties, Space};
-use artimesh_core::replica::message::{HeadsMessage, Probe, SegmentsMessage, SpaceHeads, WantMessage};
+use artimesh_core::replica::message::{HeadsMessage, Hello, Probe, SegmentsMessage, SpaceHeads, WantMessage};
 use artimesh_core::replica::{Command, Input, Message, Output, Refusal, Table, rows};
-use artimesh_core::trust::TrustRefusal;
+use artimesh_core::trust::{Addresses, TrustRefusal};
 
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
@@ -268,6 +268,23 @@ fn a_node_that_has_not_told_where_it_listens_is_looked_for_where_its_grant_says(
     for other in [0, 1] {
         let told = peers.iter().find(|(node, _, _)| *node == world.node(other)).map(|(_, _, addresses)| addresses);
         assert_eq!(told, Some(&world.sites[other].addresses()));
+    }
+}
+
+#[test]
+fn where_each_peer_listens_is_known_after_a_restart() {
+    let mut world = federated();
+    let moved = |site: usize| Addresses { control: vec![format!("/memory/{site}/moved")], bulk: Vec::new() };
+    for site in [1, 2] {
+        let (peer, hello) = (world.node(site), Hello { addresses: moved(site), ..world.hello(site) });
+        world.handle(0, Input::Connected(peer, hello), None);
+    }
+    world.crash(0);
+    world.restart(0);
+    let peers = world.sites[0].mind().admitted_peers();
+    for site in [1, 2] {
+        let told = peers.iter().find(|(node, _, _)| *node == world.node(site)).map(|(_, _, addresses)| addresses);
+        assert_eq!(told, Some(&moved(site)));
     }
 }
 
