@@ -438,7 +438,9 @@ impl History {
         let was_deceived = self.world.twisted.contains_key("dead items offered");
         for (number, site) in self.world.sites.iter().enumerate() {
             for (index, event) in site.notes.iter().enumerate() {
-                let after = index.checked_sub(1).and_then(|before| site.notes.get(before));
+                // What it applies again may be told in between.
+                let told_again = |before: &&Event| !matches!(before, Event::FarAhead { .. });
+                let after = site.notes[..index].iter().rev().find(told_again);
                 match event {
                     Event::Applied { gossip: true, .. } => self.faults.count("applied from gossip", 1),
                     Event::Applied { .. } => self.faults.count("applied from streams", 1),

@@ -38,14 +38,15 @@ fn every_history_converges_and_keeps_every_promise() {
             "seed {seed}: {fault}\n  replay: ARTIMESH_SEED={seed} cargo test -p artimesh-core --test simulation every_history -- --nocapture"
         );
     }
+    // Also when some failed: what they came to is a function of their seeds all the same.
+    if let Some(file) = ledger {
+        keep(&findings, file);
+    }
     let failed = &findings.failures;
     assert!(failed.is_empty(), "{} histories failed, the first with seed {}", failed.len(), failed[0].0);
     if count >= SEEDS_TO_COUNT {
         let lacking = findings.faults.lacking(count);
         assert!(lacking.is_empty(), "too little happened:\n{lacking}");
-    }
-    if let Some(file) = ledger {
-        keep(&findings, file);
     }
 }
 
@@ -102,10 +103,10 @@ fn keep(findings: &Findings, file: PathBuf) {
 }
 
 /// What these were before their faults were mended is told where those are; with other draws they are seeds like any other.
-const ONCE_FAILED: [u64; 26] = [
-    226_284, 228_524, 229_668, 319_845, 508_115, 610_553, 825_386, 1_001_527, 1_040_169, 1_043_594, 1_052_775,
-    1_068_506, 1_129_769, 1_207_957, 1_217_797, 1_221_876, 2_101_024, 2_101_457, 2_208_606, 4_028_304, 4_031_397,
-    4_053_633, 5_030_555, 4_242, 31_593, 69_977,
+const ONCE_FAILED: [u64; 29] = [
+    226_284, 228_524, 229_668, 260_744, 277_050, 319_845, 421_964, 508_115, 610_553, 825_386, 1_001_527, 1_040_169,
+    1_043_594, 1_052_775, 1_068_506, 1_129_769, 1_207_957, 1_217_797, 1_221_876, 2_101_024, 2_101_457, 2_208_606,
+    4_028_304, 4_031_397, 4_053_633, 5_030_555, 4_242, 31_593, 69_977,
 ];
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use artimesh_core::catalog::Put;
-use artimesh_core::model::{Dot, Space};
+use artimesh_core::model::{ArtifactPath, Dot, Space};
 
 use super::agreement::{good_sites, has_pruned, parted_for_good, parted_unproved};
 use super::{Fault, oracle};
@@ -56,17 +56,27 @@ fn has_taken_back(world: &World, ack: &Ack) -> bool {
     world.sites[ack.site].left_own().any(is_before)
 }
 
-/// Whether its author wrote the same in another life, or had seen it ended.
+/// Whether its author wrote the same in another life, or had seen it ended; of a delete, whether what it ended is gone, as
+/// what the other branch alone had is.
 fn is_written_again(world: &World, ack: &Ack) -> bool {
     let life = ack.dot.incarnation;
     let mut bearers = world.truth.all(&ack.space).filter(|(dot, entry)| **dot == ack.dot && entry.is_witnessed);
-    let Some(put) = bearers.find_map(|(_, entry)| entry.put()) else { return false };
+    let Some((_, written)) = bearers.find(|(_, entry)| entry.kills().is_some()) else { return false };
+    let Some(put) = written.put() else { return is_gone(world, ack, written) };
     let is_again = |other: &Put| (&other.path, &other.content) == (&put.path, &put.content);
     world.truth.all(&ack.space).any(|(dot, entry)| {
         let by_author = dot.incarnation.node == life.node;
         by_author && dot.incarnation != life && entry.put().is_some_and(is_again)
             || by_author && entry.ends(&put.path, &ack.dot) && entry.saw(dot, &ack.dot)
     })
+}
+
+fn is_gone(world: &World, ack: &Ack, delete: &Entry) -> bool {
+    let catalog = oracle::catalog(&world.sites[ack.site].disk, &ack.space);
+    let is_live = |(path, ended): (&ArtifactPath, &[Dot])| {
+        catalog.get(path).is_some_and(|versions| versions.iter().any(|version| ended.contains(&version.dot)))
+    };
+    !delete.kills().is_some_and(is_live)
 }
 
 /// Whoever has applied it shows it, or a sibling, or has applied what killed it. Says how many were dead somewhere.

@@ -1,7 +1,8 @@
 //! Equal heads mean equal states, always; and in the end all members in good standing have equal heads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use artimesh_core::catalog::Version;
 use artimesh_core::changelog::Change;
 use artimesh_core::model::{ArtifactPath, Digest, Dot, Heads, Incarnation, NodeId, Space};
 use artimesh_core::replica::{Event, Replica};
@@ -11,6 +12,9 @@ use super::{Fault, oracle};
 use crate::site::Site;
 use crate::truth::Entry;
 use crate::world::World;
+
+/// What is live at each path.
+type Catalog = BTreeMap<ArtifactPath, Vec<Version>>;
 
 /// Whether a state is just being taken over, or was shown by a liar who may still be found out.
 pub fn may_change(world: &World, mind: &Replica, space: &Space) -> bool {
@@ -97,6 +101,9 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
                 }
                 Some((other, _, theirs)) if *theirs != digest => {
                     let catalogs = [*other, site].map(|site| oracle::catalog(&world.sites[site].disk, &space));
+                    if keeps_ended(world, &space, [*other, site], &catalogs) {
+                        continue;
+                    }
                     let paths: BTreeSet<&ArtifactPath> = catalogs.iter().flat_map(|catalog| catalog.keys()).collect();
                     let differ = paths.into_iter().filter(|path| catalogs[0].get(path) != catalogs[1].get(path));
                     let dots = |path: &ArtifactPath, of: usize| {
@@ -115,6 +122,26 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Whether two sites differ in nothing but versions that a life lived twice had ended in one branch, and whoever lacks them
+/// is on trial: where nobody can prove the fork any more, who knows of such an end from that branch keeps it, though the
+/// state that it then took over has the other.
+fn keeps_ended(world: &World, space: &Space, sites: [usize; 2], catalogs: &[Catalog; 2]) -> bool {
+    let ended_in_a_branch = |path: &ArtifactPath, dot: &Dot| {
+        let is_forked = |by: &Dot| world.truth.forked.contains(&(*space, by.incarnation));
+        world.truth.all(space).any(|(by, entry)| is_forked(by) && entry.ends(path, dot))
+    };
+    let lacks_the_ended_alone = |lacking: usize, having: usize| {
+        catalogs[having].iter().all(|(path, versions)| {
+            let same = |version: &&Version| catalogs[lacking].get(path).is_some_and(|there| there.contains(version));
+            let mut missing = versions.iter().filter(|version| !same(version)).peekable();
+            missing.peek().is_none()
+                || world.sites[sites[lacking]].mind().is_on_trial(space)
+                    && missing.all(|version| ended_in_a_branch(path, &version.dot))
+        })
+    };
+    parted_unproved(world, space) && lacks_the_ended_alone(0, 1) && lacks_the_ended_alone(1, 0)
 }
 
 /// Whether an edge has all of a federation that members have, and beyond that only the last words of revoked authors,

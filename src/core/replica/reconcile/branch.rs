@@ -17,16 +17,19 @@
 //! that the lost branch ended it. In doubt a version that somebody ended in either branch is gone, rather than one that was
 //! deleted back. What this node knew of members and settings stays, too.
 //!
-//! Who stands on a lost branch shows its state to nobody who doesn't ([`Replica::misleads`]): its absences may be the lost
-//! branch's work. Members that all stand on it agree with each other, until somebody brings the other one.
+//! Who stands on a lost branch, or may, shows its state to nobody who doesn't ([`Replica::misleads`]): its absences may be
+//! the lost branch's work. Members that all stand on it agree with each other, until somebody brings the other one.
 //!
 //! Where nobody stands right, somebody must be gone by all the same: after [`STUCK_TICKS`] a member shows its state to those
 //! whose names are greater than its own, and to those who have nothing of what parts there: they stand nowhere, and would
 //! stay behind for ever. Who takes it over stands on the lost branch, too, and knows it: both follow as soon as
 //! somebody comes who stands right.
 //!
-//! Who can't tell which branch it took over goes by whoever differs from it; should that one not know either, the two
-//! agree as soon as one of them was faster.
+//! Who can't tell which branch it took over goes by whoever differs from it; should that one not know either, they are
+//! stuck, and the greater name goes by the lesser.
+//!
+//! Words that had seen what nothing proved to be a branch can't be stood by once that was left. A proof that comes later
+//! lets them stand again: what is built on a branch counts by its numbers.
 
 use serde::{Deserialize, Serialize};
 
@@ -87,8 +90,8 @@ impl Replica {
         heads
     }
 
-    /// Whether what is missing here may have been ended by a lost branch, and `peer` doesn't stand on the same. A follower
-    /// goes by members, wherever they stand.
+    /// Whether what is missing here may have been ended by what may be a lost branch, and `peer` doesn't stand on the same.
+    /// A follower goes by members, wherever they stand.
     pub(super) fn misleads(&self, space: &Space, peer: &NodeId) -> bool {
         let Some(state) = self.spaces.get(space) else { return false };
         if self.trust.as_ref().and_then(|trust| trust.good(peer)).is_some_and(|member| member.role() == Role::Edge) {
@@ -100,7 +103,7 @@ impl Replica {
         let differs = |(life, astray): (&Incarnation, &Astray)| {
             let theirs = told.of(life);
             let is_shown = is_stuck && (*peer > self.me.node || theirs.sequence < astray.from);
-            astray.is_lost && theirs != state.heads.of(life) && !is_shown
+            theirs != state.heads.of(life) && !is_shown
         };
         state.astray.iter().any(differs)
     }
@@ -116,11 +119,13 @@ impl Replica {
     }
 
     /// Whether somebody with these heads has the same words of a life that can't be stood by here only because what they had
-    /// seen was left.
+    /// seen was left; and that as well, as far as it can be had.
     fn founds(&self, space: &Space, life: &Incarnation, heads: &Heads) -> bool {
         let Some(state) = self.spaces.get(space) else { return false };
         let knew = state.known.get(life).map(|(context, _)| context);
-        let is_founded = |knew: &Context| !self.covers(space, knew) && heads.cover_context(knew);
+        // Of a life that is known by now to have been lived twice what they had seen counts by its number.
+        let has = |(seen, last): (&Incarnation, &u64)| heads.of(seen).sequence >= *last || self.is_forked(space, seen);
+        let is_founded = |knew: &Context| !state.heads.cover_context(knew) && knew.0.iter().all(has);
         heads.of(life) == state.heads.of(life) && !self.is_forked(space, life) && knew.is_some_and(is_founded)
     }
 
