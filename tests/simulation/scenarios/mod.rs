@@ -22,6 +22,7 @@ mod removing;
 mod restarting;
 mod revoking;
 mod talking;
+mod trying;
 mod upgrading;
 mod writing;
 
