@@ -39,7 +39,8 @@ impl Entry {
         }
     }
 
-    fn edit(&self) -> Option<&EditProperties> {
+    /// What it says of properties, if that is what it does.
+    pub fn edit(&self) -> Option<&EditProperties> {
         if let Some(Change::EditProperties(edit)) = &self.change { Some(edit) } else { None }
     }
 

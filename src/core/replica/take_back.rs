@@ -167,7 +167,8 @@ impl Replica {
             }
             let put = Put {
                 path,
-                content: version.content,
+                // Edits are bound to the version that goes.
+                content: version.content_now(),
                 timestamp: version.timestamp,
                 kills: Vec::new(),
                 created: version.created,

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use artimesh_core::catalog::Put;
-use artimesh_core::model::{ArtifactPath, Dot, Space};
+use artimesh_core::catalog::{EditProperties, Put};
+use artimesh_core::changelog::Change;
+use artimesh_core::model::{ArtifactPath, Dot, Properties, Space};
 
 use super::agreement::{good_sites, has_pruned, parted_for_good, parted_unproved};
 use super::{Fault, oracle};
@@ -57,18 +58,42 @@ fn has_taken_back(world: &World, ack: &Ack) -> bool {
 }
 
 /// Whether its author wrote the same in another life, or had seen it ended; of a delete, whether what it ended is gone, as
-/// what the other branch alone had is.
+/// what the other branch alone had is. Settings aren't set again: the core's docs say so.
 fn is_written_again(world: &World, ack: &Ack) -> bool {
-    let life = ack.dot.incarnation;
     let mut bearers = world.truth.all(&ack.space).filter(|(dot, entry)| **dot == ack.dot && entry.is_witnessed);
-    let Some((_, written)) = bearers.find(|(_, entry)| entry.kills().is_some()) else { return false };
-    let Some(put) = written.put() else { return is_gone(world, ack, written) };
-    let is_again = |other: &Put| (&other.path, &other.content) == (&put.path, &put.content);
+    let is_put = |put: &Put| is_put_again(world, ack, &ack.dot, put, |_| true);
+    bearers.any(|(_, written)| match (written.put(), written.edit()) {
+        (Some(put), _) => is_put(put),
+        (None, Some(edit)) => is_edited_again(world, ack, edit),
+        (None, None) if matches!(written.change, Some(Change::Configure(_))) => true,
+        (None, None) => written.kills().is_some() && is_gone(world, ack, written),
+    })
+}
+
+/// Whether whoever left its life put these bytes there in another, with properties that will do; or had seen them ended.
+fn is_put_again(world: &World, ack: &Ack, of: &Dot, put: &Put, will_do: impl Fn(&Properties) -> bool) -> bool {
+    let life = ack.dot.incarnation;
+    let is_again = |other: &Put| {
+        other.path == put.path && other.content.digest == put.content.digest && will_do(&other.content.properties)
+    };
     world.truth.all(&ack.space).any(|(dot, entry)| {
         let by_author = dot.incarnation.node == life.node;
         by_author && dot.incarnation != life && entry.put().is_some_and(is_again)
-            || by_author && entry.ends(&put.path, &ack.dot) && entry.saw(dot, &ack.dot)
+            || by_author && entry.ends(&put.path, of) && entry.saw(dot, of)
     })
+}
+
+/// Whether what was edited was put again as the edit, or another of the same names, left it.
+fn is_edited_again(world: &World, ack: &Ack, edit: &EditProperties) -> bool {
+    let later = |entry: &Entry| {
+        entry.edit().is_some_and(|other| other.version == edit.version && other.timestamp > edit.timestamp)
+    };
+    let is_superseded = || world.truth.all(&ack.space).any(|(_, entry)| later(entry));
+    let will_do = |properties: &Properties| {
+        is_superseded() || edit.set.iter().all(|(name, values)| properties.as_map().get(name) == values.as_ref())
+    };
+    let mut edited = world.truth.bearers(&ack.space, &edit.version).filter_map(Entry::put);
+    edited.any(|put| is_put_again(world, ack, &edit.version, put, will_do))
 }
 
 fn is_gone(world: &World, ack: &Ack, delete: &Entry) -> bool {

@@ -5,7 +5,7 @@ use artimesh_core::model::{Digest, Incarnation};
 use artimesh_core::replica::message::Message;
 use artimesh_core::replica::{Command, Event, Input, Retention};
 
-use super::curating::delete_under;
+use super::curating::{delete_under, shown};
 use super::refusing::{circle, forgery, lie};
 use super::writing::federated;
 use crate::forge::frame;
@@ -186,6 +186,28 @@ fn a_delete_on_a_losing_branch_is_taken_back_with_it() {
         rounds(&mut world);
         agree(&world);
         is_forked(&world, life);
+    }
+}
+
+#[test]
+fn what_is_written_again_has_the_properties_that_it_was_given_since() {
+    for what in ["a", "b", "c", "d", "e", "f"] {
+        let (mut world, life) = forked(
+            |world| {
+                world.ask(1, put("libs", "x", &format!("{what} one"))).expect("put");
+                world.ask(1, properties("x", "arch", "arm")).expect("edit");
+            },
+            |world| {
+                world.ask(1, put("libs", "y", &format!("{what} two"))).expect("put");
+                world.ask(1, properties("y", "arch", "arm")).expect("edit");
+            },
+        );
+        rounds(&mut world);
+        agree(&world);
+        is_forked(&world, life);
+        // What of the first branch is lost its author's copy never had.
+        let y = shown(&world, 0, "y").expect("written again, if it was of the branch that lost");
+        assert_eq!(y.properties().as_map().get("arch"), Some(&vec!["arm".to_owned()]));
     }
 }
 
