@@ -27,10 +27,13 @@ done
 [[ $COUNT =~ ^[0-9]+$ && $FROM =~ ^[0-9]+$ ]] || { usage >&2; exit 2; }
 cd "$(dirname "$0")/.."
 
-# What decides how a history ends: the core, the simulator, and the crates that they are built with. Not what is told by hand.
+# What decides how a history ends: the core, the simulator, and the crates that they are built with. Not what is told by
+# hand, nor what the rest of the node is built with.
 sources() {
-    find src/core tests/simulation Cargo.lock -path tests/simulation/scenarios -prune -o \( -name '*.rs' -o -name Cargo.lock \) -print |
-        sort | xargs sha256sum | sha256sum | cut -c1-16
+    {
+        find src/core tests/simulation -path tests/simulation/scenarios -prune -o -name '*.rs' -print | sort | xargs sha256sum
+        cargo tree --locked -p artimesh-core --edges normal,build,dev --prefix none | sed 's/ (.*//' | sort -u
+    } | sha256sum | cut -c1-16
 }
 export ARTIMESH_SEEDS=$COUNT ARTIMESH_FIRST=$FROM ARTIMESH_DIGESTS=$PWD/tests/simulation/digests.txt
 ARTIMESH_RULES="sources $(sources)"
