@@ -39,6 +39,8 @@ pub struct Node {
 pub struct Http {
     /// Where it listens; port 0 for any.
     pub listen: SocketAddr,
+    /// Threads that serve; 0: one for each processor.
+    pub threads: usize,
     /// The base of links, without a slash at its end; `None`: where the request came in.
     pub public_url: Option<String>,
     /// Whether reading needs no token.
@@ -190,6 +192,7 @@ impl Values {
                 Value::Address(address) => address,
                 other => wrong("http.listen", &other),
             },
+            threads: self.count("http.threads"),
             public_url: self.text("http.public_url"),
             anonymous_read: self.truth("http.anonymous_read"),
             header_timeout: self.time("http.header_timeout"),

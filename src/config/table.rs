@@ -37,6 +37,11 @@ pub const KEYS: &[Key] = &[
         ..key("http.listen", Kind::Address, Some("127.0.0.1:8082"))
     },
     Key {
+        doc: "How many threads serve HTTP; 0 is one for each processor. A connection stays on the thread that took it.",
+        example: "4",
+        ..key("http.threads", Kind::Count { min: 0, max: 1024 }, Some("0"))
+    },
+    Key {
         doc: "The address under which users reach this node, when it isn't the one that is listened on: behind a \
               reverse proxy, for instance. It is written into links such as downloadUri.",
         example: "https://artifacts.example",

@@ -8,6 +8,7 @@ use artimesh_core::model::Properties;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
+use tokio::runtime::Handle;
 
 use super::error::HttpError;
 use super::inbound::Inbound;
@@ -32,6 +33,8 @@ pub struct Site {
     pub ids: RequestIds,
     /// The routes.
     pub table: Table,
+    /// The node's own runtime, in which everything goes on that a request begins.
+    pub node: Handle,
 }
 
 /// A request whose caller is known and whose body is unread.

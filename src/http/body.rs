@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
+use tokio::runtime::Handle;
 
 use super::meter::Tally;
 use crate::service::{Download, ServiceError};
@@ -45,18 +46,20 @@ pub struct Body {
     /// How much must still come; `None` when nobody knows (chunked).
     left: Option<u64>,
     tally: Option<Arc<Tally>>,
+    /// Where a stream begins whatever it waits for.
+    node: Option<Handle>,
 }
 
 impl Body {
     /// No bytes.
     pub fn empty() -> Body {
-        Body { source: Source::Nothing, left: Some(0), tally: None }
+        Body { source: Source::Nothing, left: Some(0), tally: None, node: None }
     }
 
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
-        Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None }
+        Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None, node: None }
     }
 
     /// Exactly `length` bytes of a download; at most one piece is in memory beside what the connection holds. Waits for
@@ -72,24 +75,28 @@ impl Body {
 
     /// A stream that must have exactly `length` bytes.
     pub fn sized(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static, length: u64) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: Some(length), tally: None }
+        Body { source: Source::Stream(Box::pin(pieces)), left: Some(length), tally: None, node: None }
     }
 
     /// A stream of unknown length.
     pub fn chunked(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: None, tally: None }
+        Body { source: Source::Stream(Box::pin(pieces)), left: None, tally: None, node: None }
     }
 
-    /// The same, counted.
-    pub fn counted(self, tally: Arc<Tally>) -> Body {
-        Body { tally: Some(tally), ..self }
+    /// The same, counted, and streamed within the node's runtime: see [`Within`](super::within::Within).
+    pub fn counted(self, tally: Arc<Tally>, node: &Handle) -> Body {
+        let node = matches!(self.source, Source::Stream(_)).then(|| node.clone());
+        Body { tally: Some(tally), node, ..self }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         let piece = match &mut self.source {
             Source::Nothing => None,
             Source::Bytes(bytes) => Some(Ok(std::mem::take(bytes))).filter(|_| self.left != Some(0)),
-            Source::Stream(pieces) => ready!(pieces.as_mut().poll_next(context)),
+            Source::Stream(pieces) => {
+                let _entered = self.node.as_ref().map(Handle::enter);
+                ready!(pieces.as_mut().poll_next(context))
+            }
         };
         let checked = match (piece, self.left) {
             (Some(Ok(piece)), Some(left)) if piece.len() as u64 > left => Some(Err(Broken::Long)),

@@ -10,18 +10,23 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::http::answer::{empty, text};
 use crate::http::body::{Body, Broken};
+use crate::http::listeners::bind_all;
+use crate::http::threads::serve;
 
 /// Everything here is over long before; a test that waits for this has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-struct Door {
+/// More than one, so that whatever the threads share is shared here too.
+const THREADS: usize = 3;
+
+struct Site {
     address: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
@@ -29,17 +34,18 @@ struct Door {
     release: Arc<Notify>,
 }
 
-async fn open(options: Options) -> Door {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
+async fn open(options: Options) -> Site {
+    let listeners = bind_all((Ipv4Addr::LOCALHOST, 0).into(), THREADS).expect("a free port");
+    let address = listeners[0].local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel::<()>();
     let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (seen, go) = (arrived.clone(), release.clone());
     let handler = move |arrival: Arrival| Box::pin(respond(arrival, seen.clone(), go.clone())) as Answering;
     let running = tokio::spawn(async move {
-        accept(listener, &options, &Meter::default(), handler, async { drop(stopped.await) }).await;
+        let stop = async { drop(stopped.await) };
+        serve(listeners, &options, &Meter::default(), handler, stop).await.expect("no thread panics");
     });
-    Door { address, stop: Some(stop), running, arrived, release }
+    Site { address, stop: Some(stop), running, arrived, release }
 }
 
 async fn respond(arrival: Arrival, arrived: Arc<Notify>, release: Arc<Notify>) -> Answer {
@@ -72,7 +78,7 @@ fn answer_of(body: Body) -> Answer {
     empty(StatusCode::OK).map(|_| body)
 }
 
-impl Door {
+impl Site {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("the door is open")
     }
@@ -232,4 +238,18 @@ async fn after_the_time_of_grace_what_still_runs_is_broken_off() {
     let mut rest = Vec::new();
     tokio::time::timeout(DEADLINE, busy.read_to_end(&mut rest)).await.expect("in time").ok();
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_breaks_off_what_is_under_way() {
+    let door = open(Options::default()).await;
+    let mut busy = door.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it listens");
+    tokio::time::timeout(DEADLINE, door.arrived.notified()).await.expect("it is served");
+    door.running.abort();
+    let mut rest = Vec::new();
+    tokio::time::timeout(DEADLINE, busy.read_to_end(&mut rest)).await.expect("in time").ok();
+    assert!(rest.is_empty());
+    assert!(door.running.await.expect_err("it was aborted").is_cancelled());
+    assert!(TcpStream::connect(door.address).await.is_err(), "nothing listens any more");
 }

@@ -9,6 +9,7 @@ use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use tokio::runtime::Handle;
 use tracing::Instrument;
 
 use super::answer::{Answer, problem};
@@ -56,7 +57,7 @@ pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
     }
     span.record("status", answer.status().as_u16());
     site.meter.answered(route_name, answer.status());
-    finish(answer, &id, is_head, tally)
+    finish(answer, &id, is_head, tally, &site.node)
 }
 
 /// The answer that tells an error, which is logged here and nowhere else.
@@ -70,7 +71,7 @@ fn told(error: &HttpError) -> Answer {
     answer
 }
 
-fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: Arc<Tally>) -> Answer {
+fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: Arc<Tally>, node: &Handle) -> Answer {
     let id = HeaderValue::try_from(id).expect("request ids are plain ASCII");
     answer.headers_mut().insert(X_REQUEST_ID, id);
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -80,9 +81,9 @@ fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: A
         if let Some(length) = length {
             answer.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
         }
-        return answer.map(|_| Body::empty().counted(tally));
+        return answer.map(|_| Body::empty().counted(tally, node));
     }
-    answer.map(|body| body.counted(tally))
+    answer.map(|body| body.counted(tally, node))
 }
 
 /// The raw pieces of the target that the route's pattern names.

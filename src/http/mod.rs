@@ -25,6 +25,7 @@ mod federation;
 mod inbound;
 mod item;
 mod links;
+mod listeners;
 mod mesh;
 mod meter;
 mod options;
@@ -39,8 +40,10 @@ mod status;
 mod storage;
 mod system;
 mod target;
+mod threads;
 mod ui;
 mod versions;
+mod within;
 
 pub use error::HttpError;
 pub use options::Options;

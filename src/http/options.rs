@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Threads that serve; 0 is one for each processor.
+    pub threads: usize,
     /// How long a client may take for a request's headers, and to start its next request.
     pub header_timeout: Duration,
     /// How long a body may stand still, in either direction.
@@ -28,6 +30,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
+            threads: 0,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             max_header_bytes: 32 * 1024,

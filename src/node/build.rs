@@ -134,6 +134,7 @@ pub(super) async fn start_engine(
 pub(super) fn http_options(settings: &Settings) -> http::Options {
     http::Options {
         listen: settings.http.listen,
+        threads: settings.http.threads,
         header_timeout: settings.http.header_timeout,
         idle_timeout: settings.http.idle_timeout,
         max_header_bytes: settings.http.max_header_bytes,

@@ -84,8 +84,8 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
         tokio::pin!(serving);
         let outcome = tokio::select! {
             () = stop => Ok(()),
-            failed = engine.failed() => Err(failed),
-            () = &mut serving => Ok(()),
+            failed = engine.failed() => Err(failed.into()),
+            ended = &mut serving => ended.context("HTTP is not served any more"),
         };
         tracing::info!("stopping: no new requests, finishing those under way");
         stopping.notify_one();
@@ -106,7 +106,7 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
         tracing::warn!(%error, "what the store has reached was not noted");
     }
     tracing::info!("stopped");
-    outcome.map_err(Into::into)
+    outcome
 }
 
 fn tell(recovery: &Recovery) {
