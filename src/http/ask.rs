@@ -18,7 +18,7 @@ use super::options::Options;
 use super::request_id::RequestIds;
 use super::routes::Table;
 use super::target::{Place, Query};
-use crate::service::{Caller, Service, ServiceError};
+use crate::service::{Caller, Carriage, Service, ServiceError};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct Ask {
     pub caller: Caller,
     /// From where.
     pub remote: IpAddr,
+    /// How the bytes of stored files may be handed to its connection.
+    pub carriage: Carriage,
     /// Method, target and headers.
     pub parts: Parts,
     /// The `{repo}` or `{key}` of the route, raw; empty where it has none.

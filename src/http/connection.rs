@@ -23,7 +23,9 @@ use super::answer::Answer;
 use super::meter::Meter;
 use super::options::Options;
 use super::stalling::Stalling;
+use super::wire::Wire;
 use super::within::Within;
+use crate::service::Carriage;
 
 /// How long, and for how many bytes, a connection whose body was refused is still read, so that the client sees why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -39,6 +41,8 @@ pub struct Arrival {
     pub request: hyper::Request<Incoming>,
     /// The other end of the connection.
     pub remote: IpAddr,
+    /// How the bytes of stored files may be handed over.
+    pub carriage: Carriage,
     /// To be set when the answer goes out before the body was read.
     pub refused: Arc<AtomicBool>,
 }
@@ -106,8 +110,9 @@ pub async fn accept(listener: TcpListener, door: Door, handler: impl Handler) {
             },
         };
         let remote = remote.ip().to_canonical();
-        let connection = Connection { options: options.clone(), remote, node: node.clone(), _slot: slot };
+        let (options, meter, node) = (options.clone(), meter.clone(), node.clone());
         let (handler, phase, counted) = (handler.clone(), phase.clone(), meter.connection());
+        let connection = Connection { options, meter, remote, node, _slot: slot };
         connections.spawn(async move {
             connection.serve(stream, handler, phase).await;
             drop(counted);
@@ -153,6 +158,7 @@ fn report(ended: Result<(), JoinError>) {
 
 struct Connection {
     options: Options,
+    meter: Meter,
     remote: IpAddr,
     node: Handle,
     _slot: OwnedSemaphorePermit,
@@ -165,9 +171,12 @@ impl Connection {
         let refused = Arc::new(AtomicBool::new(false));
         let (flag, remote, node) = (refused.clone(), self.remote, self.node.clone());
         let service = service_fn(move |request| {
-            Within::new(node.clone(), handler(Arrival { request, remote, refused: flag.clone() }))
+            Within::new(
+                node.clone(),
+                handler(Arrival { request, remote, carriage: Carriage::Mapped, refused: flag.clone() }),
+            )
         });
-        let io = TokioIo::new(Stalling::new(stream, self.options.idle_timeout));
+        let io = TokioIo::new(Stalling::new(Wire::new(stream, self.meter), self.options.idle_timeout));
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.options.header_timeout)
@@ -194,7 +203,7 @@ impl Connection {
 
 /// Says goodbye. After a refused body the rest of it is read for a moment: a socket that is closed with unread bytes sends
 /// a reset, which can destroy the answer before the client has read it.
-async fn part(mut stream: Stalling<TcpStream>, was_refused: bool) {
+async fn part(mut stream: Stalling<Wire>, was_refused: bool) {
     if stream.shutdown().await.is_err() || !was_refused {
         return;
     }

@@ -24,7 +24,7 @@ use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
 use super::{artifact, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, versions};
-use crate::service::{Caller, Relocation, RequestId, ServiceError};
+use crate::service::{Caller, Carriage, Relocation, RequestId, ServiceError};
 
 /// The longest request target, in bytes.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -33,7 +33,7 @@ const X_CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-ty
 
 /// Answers one request. May be dropped at any time: what the service had begun may then be done or not.
 pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
-    let Arrival { request, remote, refused } = arrival;
+    let Arrival { request, remote, carriage, refused } = arrival;
     let (parts, body) = request.into_parts();
     let id = site.ids.of(&parts.headers);
     let is_head = parts.method == Method::HEAD;
@@ -45,7 +45,8 @@ pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
     let body = Inbound::new(body, site.options.idle_timeout, unread.clone(), tally.clone());
     let outcome = match found {
         Ok((route, name, rest)) => {
-            let work = serve(site.clone(), route, Pieces { name, rest }, parts, body, remote, id.clone());
+            let work =
+                serve(site.clone(), route, Pieces { name, rest }, parts, body, From { remote, carriage }, id.clone());
             work.instrument(span.clone()).await
         }
         Err(error) => Err(error),
@@ -92,6 +93,12 @@ struct Pieces {
     rest: String,
 }
 
+/// Where a request came from, and what its connection can carry.
+struct From {
+    remote: IpAddr,
+    carriage: Carriage,
+}
+
 fn find(site: &Site, parts: &Parts) -> Result<(&'static Route, String, String), HttpError> {
     let target = parts.uri.path();
     let length = target.len() + parts.uri.query().map_or(0, |query| query.len() + 1);
@@ -122,7 +129,7 @@ async fn serve(
     pieces: Pieces,
     parts: Parts,
     body: Inbound<Incoming>,
-    remote: IpAddr,
+    from: From,
     id: RequestId,
 ) -> Result<Answer, HttpError> {
     let authority = authority(&parts.uri, &parts.headers, parts.version)?;
@@ -135,11 +142,12 @@ async fn serve(
     let principal = match route.needs {
         Needs::Open => Principal::Anonymous { reads: false },
         Needs::Read | Needs::Write | Needs::Administer => {
-            site.service.authenticate(&credential(&parts.headers), remote)?
+            site.service.authenticate(&credential(&parts.headers), from.remote)?
         }
     };
     let caller = Caller { principal, request: id };
-    let ask = Ask { site, caller, remote, parts, name: pieces.name, rest: pieces.rest, links, body };
+    let From { remote, carriage } = from;
+    let ask = Ask { site, caller, remote, carriage, parts, name: pieces.name, rest: pieces.rest, links, body };
     if route.needs == Needs::Administer {
         ask.must(Action::Administer)?;
     }

@@ -25,6 +25,8 @@ pub struct Meter {
     received: Counter,
     sent: Counter,
     broken: Counter,
+    sendfile: Counter,
+    written: Counter,
     in_flight: Gauge,
     connections: Gauge,
 }
@@ -39,6 +41,8 @@ impl Meter {
             registry.register("received_bytes", "Bytes of request bodies", meter.received.clone());
             registry.register("sent_bytes", "Bytes of answers' bodies", meter.sent.clone());
             registry.register("broken_answers", "Answers that broke off in their body", meter.broken.clone());
+            registry.register("sendfile_bytes", "Bytes that the kernel sent from stored files", meter.sendfile.clone());
+            registry.register("written_bytes", "Bytes that were written to sockets", meter.written.clone());
             registry.register("requests_in_flight", "Requests being answered now", meter.in_flight.clone());
             registry.register("connections", "Connections open now", meter.connections.clone());
         });
@@ -49,6 +53,16 @@ impl Meter {
     pub fn connection(&self) -> Counted {
         self.connections.inc();
         Counted(self.connections.clone())
+    }
+
+    /// Bytes went out by ordinary writes: heads, and bodies that aren't sent from files.
+    pub fn wrote(&self, bytes: usize) {
+        self.written.inc_by(bytes as u64);
+    }
+
+    /// Bytes went out by sendfile.
+    pub fn sent_from_file(&self, bytes: usize) {
+        self.sendfile.inc_by(bytes as u64);
     }
 
     /// Starts counting a request.

@@ -43,6 +43,7 @@ mod target;
 mod threads;
 mod ui;
 mod versions;
+mod wire;
 mod within;
 
 pub use error::HttpError;

@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod caller;
 mod clock;
+mod download;
 mod error;
 mod federations;
 mod folders;
@@ -17,13 +18,15 @@ mod reconciliation;
 mod relocation;
 mod repositories;
 mod rollback;
+mod small;
 mod status;
 mod versions;
 
-pub use artifacts::{Download, Entry, Expected, Folder, Found, Item, Upload};
+pub use artifacts::{Entry, Expected, Folder, Found, Item, Upload};
 pub use audit::Audit;
 pub use backup::Backup;
 pub use caller::{Caller, Credential, RequestId};
+pub use download::Download;
 pub use error::ServiceError;
 pub use handle::{Health, Options, Service};
 pub use metrics::Metrics;
@@ -39,3 +42,7 @@ pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version,
 pub use artimesh_core::clock::Timestamp;
 pub use artimesh_core::replica::{CommandError, DifferenceKind, Hold, MergeProgress, Placement, RollbackAction};
 pub use artimesh_core::trust::{PairingReason, Role};
+
+// How stored bytes travel to whoever sends them.
+pub use crate::store::Carriage;
+pub use crate::store::mapping::{FileRange, file_range};

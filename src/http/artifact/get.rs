@@ -90,7 +90,7 @@ async fn bytes_of(ask: &Ask, item: &Item, range: Range<u64>) -> Result<Body, Htt
     if length == 0 {
         return Ok(Body::empty());
     }
-    Ok(Body::download(ask.service().download(&ask.caller, item, range).await?, length).await?)
+    Ok(Body::download(ask.service().download(&ask.caller, item, range, ask.carriage).await?, length).await?)
 }
 
 /// The headers by which a client recognises this content later.
