@@ -120,6 +120,8 @@ pub struct Store {
     pub reserve: u64,
     /// Bytes of a pack.
     pub pack_size: u64,
+    /// For groups that leave without being hashed again.
+    pub verify_max_age: Duration,
 }
 
 /// The log on standard error.
@@ -166,6 +168,7 @@ impl Settings {
                 quota: values.limit("store.quota"),
                 reserve: values.number("store.reserve"),
                 pack_size: values.number("store.pack_size"),
+                verify_max_age: values.time("store.verify_max_age"),
             },
             log: Log {
                 format: match values.text("log.format").as_deref() {

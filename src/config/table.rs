@@ -175,6 +175,12 @@ pub const KEYS: &[Key] = &[
         ..key("store.pack_size", Kind::Size { min: MIB, max: 4 * GIB }, Some("256MiB"))
     },
     Key {
+        doc: "How long a stored group of bytes counts as verified. One that wasn't hashed for as long is hashed before it \
+              leaves, so that what rotted on the disk is an error and never an answer.",
+        example: "1d",
+        ..key("store.verify_max_age", seconds(0, 3650 * 86_400), Some("7d"))
+    },
+    Key {
         doc: "The shape of log lines on standard error: text for people, json for machines.",
         example: "json",
         flag: Some("log-format"),

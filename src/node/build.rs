@@ -33,6 +33,7 @@ pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Re
         pack_bytes: settings.store.pack_size,
         reserve_bytes: settings.store.reserve,
         quota_bytes: settings.store.quota,
+        verify_max_age: settings.store.verify_max_age,
         ..store::Options::default()
     };
     let folder = folder.join("store");

@@ -12,6 +12,7 @@ use hyper::{HeaderMap, StatusCode};
 use super::checksum_file;
 use super::disposition::{content_disposition, file_name};
 use super::listing::{self, Base, listing};
+use super::multipart::Multipart;
 use super::precondition::{Validators, Verdict, evaluate, range_holds};
 use super::range::{Selection, select};
 use crate::formats::sidecar;
@@ -66,31 +67,42 @@ async fn file(ask: &Ask, item: &Item) -> Result<Answer, HttpError> {
 async fn content(ask: &Ask, item: &Item, validators: Validators<'_>) -> Result<Answer, HttpError> {
     // A range is defined for GET only (RFC 9110 section 14.2).
     let wanted = ask.headers().get(RANGE).filter(|_| !ask.is_head() && range_holds(ask.headers(), validators));
-    let selection = select(wanted, item.size);
-    let (status, range) = match &selection {
-        Selection::Whole => (StatusCode::OK, 0..item.size),
-        Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range.clone()),
-        Selection::Unsatisfiable => return Err(HttpError::Unsatisfiable { size: item.size }),
-    };
+    match select(wanted, item.size) {
+        Selection::Whole => part(ask, item, StatusCode::OK, 0..item.size).await,
+        Selection::Part(range) => {
+            let text = format!("bytes {}-{}/{}", range.start, range.end - 1, item.size);
+            let mut answer = part(ask, item, StatusCode::PARTIAL_CONTENT, range).await?;
+            answer.headers_mut().insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are ASCII"));
+            Ok(answer)
+        }
+        Selection::Parts(ranges) => several(ask, item, ranges).await,
+        Selection::Unsatisfiable => Err(HttpError::Unsatisfiable { size: item.size }),
+    }
+}
+
+/// The answer whose body is one range.
+async fn part(ask: &Ask, item: &Item, status: StatusCode, range: Range<u64>) -> Result<Answer, HttpError> {
+    let length = range.end - range.start;
     let mut answer = empty(status);
     describe(answer.headers_mut(), item.into());
-    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-    if selection != Selection::Whole {
-        let text = format!("bytes {}-{}/{}", range.start, range.end - 1, item.size);
-        answer.headers_mut().insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are ASCII"));
-    }
-    if !ask.is_head() {
-        *answer.body_mut() = bytes_of(ask, item, range).await?;
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if !ask.is_head() && length > 0 {
+        let download = ask.service().download(&ask.caller, item, range, ask.carriage).await?;
+        *answer.body_mut() = Body::download(download, length).await?;
     }
     Ok(answer)
 }
 
-async fn bytes_of(ask: &Ask, item: &Item, range: Range<u64>) -> Result<Body, HttpError> {
-    let length = range.end - range.start;
-    if length == 0 {
-        return Ok(Body::empty());
-    }
-    Ok(Body::download(ask.service().download(&ask.caller, item, range, ask.carriage).await?, length).await?)
+/// The answer whose body is several ranges: a message of several parts.
+async fn several(ask: &Ask, item: &Item, ranges: Vec<Range<u64>>) -> Result<Answer, HttpError> {
+    let mut answer = empty(StatusCode::PARTIAL_CONTENT);
+    describe(answer.headers_mut(), item.into());
+    let media_type = answer.headers()[CONTENT_TYPE].to_str().unwrap_or_default().to_owned();
+    let message = Multipart::new(&media_type, item.size, ranges)?;
+    answer.headers_mut().insert(CONTENT_TYPE, message.content_type());
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(message.length()));
+    *answer.body_mut() = message.body(ask, item).await?;
+    Ok(answer)
 }
 
 /// The headers by which a client recognises this content later.
