@@ -54,8 +54,6 @@ pub struct Ask {
     pub name: String,
     /// The `{*path}` of the route, raw; empty where it has none.
     pub rest: String,
-    /// For links in answers.
-    pub links: Links,
     /// Read it by taking the request apart.
     pub body: Inbound<Incoming>,
 }
@@ -74,6 +72,11 @@ impl Ask {
     /// Whether only the headers of the answer are wanted.
     pub fn is_head(&self) -> bool {
         self.parts.method == Method::HEAD
+    }
+
+    /// For links in answers.
+    pub fn links(&self) -> Result<Links, HttpError> {
+        Links::of(&self.parts, self.site.options.public_url.as_deref())
     }
 
     /// The query.

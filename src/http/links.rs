@@ -48,7 +48,11 @@ pub fn encoded(path: &str) -> String {
 }
 
 /// The authority that the client means (RFC 9112 section 3.2): of an absolute target, else the one `Host`.
-pub fn authority(uri: &Uri, headers: &HeaderMap, version: hyper::Version) -> Result<String, HttpError> {
+pub fn authority<'request>(
+    uri: &'request Uri,
+    headers: &'request HeaderMap,
+    version: hyper::Version,
+) -> Result<&'request str, HttpError> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| HttpError::BadHost)?.trim(),
@@ -60,7 +64,7 @@ pub fn authority(uri: &Uri, headers: &HeaderMap, version: hyper::Version) -> Res
     if named.is_empty() || named.len() > 260 || !named.bytes().all(plain) {
         return Err(HttpError::BadHost);
     }
-    Ok(named.to_owned())
+    Ok(named)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Artifacts: put, get, stat, list, delete.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use artimesh_core::access::Action;
 use artimesh_core::catalog::{Content, Version, Versions};
@@ -220,6 +221,17 @@ impl Service {
         self.shown(&repository, path)?.ok_or_else(missing)
     }
 
+    /// The file that is shown at a path, if there is one: what a download begins with.
+    pub fn file(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+    ) -> Result<Option<Arc<Item>>, ServiceError> {
+        let repository = self.readable(caller, repo)?;
+        self.shown_now(&repository, path)
+    }
+
     fn shown(&self, repository: &Repository, path: &ArtifactPath) -> Result<Option<Item>, ServiceError> {
         let key = rows::catalog_key(&repository.space, path);
         match self.engine().store().get(Tree::Catalog, &key)? {
@@ -335,7 +347,7 @@ impl Service {
     }
 }
 
-fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
+pub(super) fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
     let unreadable = |error: artimesh_core::model::codec::DecodeError| ServiceError::Unavailable(error.to_string());
     let versions: Versions = rows::read(row).map_err(unreadable)?;
     let siblings = versions.siblings().len();

@@ -80,9 +80,10 @@ impl Service {
         if is_small && let Some(body) = self.small_bodies().find(digest) {
             return Ok(Download(Supply::Whole(body.slice(range.start as usize..range.end as usize))));
         }
-        let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
+        // What it takes to have bytes fetched is large, and most don't need it.
+        let source = Box::pin(self.engine().source(*space, path, *digest, *size, *checksums, item.author())).await;
         Ok(Download(match source.map_err(|error| not_here(path, error))? {
-            Source::Stored(reader) if is_small => Supply::Whole(self.small_body(&reader, range).await?),
+            Source::Stored(reader) if is_small => Supply::Whole(Box::pin(self.small_body(&reader, range)).await?),
             Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage)),
             source => Supply::Arriving { source, path: path.clone(), left: range },
         }))
@@ -93,8 +94,8 @@ impl Service {
         let size = reader.info().size;
         let mut stream = reader.stream(0..size, Carriage::Copied);
         let body = stream.next().await.transpose()?.unwrap_or_default();
-        let damaged = |_| ServiceError::Unavailable("the stored bytes are damaged".into());
-        self.small_bodies().keep(&reader.digest(), body.clone()).map_err(damaged)?;
+        let damaged = || ServiceError::Unavailable("the stored bytes are damaged".into());
+        let body = self.small_bodies().keep(&reader.digest(), &body).ok_or_else(damaged)?;
         Ok(body.slice(range.start as usize..range.end as usize))
     }
 }

@@ -16,6 +16,7 @@ use super::audit::Audit;
 use super::caller::{Caller, Credential};
 use super::error::ServiceError;
 use super::metrics::{self, Metrics};
+use super::shown::ShownLately;
 use super::small::SmallBodies;
 use super::status::Censuses;
 use crate::engine::{CommandFailure, Engine, Life, Snapshot};
@@ -57,6 +58,7 @@ struct Inner {
     started: Timestamp,
     censuses: Censuses,
     small: SmallBodies,
+    shown_lately: ShownLately,
 }
 
 /// What a node does for its user. Cheap to clone.
@@ -92,6 +94,7 @@ impl Service {
             started,
             censuses: Censuses::default(),
             small,
+            shown_lately: ShownLately::default(),
         }))
     }
 
@@ -154,6 +157,10 @@ impl Service {
 
     pub(super) fn small_bodies(&self) -> &SmallBodies {
         &self.0.small
+    }
+
+    pub(super) fn shown_lately(&self) -> &ShownLately {
+        &self.0.shown_lately
     }
 
     pub(super) fn started(&self) -> Timestamp {

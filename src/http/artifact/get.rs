@@ -22,21 +22,33 @@ use crate::http::body::Body;
 use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
 use crate::http::item::Shown;
+use crate::http::target::Place;
 use crate::service::{Found, Item, ServiceError};
 
 /// The file, the checksum of a file, or the page of a folder.
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
+    if let Some(path) = place.path.as_ref().filter(|_| !place.is_folder)
+        && let Some(item) = ask.service().file(&ask.caller, &place.repo, path)?
+    {
+        return file(&ask, &item).await;
+    }
+    // The way of what isn't a file is longer, and taken rarely.
+    Box::pin(other(&ask, place)).await
+}
+
+async fn other(ask: &Ask, place: Place) -> Result<Answer, HttpError> {
     let found = ask.service().find(&ask.caller, &place.repo, place.path.as_ref()).await;
     match (found, place.path) {
-        (Ok(Found::File(item)), _) if !place.is_folder => file(&ask, &item).await,
+        // It was put at this moment.
+        (Ok(Found::File(item)), _) if !place.is_folder => file(ask, &item).await,
         (Ok(Found::File(item)), _) => Err(ServiceError::NoArtifact { repo: item.repo, path: item.path }.into()),
         (Ok(Found::Folder(folder)), _) => {
             let base = if ask.parts.uri.path().ends_with('/') { Base::Inside } else { Base::Beside };
             Ok(html(listing(&folder, base), listing::CONTENT_SECURITY_POLICY))
         }
         (Err(ServiceError::NoArtifact { repo, path }), Some(asked)) if !place.is_folder => {
-            missing(&ask, repo, path, &asked).await
+            missing(ask, repo, path, &asked).await
         }
         (Err(error), _) => Err(error.into()),
     }
@@ -75,7 +87,7 @@ async fn content(ask: &Ask, item: &Item, validators: Validators<'_>) -> Result<A
             answer.headers_mut().insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are ASCII"));
             Ok(answer)
         }
-        Selection::Parts(ranges) => several(ask, item, ranges).await,
+        Selection::Parts(ranges) => Box::pin(several(ask, item, ranges)).await,
         Selection::Unsatisfiable => Err(HttpError::Unsatisfiable { size: item.size }),
     }
 }
