@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use artimesh_core::model::NodeName;
@@ -43,6 +44,8 @@ pub struct Http {
     pub threads: usize,
     /// The base of links, without a slash at its end; `None`: where the request came in.
     pub public_url: Option<String>,
+    /// Certificate and key for HTTPS, as given: absolute or as seen from the data folder.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Whether reading needs no token.
     pub anonymous_read: bool,
     /// For the head of a request.
@@ -197,6 +200,10 @@ impl Values {
             },
             threads: self.count("http.threads"),
             public_url: self.text("http.public_url"),
+            tls: {
+                let (certificate, key) = (self.text("http.tls_certificate"), self.text("http.tls_key"));
+                certificate.zip(key).map(|(certificate, key)| (certificate.into(), key.into()))
+            },
             anonymous_read: self.truth("http.anonymous_read"),
             header_timeout: self.time("http.header_timeout"),
             idle_timeout: self.time("http.idle_timeout"),

@@ -49,6 +49,18 @@ pub const KEYS: &[Key] = &[
         ..key("http.public_url", Kind::Url, None)
     },
     Key {
+        doc: "The certificate for HTTPS, in PEM: this node's first, then those that lead to one that clients know. With \
+              it, HTTPS (HTTP/1.1 and HTTP/2) is what http.listen speaks; plain HTTP is for this machine's loopback only, \
+              where the command line uses it.",
+        example: "tls/cert.pem",
+        ..key("http.tls_certificate", Kind::File, None)
+    },
+    Key {
+        doc: "The private key of that certificate, in PEM.",
+        example: "tls/key.pem",
+        ..key("http.tls_key", Kind::File, None)
+    },
+    Key {
         doc: "Whether whoever can reach this node may read artifacts without a token. Without it only this node's \
               administrator reads, from this machine.",
         example: "true",

@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use artimesh_core::access::{Action, may};
 use artimesh_core::model::Properties;
-use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use tokio::runtime::Handle;
 
 use super::error::HttpError;
 use super::inbound::Inbound;
+use super::lingering::Lingering;
 use super::links::Links;
 use super::meter::Meter;
 use super::options::Options;
 use super::request_id::RequestIds;
 use super::routes::Table;
 use super::target::{Place, Query};
-use crate::service::{Caller, Carriage, Service, ServiceError};
+use super::transport::Transport;
+use crate::service::{Caller, Service, ServiceError};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ pub struct Ask {
     pub caller: Caller,
     /// From where.
     pub remote: IpAddr,
-    /// How the bytes of stored files may be handed to its connection.
-    pub carriage: Carriage,
+    /// What carries the answer.
+    pub transport: Transport,
     /// Method, target and headers.
     pub parts: Parts,
     /// The `{repo}` or `{key}` of the route, raw; empty where it has none.
@@ -55,7 +56,7 @@ pub struct Ask {
     /// The `{*path}` of the route, raw; empty where it has none.
     pub rest: String,
     /// Read it by taking the request apart.
-    pub body: Inbound<Incoming>,
+    pub body: Inbound<Lingering>,
 }
 
 impl Ask {
@@ -76,7 +77,7 @@ impl Ask {
 
     /// For links in answers.
     pub fn links(&self) -> Result<Links, HttpError> {
-        Links::of(&self.parts, self.site.options.public_url.as_deref())
+        Links::of(&self.parts, self.transport.scheme(), self.site.options.public_url.as_deref())
     }
 
     /// The query.

@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 
+use super::flow::Passage;
 use super::meter::Tally;
 use crate::service::{Download, ServiceError};
 
@@ -48,18 +49,19 @@ pub struct Body {
     tally: Option<Arc<Tally>>,
     /// Where a stream begins whatever it waits for.
     node: Option<Handle>,
+    passage: Option<Passage>,
 }
 
 impl Body {
     /// No bytes.
     pub fn empty() -> Body {
-        Body { source: Source::Nothing, left: Some(0), tally: None, node: None }
+        Body { source: Source::Nothing, left: Some(0), tally: None, node: None, passage: None }
     }
 
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
-        Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None, node: None }
+        Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None, node: None, passage: None }
     }
 
     /// Exactly `length` bytes of a download; at most one piece is in memory beside what the connection holds. Waits for
@@ -78,18 +80,23 @@ impl Body {
 
     /// A stream that must have exactly `length` bytes.
     pub fn sized(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static, length: u64) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: Some(length), tally: None, node: None }
+        Body { source: Source::Stream(Box::pin(pieces)), left: Some(length), tally: None, node: None, passage: None }
     }
 
     /// A stream of unknown length.
     pub fn chunked(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: None, tally: None, node: None }
+        Body { source: Source::Stream(Box::pin(pieces)), left: None, tally: None, node: None, passage: None }
     }
 
     /// The same, counted, and streamed within the node's runtime: see [`Within`](super::within::Within).
     pub fn counted(self, tally: Arc<Tally>, node: &Handle) -> Body {
         let node = matches!(self.source, Source::Stream(_)).then(|| node.clone());
         Body { tally: Some(tally), node, ..self }
+    }
+
+    /// The same, watched by its connection.
+    pub fn watched(self, passage: Option<Passage>) -> Body {
+        Body { passage, ..self }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
@@ -125,7 +132,13 @@ impl hyper::body::Body for Body {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(passage) = &mut self.passage {
+            passage.asked();
+        }
         let piece = ready!(self.poll_piece(context));
+        if let (Some(passage), Some(Ok(_))) = (&mut self.passage, &piece) {
+            passage.gave();
+        }
         if let (Some(piece), Some(tally)) = (&piece, &self.tally) {
             match piece {
                 Ok(bytes) => tally.sent(bytes.len()),

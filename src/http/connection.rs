@@ -1,19 +1,15 @@
-//! Connections: accepted within a bound, served, and ended without losing an answer.
+//! Connections: accepted within a bound, each served by a task of its own, and ended without losing an answer.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -22,14 +18,9 @@ use tokio::task::{JoinError, JoinSet};
 use super::answer::Answer;
 use super::meter::Meter;
 use super::options::Options;
-use super::stalling::Stalling;
-use super::wire::Wire;
-use super::within::Within;
-use crate::service::Carriage;
-
-/// How long, and for how many bytes, a connection whose body was refused is still read, so that the client sees why.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
+use super::protocol::Connection;
+use super::tls::Tls;
+use super::transport::Transport;
 
 /// How long nothing is accepted after that has failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -41,8 +32,8 @@ pub struct Arrival {
     pub request: hyper::Request<Incoming>,
     /// The other end of the connection.
     pub remote: IpAddr,
-    /// How the bytes of stored files may be handed over.
-    pub carriage: Carriage,
+    /// What carries it.
+    pub transport: Transport,
     /// To be set when the answer goes out before the body was read.
     pub refused: Arc<AtomicBool>,
 }
@@ -76,6 +67,8 @@ pub struct Door {
     pub phase: watch::Receiver<Phase>,
     /// The bounds.
     pub options: Options,
+    /// What TLS is spoken with, if it is.
+    pub tls: Option<Tls>,
     /// The counters.
     pub meter: Meter,
     /// Dropped once the listener is closed.
@@ -85,14 +78,14 @@ pub struct Door {
 }
 
 /// Waits until the server is at least that far.
-async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+pub async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     // An error means that the sender is gone: whoever ran the server dropped it.
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
 /// Accepts and serves on this thread until the server refuses; then lets requests under way finish until it breaks off.
 pub async fn accept(listener: TcpListener, door: Door, handler: impl Handler) {
-    let Door { slots, mut phase, options, meter, listening, node } = door;
+    let Door { slots, mut phase, options, tls, meter, listening, node } = door;
     let mut connections = JoinSet::new();
     loop {
         let next = next_connection(&listener, &slots);
@@ -110,12 +103,12 @@ pub async fn accept(listener: TcpListener, door: Door, handler: impl Handler) {
             },
         };
         let remote = remote.ip().to_canonical();
-        let (options, meter, node) = (options.clone(), meter.clone(), node.clone());
+        let (options, tls, meter, node) = (options.clone(), tls.clone(), meter.clone(), node.clone());
         let (handler, phase, counted) = (handler.clone(), phase.clone(), meter.connection());
-        let connection = Connection { options, meter, remote, node, _slot: slot };
+        let connection = Connection { options, tls, meter, remote, node };
         connections.spawn(async move {
             connection.serve(stream, handler, phase).await;
-            drop(counted);
+            drop((counted, slot));
         });
         while let Some(ended) = connections.try_join_next() {
             report(ended);
@@ -154,71 +147,6 @@ fn report(ended: Result<(), JoinError>) {
     {
         tracing::error!(error = %error, "a request ended in a panic; its connection was closed");
     }
-}
-
-struct Connection {
-    options: Options,
-    meter: Meter,
-    remote: IpAddr,
-    node: Handle,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream, handler: impl Handler, mut phase: watch::Receiver<Phase>) {
-        // Small answers shouldn't wait for more to send with them.
-        stream.set_nodelay(true).ok();
-        let refused = Arc::new(AtomicBool::new(false));
-        let (flag, remote, node) = (refused.clone(), self.remote, self.node.clone());
-        let service = service_fn(move |request| {
-            Within::new(
-                node.clone(),
-                handler(Arrival { request, remote, carriage: Carriage::Mapped, refused: flag.clone() }),
-            )
-        });
-        let io = TokioIo::new(Stalling::new(Wire::new(stream, self.meter), self.options.idle_timeout));
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.options.header_timeout)
-            .max_header_size(self.options.max_header_bytes)
-            .serve_connection(io, service);
-        let mut is_closing = false;
-        let outcome = loop {
-            tokio::select! {
-                outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => break outcome,
-                () = reached(&mut phase, Phase::Closing), if !is_closing => {
-                    is_closing = true;
-                    Pin::new(&mut connection).graceful_shutdown();
-                }
-            }
-        };
-        let stream = connection.into_parts().io.into_inner();
-        match outcome {
-            Ok(()) => part(stream, refused.load(Ordering::Relaxed)).await,
-            // The handler has logged what was ours; what is left is the client's.
-            Err(error) => tracing::debug!(error = %error, "a connection ended early: {error}"),
-        }
-    }
-}
-
-/// Says goodbye. After a refused body the rest of it is read for a moment: a socket that is closed with unread bytes sends
-/// a reset, which can destroy the answer before the client has read it.
-async fn part(mut stream: Stalling<Wire>, was_refused: bool) {
-    if stream.shutdown().await.is_err() || !was_refused {
-        return;
-    }
-    let rest = async {
-        let mut scratch = vec![0; 16 * 1024];
-        let mut left = LINGER_BYTES;
-        while let Ok(read @ 1..) = stream.read(&mut scratch).await {
-            left = left.saturating_sub(read);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Whether the client stopped sending or the time is up, there is nothing more to do for it.
-    tokio::time::timeout(LINGER, rest).await.ok();
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::http::answer::{empty, text};
 use crate::http::body::{Body, Broken};
 use crate::http::listeners::bind_all;
 use crate::http::threads::serve;
+use crate::http::tls::{Tls, TlsFiles};
 
 /// Everything here is over long before; a test that waits for this has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -43,7 +44,8 @@ async fn open(options: Options) -> Site {
     let handler = move |arrival: Arrival| Box::pin(respond(arrival, seen.clone(), go.clone())) as Answering;
     let running = tokio::spawn(async move {
         let stop = async { drop(stopped.await) };
-        serve(listeners, &options, &Meter::default(), handler, stop).await.expect("no thread panics");
+        let tls = options.tls.as_ref().map(|files| Tls::load(files).expect("a certificate"));
+        serve(listeners, &options, tls, &Meter::default(), handler, stop).await.expect("no thread panics");
     });
     Site { address, stop: Some(stop), running, arrived, release }
 }
@@ -252,4 +254,51 @@ async fn a_server_that_is_dropped_breaks_off_what_is_under_way() {
     assert!(rest.is_empty());
     assert!(door.running.await.expect_err("it was aborted").is_cancelled());
     assert!(TcpStream::connect(door.address).await.is_err(), "nothing listens any more");
+}
+
+/// A certificate of its own for each test, and a client's configuration that trusts it.
+fn certified(folder: &std::path::Path) -> (TlsFiles, Arc<rustls::ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    let files = TlsFiles { certificate: folder.join("cert.pem"), key: folder.join("key.pem") };
+    std::fs::write(&files.certificate, made.cert.pem()).expect("written");
+    std::fs::write(&files.key, made.key_pair.serialize_pem()).expect("written");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    (files, Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_that_grants_no_window_is_given_up_and_one_that_reads_is_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (tls, config) = certified(folder.path());
+    let idle_timeout = Duration::from_millis(200);
+    let door = open(Options { tls: Some(tls), idle_timeout, max_connections: 1, ..Options::default() }).await;
+    for path in ["/endless", "/fine"] {
+        let stream = tokio_util::compat::TokioAsyncReadCompatExt::compat(door.connect().await);
+        let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+        // For the second, the only place is taken until the first client is thrown out.
+        let connecting = futures_rustls::TlsConnector::from(config.clone()).connect(name, stream);
+        let stream = tokio::time::timeout(DEADLINE, connecting).await.expect("in time").expect("a handshake");
+        let stream = tokio_util::compat::FuturesAsyncReadCompatExt::compat(stream);
+        let builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let (mut sender, connection) =
+            builder.handshake(hyper_util::rt::TokioIo::new(stream)).await.expect("it speaks HTTP/2");
+        let driving = tokio::spawn(connection);
+        let request = hyper::Request::get(format!("https://localhost{path}"));
+        let request = request.body(http_body_util::Empty::<Bytes>::new()).expect("a request");
+        let answer = sender.send_request(request).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        if path == "/fine" {
+            assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes(), "fine");
+            continue;
+        }
+        // Its socket is read all the time, but nothing of the body is taken.
+        let ended = tokio::time::timeout(DEADLINE, driving).await.expect("the connection ends in time");
+        drop((ended, answer));
+    }
+    door.close().await;
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use artimesh_core::access::{Action, Principal};
 use hyper::Method;
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use tokio::runtime::Handle;
@@ -19,12 +18,14 @@ use super::body::Body;
 use super::connection::Arrival;
 use super::error::HttpError;
 use super::inbound::Inbound;
+use super::lingering::Lingering;
 use super::links::authority;
 use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
+use super::transport::Transport;
 use super::{artifact, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, versions};
-use crate::service::{Caller, Carriage, Relocation, RequestId, ServiceError};
+use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
 /// The longest request target, in bytes.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -33,7 +34,7 @@ const X_CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-ty
 
 /// Answers one request. May be dropped at any time: what the service had begun may then be done or not.
 pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
-    let Arrival { request, remote, carriage, refused } = arrival;
+    let Arrival { request, remote, transport, refused } = arrival;
     let (parts, body) = request.into_parts();
     let id = site.ids.of(&parts.headers);
     let is_head = parts.method == Method::HEAD;
@@ -44,17 +45,16 @@ pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
     let span = tracing::debug_span!("request", %id, %method, route = route_name, status = tracing::field::Empty);
     let tally = site.meter.request(id.clone(), span.clone());
     let unread = Arc::new(AtomicBool::new(false));
-    let body = Inbound::new(body, site.options.idle_timeout, unread.clone(), tally.clone());
+    let body = Inbound::new(Lingering::new(body, transport), site.options.idle_timeout, unread.clone(), tally.clone());
     let outcome = match found {
         Ok((route, name, rest)) => {
-            let work =
-                serve(site.clone(), route, Pieces { name, rest }, parts, body, From { remote, carriage }, id.clone());
-            work.instrument(span.clone()).await
+            let (pieces, from) = (Pieces { name, rest }, From { remote, transport });
+            serve(site.clone(), route, pieces, parts, body, from, id.clone()).instrument(span.clone()).await
         }
         Err(error) => Err(error),
     };
     let mut answer = outcome.unwrap_or_else(|error| span.in_scope(|| told(&error, &id, &method, route_name)));
-    if unread.load(Ordering::Relaxed) {
+    if unread.load(Ordering::Relaxed) && transport != Transport::Http2 {
         refused.store(true, Ordering::Relaxed);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -98,7 +98,7 @@ struct Pieces {
 /// Where a request came from, and what its connection can carry.
 struct From {
     remote: IpAddr,
-    carriage: Carriage,
+    transport: Transport,
 }
 
 fn find(site: &Site, parts: &Parts) -> Result<(&'static Route, String, String), HttpError> {
@@ -130,7 +130,7 @@ async fn serve(
     route: &'static Route,
     pieces: Pieces,
     parts: Parts,
-    body: Inbound<Incoming>,
+    body: Inbound<Lingering>,
     from: From,
     id: RequestId,
 ) -> Result<Answer, HttpError> {
@@ -147,8 +147,8 @@ async fn serve(
         }
     };
     let caller = Caller { principal, request: id };
-    let From { remote, carriage } = from;
-    let ask = Ask { site, caller, remote, carriage, parts, name: pieces.name, rest: pieces.rest, body };
+    let From { remote, transport } = from;
+    let ask = Ask { site, caller, remote, transport, parts, name: pieces.name, rest: pieces.rest, body };
     if route.needs == Needs::Administer {
         ask.must(Action::Administer)?;
     }
@@ -219,6 +219,6 @@ mod tests {
     #[test]
     fn a_request_under_way_is_small() {
         let bytes = bytes_of(answer);
-        assert!(bytes <= 4096, "{bytes} bytes are made and moved for every request");
+        assert!(bytes <= 4608, "{bytes} bytes are made and moved for every request");
     }
 }

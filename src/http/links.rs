@@ -21,9 +21,10 @@ pub struct Links {
 
 impl Links {
     /// Below the configured public URL, else below the authority that the client used.
-    pub fn of(parts: &Parts, public_url: Option<&str>) -> Result<Links, HttpError> {
+    pub fn of(parts: &Parts, scheme: &str, public_url: Option<&str>) -> Result<Links, HttpError> {
         let authority = authority(&parts.uri, &parts.headers, parts.version)?;
-        let base = public_url.map_or_else(|| format!("http://{authority}"), |url| url.trim_end_matches('/').to_owned());
+        let base =
+            public_url.map_or_else(|| format!("{scheme}://{authority}"), |url| url.trim_end_matches('/').to_owned());
         Ok(Links { base: base.strip_suffix("/artifactory").map(str::to_owned).unwrap_or(base) })
     }
 
@@ -78,7 +79,7 @@ mod tests {
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        Links::of(&request.body(()).expect("a request").into_parts().0, public_url)
+        Links::of(&request.body(()).expect("a request").into_parts().0, "http", public_url)
     }
 
     #[test]

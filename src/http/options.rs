@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::tls::TlsFiles;
+
 /// What the server is told when it is bound; all bounds hold for each connection or request.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -22,6 +24,8 @@ pub struct Options {
     pub max_upload: u64,
     /// How long requests under way may go on when the server stops.
     pub grace: Duration,
+    /// The certificate for HTTPS; `None` for plain HTTP only.
+    pub tls: Option<TlsFiles>,
     /// How clients reach this node, `https://repo.example`, when it isn't the address they connect to.
     pub public_url: Option<String>,
 }
@@ -37,6 +41,7 @@ impl Default for Options {
             max_connections: 1024,
             max_upload: 1 << 40,
             grace: Duration::from_secs(30),
+            tls: None,
             public_url: None,
         }
     }

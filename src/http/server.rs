@@ -17,6 +17,7 @@ use super::options::Options;
 use super::request_id::RequestIds;
 use super::routes::Table;
 use super::threads::serve;
+use super::tls::Tls;
 use crate::service::Service;
 
 /// A server that is bound but doesn't answer yet.
@@ -24,13 +25,15 @@ use crate::service::Service;
 pub struct Server {
     listeners: Vec<TcpListener>,
     address: SocketAddr,
+    tls: Option<Tls>,
     site: Arc<Site>,
 }
 
 impl Server {
     /// Binds the address of `options`. Call it within the runtime in which the engine runs: what requests begin goes on
-    /// there. Fails when the address can't be had.
+    /// there. Fails when the address can't be had, or the certificate not be used.
     pub fn bind(service: Service, options: Options) -> io::Result<Server> {
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?;
         let threads = if options.threads == 0 { available_parallelism()?.get() } else { options.threads };
         let listeners = bind_all(options.listen, threads)?;
         let address = listeners[0].local_addr()?;
@@ -40,7 +43,7 @@ impl Server {
         let ids = RequestIds::from_seed(u64::from_le_bytes(seed));
         let node = Handle::current();
         let site = Site { service, options, meter, ids, table: Table::new(), node };
-        Ok(Server { listeners, address, site: Arc::new(site) })
+        Ok(Server { listeners, address, tls, site: Arc::new(site) })
     }
 
     /// Where it listens: the real port, also when port 0 was asked for.
@@ -52,9 +55,9 @@ impl Server {
     /// closes. When it returns, no request is under way. Dropping it breaks all connections off. An error says that it
     /// ended by itself, which it should not.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Server { listeners, site, .. } = self;
+        let Server { listeners, tls, site, .. } = self;
         let shared = site.clone();
         let handler = move |arrival: Arrival| Box::pin(answer(shared.clone(), arrival)) as Answering;
-        serve(listeners, &site.options, &site.meter, handler, stop).await
+        serve(listeners, &site.options, tls, &site.meter, handler, stop).await
     }
 }

@@ -24,7 +24,7 @@ const SENDFILE_BYTES_MIN: usize = 16 << 10;
 /// The most that one call of sendfile is asked to send.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
 /// How much one connection sends before the others of its thread have their turn, however fast its client reads.
-const TURN_BYTES: usize = 4 << 20;
+const TURN_BYTES: usize = 1 << 20;
 
 /// A socket of a client.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Wire {
     meter: Meter,
     /// Sent since the others had their turn.
     turn: usize,
-    /// The file system or the kernel said that it can't.
+    /// What is written is encrypted, or the file system or the kernel said that it can't.
     is_without_sendfile: bool,
 }
 
@@ -41,6 +41,11 @@ impl Wire {
     /// Over a connected socket.
     pub fn new(stream: TcpStream, meter: Meter) -> Wire {
         Wire { stream, meter, turn: 0, is_without_sendfile: false }
+    }
+
+    /// The same, for what was encrypted: nothing of it can stand in a file.
+    pub fn sealed(stream: TcpStream, meter: Meter) -> Wire {
+        Wire { is_without_sendfile: true, ..Wire::new(stream, meter) }
     }
 
     /// Tries until it succeeds, fails or would have to wait.
@@ -175,8 +180,9 @@ impl AsyncWrite for Wire {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is kept here.
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is kept here. Whoever flushes has nothing more to send at once.
+        self.turn = 0;
         Poll::Ready(Ok(()))
     }
 

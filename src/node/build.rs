@@ -132,7 +132,8 @@ pub(super) async fn start_engine(
     Ok(Engine::start(identity, keys.pairing.clone(), store, swarm, events, clock, options, fresh).await?)
 }
 
-pub(super) fn http_options(settings: &Settings) -> http::Options {
+pub(super) fn http_options(settings: &Settings, folder: &Path) -> http::Options {
+    let file = |path: &Path| folder.join(path);
     http::Options {
         listen: settings.http.listen,
         threads: settings.http.threads,
@@ -142,6 +143,11 @@ pub(super) fn http_options(settings: &Settings) -> http::Options {
         max_connections: settings.http.max_connections,
         max_upload: settings.http.max_upload,
         grace: settings.shutdown.grace,
+        tls: settings
+            .http
+            .tls
+            .as_ref()
+            .map(|(certificate, key)| http::TlsFiles { certificate: file(certificate), key: file(key) }),
         public_url: settings.http.public_url.clone(),
     }
 }

@@ -74,25 +74,29 @@ impl Service {
         carriage: Carriage,
     ) -> Result<Download, ServiceError> {
         access::may(&caller.principal, Action::Read(&item.repo))?;
+        let range = range.start.min(item.size)..range.end.min(item.size);
+        let kept = (item.size <= SMALL_BYTES_MAX).then(|| self.small_bodies().find(&item.digest)).flatten();
+        Ok(Download(match kept {
+            Some(body) => Supply::Whole(body.slice(range.start as usize..range.end as usize)),
+            // What it takes to have bytes fetched is large, and most don't need it.
+            None => Box::pin(self.supply(item, range, carriage)).await?,
+        }))
+    }
+
+    async fn supply(&self, item: &Item, range: Range<u64>, carriage: Carriage) -> Result<Supply, ServiceError> {
         let Item { space, path, digest, size, checksums, .. } = item;
-        let range = range.start.min(*size)..range.end.min(*size);
-        let is_small = *size <= SMALL_BYTES_MAX;
-        if is_small && let Some(body) = self.small_bodies().find(digest) {
-            return Ok(Download(Supply::Whole(body.slice(range.start as usize..range.end as usize))));
-        }
-        // What it takes to have bytes fetched is large, and most don't need it.
-        let source = Box::pin(self.engine().source(*space, path, *digest, *size, *checksums, item.author())).await;
-        Ok(Download(match source.map_err(|error| not_here(path, error))? {
-            Source::Stored(reader) if is_small => Supply::Whole(Box::pin(self.small_body(&reader, range)).await?),
+        let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
+        Ok(match source.map_err(|error| not_here(path, error))? {
+            Source::Stored(reader) if *size <= SMALL_BYTES_MAX => Supply::Whole(self.small_body(&reader, range).await?),
             Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage)),
             source => Supply::Arriving { source, path: path.clone(), left: range },
-        }))
+        })
     }
 
     /// A range of a small blob, all of which is kept for whoever comes next.
     async fn small_body(&self, reader: &BlobReader, range: Range<u64>) -> Result<Bytes, ServiceError> {
         let size = reader.info().size;
-        let mut stream = reader.stream(0..size, Carriage::Copied);
+        let mut stream = reader.stream(0..size, Carriage::Copied { bytes_max: SMALL_BYTES_MAX as u32 });
         let body = stream.next().await.transpose()?.unwrap_or_default();
         let damaged = || ServiceError::Unavailable("the stored bytes are damaged".into());
         let body = self.small_bodies().keep(&reader.digest(), &body).ok_or_else(damaged)?;

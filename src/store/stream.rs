@@ -27,8 +27,8 @@ use super::verified::Verified;
 
 /// The longest piece that is handed out by reference; it ends where a multiple of this does.
 const PIECE_BYTES: u64 = 4 << 20;
-/// The longest piece that is copied.
-const COPY_BYTES: u64 = 256 << 10;
+/// The longest piece that is copied because it can't be mapped.
+const COPY_BYTES: u32 = 256 << 10;
 /// How much is read ahead at once, for a stream that is cold.
 const AHEAD_BYTES: u64 = 2 << 20;
 /// One byte in so many is asked for to find out what is in memory: what the kernel reads ahead at least.
@@ -44,8 +44,11 @@ pub enum Carriage {
     /// By reference to the mapped file where that is possible: to be sent by the kernel, never to be looked at. See
     /// [`super::mapping`].
     Mapped,
-    /// As bytes of their own.
-    Copied,
+    /// As bytes of their own, in pieces of at most so many, and never more than a group.
+    Copied {
+        /// In bytes.
+        bytes_max: u32,
+    },
 }
 
 /// What the streams of one store share.
@@ -107,7 +110,11 @@ impl BlobStream {
                 return Ok(bytes);
             }
         }
-        let end = self.end_of(COPY_BYTES);
+        let bytes_max = match self.carriage {
+            Carriage::Mapped => COPY_BYTES,
+            Carriage::Copied { bytes_max } => bytes_max.clamp(1, GROUP_BYTES as u32),
+        };
+        let end = self.end_of(u64::from(bytes_max));
         self.make_ready(end).await?;
         let mut bytes = vec![0; (end - start) as usize];
         if disk.file.read_resident(&mut bytes, disk.start + start).unwrap_or(false) {

@@ -99,7 +99,7 @@ async fn part(ask: &Ask, item: &Item, status: StatusCode, range: Range<u64>) -> 
     describe(answer.headers_mut(), item.into());
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     if !ask.is_head() && length > 0 {
-        let download = ask.service().download(&ask.caller, item, range, ask.carriage).await?;
+        let download = ask.service().download(&ask.caller, item, range, ask.transport.carriage()).await?;
         *answer.body_mut() = Body::download(download, length).await?;
     }
     Ok(answer)

@@ -59,7 +59,8 @@ impl Multipart {
     pub async fn body(self, ask: &Ask, item: &Item) -> Result<Body, HttpError> {
         let length = self.length();
         let Multipart { parts, end, .. } = self;
-        let (service, caller, item, carriage) = (ask.service().clone(), ask.caller.clone(), item.clone(), ask.carriage);
+        let (service, caller, item, carriage) =
+            (ask.service().clone(), ask.caller.clone(), item.clone(), ask.transport.carriage());
         let open = move |range| {
             let (service, caller, item) = (service.clone(), caller.clone(), item.clone());
             async move { service.download(&caller, &item, range, carriage).await }
