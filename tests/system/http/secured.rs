@@ -41,7 +41,7 @@ async fn https_serves_the_same_bytes_by_both_versions() {
     let site = Site::new(certificate(folder.path(), &["localhost"]));
     for version in ["--http1.1", "--http2"] {
         let ask = |path: &str, args: &[&str]| https(&site, folder.path(), path, &[args, &[version]].concat());
-        for size in [0, 1, 1000, 20_000, 32 << 10, 300_000, MIB, 5 * MIB + 3] {
+        for size in [0, 1000, 32 << 10, 300_000, 5 * MIB + 3] {
             let bytes = Dice(size as u64).bytes(size);
             let path = format!("/artifactory/libs/{}/{size}.jar", &version[2..]);
             let put = ask(&path, &["-T", &site.file(&bytes)]);

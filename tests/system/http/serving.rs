@@ -172,3 +172,28 @@ async fn clients_on_many_connections_get_the_same_bytes() {
     let read = tokio::time::timeout(DEADLINE, idle.read(&mut [0; 1])).await.expect("it ends in time");
     assert!(matches!(read, Ok(0) | Err(_)), "an idle connection is closed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_or_deleted_is_what_the_next_request_sees() {
+    let site = Site::new(Setup::default());
+    let client = site.client();
+    let path = "/artifactory/libs/changing";
+    let mut previous = String::new();
+    for round in 0..30_u64 {
+        // Small and large ones in turn, so that memory, packs and large files all come up.
+        let body = Dice(round).bytes([40, 30_000, 200_000, MIB + 1][round as usize % 4]);
+        assert_eq!(client.put(path, body.clone()).await.expect("an answer").status, 201);
+        for _ in 0..2 {
+            let got = client.get(path).await.expect("an answer");
+            assert!(got.body == body, "round {round}");
+            assert_ne!(got.header("etag"), previous);
+        }
+        previous = client.get(path).await.expect("an answer").header("etag").to_owned();
+        let properties = format!("/artifactory/api/storage/libs/changing?properties=round={round}");
+        assert_eq!(client.put(&properties, "").await.expect("an answer").status, 204);
+        if round % 5 == 4 {
+            assert_eq!(client.delete(path).await.expect("an answer").status, 204);
+            assert_eq!(client.get(path).await.expect("an answer").status, 404, "round {round}");
+        }
+    }
+}
