@@ -76,6 +76,19 @@
 //!    issues one fdatasync for all that waited.
 //! 7. Only then the replica's other outputs: the answer (201), frames to connected members, gossip.
 //!
+//! # A walk: a download
+//!
+//! 1. One of the threads of `http::threads` has accepted the connection and keeps it. `http::dispatch` finds the route and
+//!    the caller, as for an upload; what the request waits for goes on in the node's runtime (`http::within`).
+//! 2. [`Service::file`](service::Service::file) finds what is shown at the path: the item that it read before, if no row of
+//!    the catalog has changed since, else the row. `http::artifact::get` evaluates conditions and ranges.
+//! 3. [`Service::download`](service::Service::download) takes a small body out of memory. Bytes that aren't here come from
+//!    peers (below). All others are a [`store::BlobStream`].
+//! 4. The stream has a blocking thread hash each group that wasn't verified lately and read what isn't in memory, some MiB
+//!    ahead; then it hands out the piece as a slice of the mapped file ([`store::mapping`]), without touching it.
+//! 5. hyper writes head and piece; `http::wire` recognises the piece by its address and has the kernel send it from the file
+//!    (sendfile). Inside of TLS pieces are read instead, encrypted and written.
+//!
 //! # A walk: a change arrives
 //!
 //! 1. Gossip brings a segment (`engine::events::gossip`) or a peer sends it, because an exchange of heads showed that it

@@ -54,6 +54,7 @@ fn placeholder(kind: Kind) -> &'static str {
         Kind::Time { .. } => "TIME",
         Kind::Choice(_) => "WORD",
         Kind::Filter => "FILTER",
+        Kind::File => "FILE",
         Kind::Listen | Kind::Dial => "MULTIADDR,…",
         Kind::Nodes => "NODE,…",
     }

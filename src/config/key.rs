@@ -62,6 +62,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Directives of a tracing filter.
     Filter,
+    /// The path of a file.
+    File,
     /// Multiaddrs of TCP sockets to listen on: an IP address, and port 0 for any.
     Listen,
     /// Multiaddrs that somebody can dial: no port 0, no unspecified address.

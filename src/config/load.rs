@@ -193,7 +193,10 @@ impl Layers {
         let is_default = |key: &str| matches!(self.winners.get(key), Some((_, Source::Default)));
         let (key, other) = if is_default(key) && !is_default(other) { (other, key) } else { (key, other) };
         let ((value, source), (other_value, other_source)) = (&self.winners[key], &self.winners[other]);
-        let reason = format!("{reason} ({other} = {other_value}, {other_source})");
+        let reason = match other_value {
+            Value::Absent => format!("{reason} ({other} is not set)"),
+            _ => format!("{reason} ({other} = {other_value}, {other_source})"),
+        };
         let problem = Problem::Impossible { key, value: value.to_string(), reason };
         let source = source.clone();
         self.faults.push(Fault { source, problem });
@@ -212,6 +215,12 @@ impl Layers {
             }
             if pack {
                 self.impossible("store.pack_size", "store.quota", "a pack has to be smaller than the quota");
+            }
+        }
+        let has_text = |layers: &Layers, key| matches!(layers.get(key), Some(Value::Text(_)));
+        for (one, other) in [("http.tls_certificate", "http.tls_key"), ("http.tls_key", "http.tls_certificate")] {
+            if has_text(self, one) && matches!(self.get(other), Some(Value::Absent)) {
+                self.impossible(one, other, "HTTPS needs a certificate and its key");
             }
         }
         for (told, listened) in [("swarm.advertise", "swarm.listen"), ("swarm.advertise_bulk", "swarm.bulk_listen")] {

@@ -85,6 +85,19 @@ advertise = [1, 2]
 }
 
 #[test]
+fn a_certificate_and_its_key_are_set_together() {
+    let one = "node.name = \"berlin\"\nhttp.tls_key = \"key.pem\"";
+    assert_eq!(
+        transcript(one, &[], &[]),
+        r#"1 fault in the configuration:
+  http.tls_key = "key.pem" (artimesh.toml:2)
+    HTTPS needs a certificate and its key (http.tls_certificate is not set)"#
+    );
+    let loaded = attempt(one, &[("ARTIMESH_HTTP_TLS_CERTIFICATE", "/etc/cert.pem")], &[]).unwrap();
+    assert_eq!(loaded.settings.http.tls, Some(("/etc/cert.pem".into(), "key.pem".into())));
+}
+
+#[test]
 fn impossible_combinations_blame_what_somebody_set() {
     let file = r#"
 node.name = "berlin"

@@ -105,6 +105,7 @@ impl Kind {
                 let fine = !text.trim().is_empty() && EnvFilter::try_new(text).is_ok();
                 fine.then(|| Value::Text(text.to_owned()))
             }
+            Kind::File => (!text.trim().is_empty() && !text.contains('\0')).then(|| Value::Text(text.to_owned())),
             Kind::Listen | Kind::Dial | Kind::Nodes => None,
         }
     }
@@ -145,6 +146,7 @@ impl Kind {
             }
             Kind::Choice(words) => words.join(" or "),
             Kind::Filter => "a tracing filter, such as info or info,artimesh::swarm=debug".into(),
+            Kind::File => "the path of a file, absolute or as seen from the data folder".into(),
             Kind::Listen => "a list of /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT".into(),
             Kind::Dial => {
                 "a list of addresses that others can dial: /ip4, /ip6 or /dns, then /HOST/tcp/PORT, port not 0".into()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use artimesh_core::model::NodeName;
@@ -39,8 +40,12 @@ pub struct Node {
 pub struct Http {
     /// Where it listens; port 0 for any.
     pub listen: SocketAddr,
+    /// Threads that serve; 0: one for each processor.
+    pub threads: usize,
     /// The base of links, without a slash at its end; `None`: where the request came in.
     pub public_url: Option<String>,
+    /// Certificate and key for HTTPS, as given: absolute or as seen from the data folder.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Whether reading needs no token.
     pub anonymous_read: bool,
     /// For the head of a request.
@@ -118,6 +123,8 @@ pub struct Store {
     pub reserve: u64,
     /// Bytes of a pack.
     pub pack_size: u64,
+    /// For groups that leave without being hashed again.
+    pub verify_max_age: Duration,
 }
 
 /// The log on standard error.
@@ -164,6 +171,7 @@ impl Settings {
                 quota: values.limit("store.quota"),
                 reserve: values.number("store.reserve"),
                 pack_size: values.number("store.pack_size"),
+                verify_max_age: values.time("store.verify_max_age"),
             },
             log: Log {
                 format: match values.text("log.format").as_deref() {
@@ -190,7 +198,12 @@ impl Values {
                 Value::Address(address) => address,
                 other => wrong("http.listen", &other),
             },
+            threads: self.count("http.threads"),
             public_url: self.text("http.public_url"),
+            tls: {
+                let (certificate, key) = (self.text("http.tls_certificate"), self.text("http.tls_key"));
+                certificate.zip(key).map(|(certificate, key)| (certificate.into(), key.into()))
+            },
             anonymous_read: self.truth("http.anonymous_read"),
             header_timeout: self.time("http.header_timeout"),
             idle_timeout: self.time("http.idle_timeout"),

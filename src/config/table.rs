@@ -37,11 +37,28 @@ pub const KEYS: &[Key] = &[
         ..key("http.listen", Kind::Address, Some("127.0.0.1:8082"))
     },
     Key {
+        doc: "How many threads serve HTTP; 0 is one for each processor. A connection stays on the thread that took it.",
+        example: "4",
+        ..key("http.threads", Kind::Count { min: 0, max: 1024 }, Some("0"))
+    },
+    Key {
         doc: "The address under which users reach this node, when it isn't the one that is listened on: behind a \
               reverse proxy, for instance. It is written into links such as downloadUri.",
         example: "https://artifacts.example",
         flag: Some("public-url"),
         ..key("http.public_url", Kind::Url, None)
+    },
+    Key {
+        doc: "The certificate for HTTPS, in PEM: this node's first, then those that lead to one that clients know. With \
+              it, HTTPS (HTTP/1.1 and HTTP/2) is what http.listen speaks; plain HTTP is for this machine's loopback only, \
+              where the command line uses it.",
+        example: "tls/cert.pem",
+        ..key("http.tls_certificate", Kind::File, None)
+    },
+    Key {
+        doc: "The private key of that certificate, in PEM.",
+        example: "tls/key.pem",
+        ..key("http.tls_key", Kind::File, None)
     },
     Key {
         doc: "Whether whoever can reach this node may read artifacts without a token. Without it only this node's \
@@ -168,6 +185,12 @@ pub const KEYS: &[Key] = &[
         doc: "How large a pack file gets before the next is begun. Larger artifacts get packs of their own.",
         example: "64MiB",
         ..key("store.pack_size", Kind::Size { min: MIB, max: 4 * GIB }, Some("256MiB"))
+    },
+    Key {
+        doc: "How long a stored group of bytes counts as verified. One that wasn't hashed for as long is hashed before it \
+              leaves, so that what rotted on the disk is an error and never an answer.",
+        example: "1d",
+        ..key("store.verify_max_age", seconds(0, 3650 * 86_400), Some("7d"))
     },
     Key {
         doc: "The shape of log lines on standard error: text for people, json for machines.",

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use artimesh_core::access::{Action, may};
 use artimesh_core::model::Properties;
-use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
+use tokio::runtime::Handle;
 
 use super::error::HttpError;
 use super::inbound::Inbound;
+use super::lingering::Lingering;
 use super::links::Links;
 use super::meter::Meter;
 use super::options::Options;
 use super::request_id::RequestIds;
 use super::routes::Table;
 use super::target::{Place, Query};
+use super::transport::Transport;
 use crate::service::{Caller, Service, ServiceError};
 
 /// What all requests share.
@@ -32,6 +34,8 @@ pub struct Site {
     pub ids: RequestIds,
     /// The routes.
     pub table: Table,
+    /// The node's own runtime, in which everything goes on that a request begins.
+    pub node: Handle,
 }
 
 /// A request whose caller is known and whose body is unread.
@@ -43,16 +47,16 @@ pub struct Ask {
     pub caller: Caller,
     /// From where.
     pub remote: IpAddr,
+    /// What carries the answer.
+    pub transport: Transport,
     /// Method, target and headers.
     pub parts: Parts,
     /// The `{repo}` or `{key}` of the route, raw; empty where it has none.
     pub name: String,
     /// The `{*path}` of the route, raw; empty where it has none.
     pub rest: String,
-    /// For links in answers.
-    pub links: Links,
     /// Read it by taking the request apart.
-    pub body: Inbound<Incoming>,
+    pub body: Inbound<Lingering>,
 }
 
 impl Ask {
@@ -69,6 +73,11 @@ impl Ask {
     /// Whether only the headers of the answer are wanted.
     pub fn is_head(&self) -> bool {
         self.parts.method == Method::HEAD
+    }
+
+    /// For links in answers.
+    pub fn links(&self) -> Result<Links, HttpError> {
+        Links::of(&self.parts, self.transport.scheme(), self.site.options.public_url.as_deref())
     }
 
     /// The query.

@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
+use tokio::runtime::Handle;
 
+use super::flow::Passage;
 use super::meter::Tally;
 use crate::service::{Download, ServiceError};
 
@@ -45,24 +47,30 @@ pub struct Body {
     /// How much must still come; `None` when nobody knows (chunked).
     left: Option<u64>,
     tally: Option<Arc<Tally>>,
+    /// Where a stream begins whatever it waits for.
+    node: Option<Handle>,
+    passage: Option<Passage>,
 }
 
 impl Body {
     /// No bytes.
     pub fn empty() -> Body {
-        Body { source: Source::Nothing, left: Some(0), tally: None }
+        Body { source: Source::Nothing, left: Some(0), tally: None, node: None, passage: None }
     }
 
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
-        Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None }
+        Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None, node: None, passage: None }
     }
 
     /// Exactly `length` bytes of a download; at most one piece is in memory beside what the connection holds. Waits for
     /// the first piece, so that bytes which nobody has are an answer of their own and no broken one.
     pub async fn download(mut download: Download, length: u64) -> Result<Body, ServiceError> {
         let first = download.next().await.transpose()?;
+        if let Some(first) = first.as_ref().filter(|first| first.len() as u64 == length) {
+            return Ok(Body::full(first.clone()));
+        }
         let rest = futures::stream::unfold(download, |mut download| async move {
             let piece = download.next().await?;
             Some((piece.map_err(Broken::from), download))
@@ -72,24 +80,33 @@ impl Body {
 
     /// A stream that must have exactly `length` bytes.
     pub fn sized(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static, length: u64) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: Some(length), tally: None }
+        Body { source: Source::Stream(Box::pin(pieces)), left: Some(length), tally: None, node: None, passage: None }
     }
 
     /// A stream of unknown length.
     pub fn chunked(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: None, tally: None }
+        Body { source: Source::Stream(Box::pin(pieces)), left: None, tally: None, node: None, passage: None }
     }
 
-    /// The same, counted.
-    pub fn counted(self, tally: Arc<Tally>) -> Body {
-        Body { tally: Some(tally), ..self }
+    /// The same, counted, and streamed within the node's runtime: see [`Within`](super::within::Within).
+    pub fn counted(self, tally: Arc<Tally>, node: &Handle) -> Body {
+        let node = matches!(self.source, Source::Stream(_)).then(|| node.clone());
+        Body { tally: Some(tally), node, ..self }
+    }
+
+    /// The same, watched by its connection.
+    pub fn watched(self, passage: Option<Passage>) -> Body {
+        Body { passage, ..self }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         let piece = match &mut self.source {
             Source::Nothing => None,
             Source::Bytes(bytes) => Some(Ok(std::mem::take(bytes))).filter(|_| self.left != Some(0)),
-            Source::Stream(pieces) => ready!(pieces.as_mut().poll_next(context)),
+            Source::Stream(pieces) => {
+                let _entered = self.node.as_ref().map(Handle::enter);
+                ready!(pieces.as_mut().poll_next(context))
+            }
         };
         let checked = match (piece, self.left) {
             (Some(Ok(piece)), Some(left)) if piece.len() as u64 > left => Some(Err(Broken::Long)),
@@ -115,7 +132,13 @@ impl hyper::body::Body for Body {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(passage) = &mut self.passage {
+            passage.asked();
+        }
         let piece = ready!(self.poll_piece(context));
+        if let (Some(passage), Some(Ok(_))) = (&mut self.passage, &piece) {
+            passage.gave();
+        }
         if let (Some(piece), Some(tally)) = (&piece, &self.tally) {
             match piece {
                 Ok(bytes) => tally.sent(bytes.len()),

@@ -1,31 +1,29 @@
-//! Connections: accepted within a bound, served, and ended without losing an answer.
+//! Connections: accepted within a bound, each served by a task of its own, and ended without losing an answer.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::answer::Answer;
 use super::meter::Meter;
 use super::options::Options;
-use super::stalling::Stalling;
+use super::protocol::Connection;
+use super::tls::Tls;
+use super::transport::Transport;
 
-/// How long, and for how many bytes, a connection whose body was refused is still read, so that the client sees why.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
+/// How long nothing is accepted after that has failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request and where it came from.
 #[derive(Debug)]
@@ -34,6 +32,8 @@ pub struct Arrival {
     pub request: hyper::Request<Incoming>,
     /// The other end of the connection.
     pub remote: IpAddr,
+    /// What carries it.
+    pub transport: Transport,
     /// To be set when the answer goes out before the body was read.
     pub refused: Arc<AtomicBool>,
 }
@@ -45,61 +45,99 @@ impl<H: Fn(Arrival) -> Answering + Clone + Send + Sync + Unpin + 'static> Handle
 /// An answer on its way.
 pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// Accepts and serves until `stop`; then lets requests under way finish for `options.grace`, and ends the rest.
-pub async fn accept(
-    listener: TcpListener,
-    options: &Options,
-    meter: &Meter,
-    handler: impl Handler,
-    stop: impl Future<Output = ()>,
-) {
-    let (closing, watching) = watch::channel(false);
-    let slots = Arc::new(Semaphore::new(options.max_connections.max(1)));
+/// How far the server is on its way to its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    /// It isn't on that way.
+    Serving,
+    /// It accepts nothing more.
+    Refusing,
+    /// Idle connections close; the others after the answer under way.
+    Closing,
+    /// What is still under way is broken off.
+    Breaking,
+}
+
+/// What a thread accepts connections with.
+#[derive(Debug)]
+pub struct Door {
+    /// One permit for each connection that may be served, shared by all threads.
+    pub slots: Arc<Semaphore>,
+    /// When its sender is gone, that is [`Phase::Breaking`].
+    pub phase: watch::Receiver<Phase>,
+    /// The bounds.
+    pub options: Options,
+    /// What TLS is spoken with, if it is.
+    pub tls: Option<Tls>,
+    /// The counters.
+    pub meter: Meter,
+    /// Dropped once the listener is closed.
+    pub listening: mpsc::Sender<Infallible>,
+    /// The runtime in which everything goes on that a request begins.
+    pub node: Handle,
+}
+
+/// Waits until the server is at least that far.
+pub async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // An error means that the sender is gone: whoever ran the server dropped it.
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
+}
+
+/// Accepts and serves on this thread until the server refuses; then lets requests under way finish until it breaks off.
+pub async fn accept(listener: TcpListener, door: Door, handler: impl Handler) {
+    let Door { slots, mut phase, options, tls, meter, listening, node } = door;
     let mut connections = JoinSet::new();
-    let mut stop = pin!(stop);
     loop {
         let next = next_connection(&listener, &slots);
         let (stream, remote, slot) = tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = reached(&mut phase, Phase::Refusing) => break,
             next = next => match next {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::warn!(error = %error, "a connection could not be accepted: {error}");
                     // Out of file descriptors, most likely: trying again at once would only burn the processor.
-                    tokio::select! { () = &mut stop => break, () = tokio::time::sleep(Duration::from_millis(100)) => continue }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
                 }
             },
         };
-        let connection = Connection { options: options.clone(), remote: remote.ip().to_canonical(), _slot: slot };
-        let (handler, watching, counted) = (handler.clone(), watching.clone(), meter.connection());
+        let remote = remote.ip().to_canonical();
+        let (options, tls, meter, node) = (options.clone(), tls.clone(), meter.clone(), node.clone());
+        let (handler, phase, counted) = (handler.clone(), phase.clone(), meter.connection());
+        let connection = Connection { options, tls, meter, remote, node };
         connections.spawn(async move {
-            connection.serve(stream, handler, watching).await;
-            drop(counted);
+            connection.serve(stream, handler, phase).await;
+            drop((counted, slot));
         });
         while let Some(ended) = connections.try_join_next() {
             report(ended);
         }
     }
-    drop(listener);
-    closing.send_replace(true);
+    drop((listener, listening));
     let finished = async {
         while let Some(ended) = connections.join_next().await {
             report(ended);
         }
     };
-    if tokio::time::timeout(options.grace, finished).await.is_err() {
+    let is_broken_off = tokio::select! {
+        () = finished => false,
+        () = reached(&mut phase, Phase::Breaking) => true,
+    };
+    if is_broken_off {
         tracing::warn!(connections = connections.len(), "requests still under way are broken off");
         connections.shutdown().await;
     }
 }
 
+/// Accepts first and then waits for a slot: the threads share the slots, and one that held a slot for whoever may come
+/// next would keep it from the clients of the others.
 async fn next_connection(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     let (stream, remote) = listener.accept().await?;
+    let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     Ok((stream, remote, slot))
 }
 
@@ -109,67 +147,6 @@ fn report(ended: Result<(), JoinError>) {
     {
         tracing::error!(error = %error, "a request ended in a panic; its connection was closed");
     }
-}
-
-struct Connection {
-    options: Options,
-    remote: IpAddr,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream, handler: impl Handler, mut closing: watch::Receiver<bool>) {
-        // Small answers shouldn't wait for more to send with them.
-        stream.set_nodelay(true).ok();
-        let refused = Arc::new(AtomicBool::new(false));
-        let (flag, remote) = (refused.clone(), self.remote);
-        let service = service_fn(move |request| {
-            let answering = handler(Arrival { request, remote, refused: flag.clone() });
-            Box::pin(async move { Ok::<_, Infallible>(answering.await) }) as Pin<Box<dyn Future<Output = _> + Send>>
-        });
-        let io = TokioIo::new(Stalling::new(stream, self.options.idle_timeout));
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.options.header_timeout)
-            .max_header_size(self.options.max_header_bytes)
-            .serve_connection(io, service);
-        let mut is_closing = false;
-        let outcome = loop {
-            tokio::select! {
-                outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => break outcome,
-                _ = closing.wait_for(|closing| *closing), if !is_closing => {
-                    is_closing = true;
-                    Pin::new(&mut connection).graceful_shutdown();
-                }
-            }
-        };
-        let stream = connection.into_parts().io.into_inner();
-        match outcome {
-            Ok(()) => part(stream, refused.load(Ordering::Relaxed)).await,
-            // The handler has logged what was ours; what is left is the client's.
-            Err(error) => tracing::debug!(error = %error, "a connection ended early: {error}"),
-        }
-    }
-}
-
-/// Says goodbye. After a refused body the rest of it is read for a moment: a socket that is closed with unread bytes sends
-/// a reset, which can destroy the answer before the client has read it.
-async fn part(mut stream: Stalling<TcpStream>, was_refused: bool) {
-    if stream.shutdown().await.is_err() || !was_refused {
-        return;
-    }
-    let rest = async {
-        let mut scratch = vec![0; 16 * 1024];
-        let mut left = LINGER_BYTES;
-        while let Ok(read @ 1..) = stream.read(&mut scratch).await {
-            left = left.saturating_sub(read);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Whether the client stopped sending or the time is up, there is nothing more to do for it.
-    tokio::time::timeout(LINGER, rest).await.ok();
 }
 
 #[cfg(test)]

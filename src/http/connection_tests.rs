@@ -10,18 +10,24 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::http::answer::{empty, text};
 use crate::http::body::{Body, Broken};
+use crate::http::listeners::bind_all;
+use crate::http::threads::serve;
+use crate::http::tls::{Tls, TlsFiles};
 
 /// Everything here is over long before; a test that waits for this has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-struct Door {
+/// More than one, so that whatever the threads share is shared here too.
+const THREADS: usize = 3;
+
+struct Site {
     address: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
@@ -29,17 +35,19 @@ struct Door {
     release: Arc<Notify>,
 }
 
-async fn open(options: Options) -> Door {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
+async fn open(options: Options) -> Site {
+    let listeners = bind_all((Ipv4Addr::LOCALHOST, 0).into(), THREADS).expect("a free port");
+    let address = listeners[0].local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel::<()>();
     let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (seen, go) = (arrived.clone(), release.clone());
     let handler = move |arrival: Arrival| Box::pin(respond(arrival, seen.clone(), go.clone())) as Answering;
     let running = tokio::spawn(async move {
-        accept(listener, &options, &Meter::default(), handler, async { drop(stopped.await) }).await;
+        let stop = async { drop(stopped.await) };
+        let tls = options.tls.as_ref().map(|files| Tls::load(files).expect("a certificate"));
+        serve(listeners, &options, tls, &Meter::default(), handler, stop).await.expect("no thread panics");
     });
-    Door { address, stop: Some(stop), running, arrived, release }
+    Site { address, stop: Some(stop), running, arrived, release }
 }
 
 async fn respond(arrival: Arrival, arrived: Arc<Notify>, release: Arc<Notify>) -> Answer {
@@ -72,7 +80,7 @@ fn answer_of(body: Body) -> Answer {
     empty(StatusCode::OK).map(|_| body)
 }
 
-impl Door {
+impl Site {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("the door is open")
     }
@@ -232,4 +240,65 @@ async fn after_the_time_of_grace_what_still_runs_is_broken_off() {
     let mut rest = Vec::new();
     tokio::time::timeout(DEADLINE, busy.read_to_end(&mut rest)).await.expect("in time").ok();
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_breaks_off_what_is_under_way() {
+    let door = open(Options::default()).await;
+    let mut busy = door.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it listens");
+    tokio::time::timeout(DEADLINE, door.arrived.notified()).await.expect("it is served");
+    door.running.abort();
+    let mut rest = Vec::new();
+    tokio::time::timeout(DEADLINE, busy.read_to_end(&mut rest)).await.expect("in time").ok();
+    assert!(rest.is_empty());
+    assert!(door.running.await.expect_err("it was aborted").is_cancelled());
+    assert!(TcpStream::connect(door.address).await.is_err(), "nothing listens any more");
+}
+
+/// A certificate of its own for each test, and a client's configuration that trusts it.
+fn certified(folder: &std::path::Path) -> (TlsFiles, Arc<rustls::ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    let files = TlsFiles { certificate: folder.join("cert.pem"), key: folder.join("key.pem") };
+    std::fs::write(&files.certificate, made.cert.pem()).expect("written");
+    std::fs::write(&files.key, made.key_pair.serialize_pem()).expect("written");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    (files, Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_that_grants_no_window_is_given_up_and_one_that_reads_is_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (tls, config) = certified(folder.path());
+    let idle_timeout = Duration::from_millis(200);
+    let door = open(Options { tls: Some(tls), idle_timeout, max_connections: 1, ..Options::default() }).await;
+    for path in ["/endless", "/fine"] {
+        let stream = tokio_util::compat::TokioAsyncReadCompatExt::compat(door.connect().await);
+        let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+        // For the second, the only place is taken until the first client is thrown out.
+        let connecting = futures_rustls::TlsConnector::from(config.clone()).connect(name, stream);
+        let stream = tokio::time::timeout(DEADLINE, connecting).await.expect("in time").expect("a handshake");
+        let stream = tokio_util::compat::FuturesAsyncReadCompatExt::compat(stream);
+        let builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let (mut sender, connection) =
+            builder.handshake(hyper_util::rt::TokioIo::new(stream)).await.expect("it speaks HTTP/2");
+        let driving = tokio::spawn(connection);
+        let request = hyper::Request::get(format!("https://localhost{path}"));
+        let request = request.body(http_body_util::Empty::<Bytes>::new()).expect("a request");
+        let answer = sender.send_request(request).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        if path == "/fine" {
+            assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes(), "fine");
+            continue;
+        }
+        // Its socket is read all the time, but nothing of the body is taken.
+        let ended = tokio::time::timeout(DEADLINE, driving).await.expect("the connection ends in time");
+        drop((ended, answer));
+    }
+    door.close().await;
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use artimesh_core::access::{Action, Principal};
 use hyper::Method;
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use tokio::runtime::Handle;
 use tracing::Instrument;
 
 use super::answer::{Answer, problem};
@@ -18,10 +18,12 @@ use super::body::Body;
 use super::connection::Arrival;
 use super::error::HttpError;
 use super::inbound::Inbound;
-use super::links::{Links, authority};
+use super::lingering::Lingering;
+use super::links::authority;
 use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
+use super::transport::Transport;
 use super::{artifact, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, versions};
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
@@ -32,45 +34,47 @@ const X_CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-ty
 
 /// Answers one request. May be dropped at any time: what the service had begun may then be done or not.
 pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
-    let Arrival { request, remote, refused } = arrival;
+    let Arrival { request, remote, transport, refused } = arrival;
     let (parts, body) = request.into_parts();
     let id = site.ids.of(&parts.headers);
     let is_head = parts.method == Method::HEAD;
     let found = find(&site, &parts);
     let route_name = found.as_ref().map_or("none", |(route, ..)| route.name);
-    let span = tracing::info_span!("request", id = %id, method = %parts.method, route = route_name, status = tracing::field::Empty);
-    let tally = site.meter.request(span.clone());
+    let method = parts.method.clone();
+    // Whatever is logged above this level says the id itself, so that ordinary requests needn't pay for a span.
+    let span = tracing::debug_span!("request", %id, %method, route = route_name, status = tracing::field::Empty);
+    let tally = site.meter.request(id.clone(), span.clone());
     let unread = Arc::new(AtomicBool::new(false));
-    let body = Inbound::new(body, site.options.idle_timeout, unread.clone(), tally.clone());
+    let body = Inbound::new(Lingering::new(body, transport), site.options.idle_timeout, unread.clone(), tally.clone());
     let outcome = match found {
         Ok((route, name, rest)) => {
-            let work = serve(site.clone(), route, Pieces { name, rest }, parts, body, remote, id.clone());
-            work.instrument(span.clone()).await
+            let (pieces, from) = (Pieces { name, rest }, From { remote, transport });
+            serve(site.clone(), route, pieces, parts, body, from, id.clone()).instrument(span.clone()).await
         }
         Err(error) => Err(error),
     };
-    let mut answer = outcome.unwrap_or_else(|error| span.in_scope(|| told(&error)));
-    if unread.load(Ordering::Relaxed) {
+    let mut answer = outcome.unwrap_or_else(|error| span.in_scope(|| told(&error, &id, &method, route_name)));
+    if unread.load(Ordering::Relaxed) && transport != Transport::Http2 {
         refused.store(true, Ordering::Relaxed);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     span.record("status", answer.status().as_u16());
     site.meter.answered(route_name, answer.status());
-    finish(answer, &id, is_head, tally)
+    finish(answer, &id, is_head, tally, &site.node)
 }
 
 /// The answer that tells an error, which is logged here and nowhere else.
-fn told(error: &HttpError) -> Answer {
+fn told(error: &HttpError, id: &RequestId, method: &Method, route: &'static str) -> Answer {
     let answer = problem(error);
     if answer.status().is_server_error() {
-        tracing::warn!(error = %error, "request failed: {error}");
+        tracing::warn!(%id, %method, route, error = %error, "request {id} failed: {error}");
     } else {
         tracing::debug!(error = %error, "request refused: {error}");
     }
     answer
 }
 
-fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: Arc<Tally>) -> Answer {
+fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: Arc<Tally>, node: &Handle) -> Answer {
     let id = HeaderValue::try_from(id).expect("request ids are plain ASCII");
     answer.headers_mut().insert(X_REQUEST_ID, id);
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -80,15 +84,21 @@ fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: A
         if let Some(length) = length {
             answer.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
         }
-        return answer.map(|_| Body::empty().counted(tally));
+        return answer.map(|_| Body::empty().counted(tally, node));
     }
-    answer.map(|body| body.counted(tally))
+    answer.map(|body| body.counted(tally, node))
 }
 
 /// The raw pieces of the target that the route's pattern names.
 struct Pieces {
     name: String,
     rest: String,
+}
+
+/// Where a request came from, and what its connection can carry.
+struct From {
+    remote: IpAddr,
+    transport: Transport,
 }
 
 fn find(site: &Site, parts: &Parts) -> Result<(&'static Route, String, String), HttpError> {
@@ -120,13 +130,12 @@ async fn serve(
     route: &'static Route,
     pieces: Pieces,
     parts: Parts,
-    body: Inbound<Incoming>,
-    remote: IpAddr,
+    body: Inbound<Lingering>,
+    from: From,
     id: RequestId,
 ) -> Result<Answer, HttpError> {
     let authority = authority(&parts.uri, &parts.headers, parts.version)?;
-    let links = Links::of(&parts, site.options.public_url.as_deref())?;
-    check_same_site(&parts.method, &parts.headers, &authority)?;
+    check_same_site(&parts.method, &parts.headers, authority)?;
     let is_api = pieces.name.eq_ignore_ascii_case("api");
     if route.needs == Needs::Write && !is_api && site.service.is_edge() {
         return Err(ServiceError::Edge.into());
@@ -134,15 +143,20 @@ async fn serve(
     let principal = match route.needs {
         Needs::Open => Principal::Anonymous { reads: false },
         Needs::Read | Needs::Write | Needs::Administer => {
-            site.service.authenticate(&credential(&parts.headers), remote)?
+            site.service.authenticate(&credential(&parts.headers), from.remote)?
         }
     };
     let caller = Caller { principal, request: id };
-    let ask = Ask { site, caller, remote, parts, name: pieces.name, rest: pieces.rest, links, body };
+    let From { remote, transport } = from;
+    let ask = Ask { site, caller, remote, transport, parts, name: pieces.name, rest: pieces.rest, body };
     if route.needs == Needs::Administer {
         ask.must(Action::Administer)?;
     }
-    run(route.endpoint, ask).await
+    match route.endpoint {
+        // Downloads are what there are most of, and the future of their answer stays small.
+        Endpoint::ArtifactGet => artifact::get(ask).await,
+        other => Box::pin(run(other, ask)).await,
+    }
 }
 
 async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
@@ -190,5 +204,21 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::ArtifactGet => artifact::get(ask).await,
         Endpoint::ArtifactPut => artifact::put(ask).await,
         Endpoint::ArtifactDelete => artifact::delete(ask).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function's call is while it waits.
+    fn bytes_of<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_under_way_is_small() {
+        let bytes = bytes_of(answer);
+        assert!(bytes <= 4608, "{bytes} bytes are made and moved for every request");
     }
 }

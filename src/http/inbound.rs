@@ -97,6 +97,7 @@ mod tests {
 
     use super::super::meter::Meter;
     use super::*;
+    use crate::service::RequestId;
 
     fn inbound<B>(body: B) -> (Inbound<B>, Arc<AtomicBool>)
     where
@@ -104,7 +105,7 @@ mod tests {
         B::Error: std::fmt::Display,
     {
         let unread = Arc::new(AtomicBool::new(false));
-        let tally = Meter::default().request(tracing::Span::none());
+        let tally = Meter::default().request(RequestId("r1".into()), tracing::Span::none());
         (Inbound::new(body, Duration::from_secs(60), unread.clone(), tally), unread)
     }
 

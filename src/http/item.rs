@@ -177,7 +177,7 @@ pub mod samples {
     /// Links below `http://here`.
     pub fn links() -> Links {
         let request = hyper::Request::get("/").header("host", "here").body(()).expect("a request");
-        Links::of(&request.into_parts().0, None).expect("a usable host")
+        Links::of(&request.into_parts().0, "http", None).expect("a usable host")
     }
 }
 

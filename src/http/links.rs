@@ -21,9 +21,10 @@ pub struct Links {
 
 impl Links {
     /// Below the configured public URL, else below the authority that the client used.
-    pub fn of(parts: &Parts, public_url: Option<&str>) -> Result<Links, HttpError> {
+    pub fn of(parts: &Parts, scheme: &str, public_url: Option<&str>) -> Result<Links, HttpError> {
         let authority = authority(&parts.uri, &parts.headers, parts.version)?;
-        let base = public_url.map_or_else(|| format!("http://{authority}"), |url| url.trim_end_matches('/').to_owned());
+        let base =
+            public_url.map_or_else(|| format!("{scheme}://{authority}"), |url| url.trim_end_matches('/').to_owned());
         Ok(Links { base: base.strip_suffix("/artifactory").map(str::to_owned).unwrap_or(base) })
     }
 
@@ -48,7 +49,11 @@ pub fn encoded(path: &str) -> String {
 }
 
 /// The authority that the client means (RFC 9112 section 3.2): of an absolute target, else the one `Host`.
-pub fn authority(uri: &Uri, headers: &HeaderMap, version: hyper::Version) -> Result<String, HttpError> {
+pub fn authority<'request>(
+    uri: &'request Uri,
+    headers: &'request HeaderMap,
+    version: hyper::Version,
+) -> Result<&'request str, HttpError> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| HttpError::BadHost)?.trim(),
@@ -60,7 +65,7 @@ pub fn authority(uri: &Uri, headers: &HeaderMap, version: hyper::Version) -> Res
     if named.is_empty() || named.len() > 260 || !named.bytes().all(plain) {
         return Err(HttpError::BadHost);
     }
-    Ok(named.to_owned())
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -74,7 +79,7 @@ mod tests {
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        Links::of(&request.body(()).expect("a request").into_parts().0, public_url)
+        Links::of(&request.body(()).expect("a request").into_parts().0, "http", public_url)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::service::Metrics;
+use crate::service::{Metrics, RequestId};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Labels {
@@ -20,11 +20,16 @@ struct Labels {
 
 /// The server's counters. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Meter {
+pub struct Meter(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
     requests: Family<Labels, Counter>,
     received: Counter,
     sent: Counter,
     broken: Counter,
+    sendfile: Counter,
+    written: Counter,
     in_flight: Gauge,
     connections: Gauge,
 }
@@ -35,27 +40,44 @@ impl Meter {
         let meter = Meter::default();
         metrics.register(|registry| {
             let registry = registry.sub_registry_with_prefix("http");
-            registry.register("requests", "Requests answered, by route and status class", meter.requests.clone());
-            registry.register("received_bytes", "Bytes of request bodies", meter.received.clone());
-            registry.register("sent_bytes", "Bytes of answers' bodies", meter.sent.clone());
-            registry.register("broken_answers", "Answers that broke off in their body", meter.broken.clone());
-            registry.register("requests_in_flight", "Requests being answered now", meter.in_flight.clone());
-            registry.register("connections", "Connections open now", meter.connections.clone());
+            registry.register("requests", "Requests answered, by route and status class", meter.0.requests.clone());
+            registry.register("received_bytes", "Bytes of request bodies", meter.0.received.clone());
+            registry.register("sent_bytes", "Bytes of answers' bodies", meter.0.sent.clone());
+            registry.register("broken_answers", "Answers that broke off in their body", meter.0.broken.clone());
+            registry.register(
+                "sendfile_bytes",
+                "Bytes that the kernel sent from stored files",
+                meter.0.sendfile.clone(),
+            );
+            registry.register("written_bytes", "Bytes that were written to sockets", meter.0.written.clone());
+            registry.register("requests_in_flight", "Requests being answered now", meter.0.in_flight.clone());
+            registry.register("connections", "Connections open now", meter.0.connections.clone());
         });
         meter
     }
 
     /// Counts a connection until the guard is dropped.
     pub fn connection(&self) -> Counted {
-        self.connections.inc();
-        Counted(self.connections.clone())
+        self.0.connections.inc();
+        Counted(self.0.connections.clone())
+    }
+
+    /// Bytes went out by ordinary writes: heads, and bodies that aren't sent from files.
+    pub fn wrote(&self, bytes: usize) {
+        self.0.written.inc_by(bytes as u64);
+    }
+
+    /// Bytes went out by sendfile.
+    pub fn sent_from_file(&self, bytes: usize) {
+        self.0.sendfile.inc_by(bytes as u64);
     }
 
     /// Starts counting a request.
-    pub fn request(&self, span: tracing::Span) -> Arc<Tally> {
-        self.in_flight.inc();
+    pub fn request(&self, id: RequestId, span: tracing::Span) -> Arc<Tally> {
+        self.0.in_flight.inc();
         Arc::new(Tally {
             meter: self.clone(),
+            id,
             span,
             started: Instant::now(),
             sent: AtomicU64::new(0),
@@ -65,7 +87,7 @@ impl Meter {
 
     /// Notes how a request was answered.
     pub fn answered(&self, route: &'static str, status: StatusCode) {
-        self.requests.get_or_create(&Labels { route, class: class_of(status) }).inc();
+        self.0.requests.get_or_create(&Labels { route, class: class_of(status) }).inc();
     }
 }
 
@@ -93,6 +115,7 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub struct Tally {
     meter: Meter,
+    id: RequestId,
     span: tracing::Span,
     started: Instant,
     sent: AtomicU64,
@@ -102,26 +125,27 @@ pub struct Tally {
 impl Tally {
     /// More of the answer's body went out.
     pub fn sent(&self, bytes: usize) {
-        self.meter.sent.inc_by(bytes as u64);
+        self.meter.0.sent.inc_by(bytes as u64);
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// More of the request's body came in.
     pub fn received(&self, bytes: usize) {
-        self.meter.received.inc_by(bytes as u64);
+        self.meter.0.received.inc_by(bytes as u64);
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The answer's body failed: the connection is broken off.
     pub fn broke(&self, why: &dyn std::error::Error) {
-        self.meter.broken.inc();
-        self.span.in_scope(|| tracing::warn!(error = %why, "the answer broke off: {why}"));
+        self.meter.0.broken.inc();
+        let id = &self.id;
+        self.span.in_scope(|| tracing::warn!(%id, error = %why, "the answer to request {id} broke off: {why}"));
     }
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        self.meter.in_flight.dec();
+        self.meter.0.in_flight.dec();
         let elapsed: Duration = self.started.elapsed();
         let (sent, received) = (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed));
         let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -137,7 +161,7 @@ mod tests {
     fn requests_are_counted_by_route_and_class_only() {
         let metrics = Metrics::default();
         let meter = Meter::registered(&metrics);
-        let tally = meter.request(tracing::Span::none());
+        let tally = meter.request(RequestId("r1".into()), tracing::Span::none());
         tally.sent(5);
         meter.answered("artifact_get", StatusCode::PARTIAL_CONTENT);
         let text = metrics.encode();

@@ -4,7 +4,8 @@
 //! small function per resource asks the service. Whatever goes wrong is an [`HttpError`], and one file knows its status.
 //!
 //! # Why
-//! - HTTP/1.1 only: every client here speaks it, and one plain connection carries a download as fast as the disk gives it.
+//! - HTTP/1.1 on plain connections: every client speaks it, and one such connection carries a download as fast as the
+//!   network takes it. HTTP/2 inside of TLS, for clients that ask many small things at once.
 //! - Answers that refuse a body are sent before it is read, and the rest of it is read and thrown away for a moment:
 //!   closing at once would reset the connection, and the client would never see why.
 //! - A download that fails in the middle breaks its connection. Its length was promised, so it can't look whole.
@@ -22,12 +23,16 @@ mod dates;
 mod dispatch;
 mod error;
 mod federation;
+mod flow;
 mod inbound;
 mod item;
+mod lingering;
 mod links;
+mod listeners;
 mod mesh;
 mod meter;
 mod options;
+mod protocol;
 mod relocation;
 mod repositories;
 mod request_id;
@@ -39,10 +44,16 @@ mod status;
 mod storage;
 mod system;
 mod target;
+mod threads;
+mod tls;
+mod transport;
 mod ui;
 mod versions;
+mod wire;
+mod within;
 
 pub use error::HttpError;
 pub use options::Options;
 pub use routes::{Endpoint, Needs, Route, routes};
 pub use server::Server;
+pub use tls::TlsFiles;

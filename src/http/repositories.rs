@@ -114,7 +114,8 @@ fn key_of(ask: &Ask) -> Result<RepoKey, HttpError> {
 /// `PUT /artifactory/api/repositories/{key}`
 pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
     let key = key_of(&ask)?;
-    let Ask { site, caller, body, links, .. } = ask;
+    let links = ask.links()?;
+    let Ask { site, caller, body, .. } = ask;
     let configuration = body.json::<Configuration>().await?;
     let spec = configuration.checked(key.clone(), &links.content(&key, None))?;
     let made = site.service.create_repository(&caller, spec).await?;
@@ -125,7 +126,8 @@ pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
 /// nobody is removed by being left out, for that takes the repository away from another site.
 pub async fn post(ask: Ask) -> Result<Answer, HttpError> {
     let key = key_of(&ask)?;
-    let Ask { site, caller, body, links, .. } = ask;
+    let links = ask.links()?;
+    let Ask { site, caller, body, .. } = ask;
     let update = body.json::<Configuration>().await?;
     let set = ConfigChange {
         package_type: update.package_type.as_deref().map(str::to_ascii_lowercase),
@@ -159,7 +161,7 @@ pub async fn post(ask: Ask) -> Result<Answer, HttpError> {
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     let key = key_of(&ask)?;
     match ask.service().repository(&ask.caller, &key).await {
-        Ok(repository) => answer::json(StatusCode::OK, &configuration(&repository, &ask.links)),
+        Ok(repository) => answer::json(StatusCode::OK, &configuration(&repository, &ask.links()?)),
         Err(ServiceError::NoRepository(key)) => Err(HttpError::UnknownRepository(key)),
         Err(error) => Err(error.into()),
     }
@@ -175,7 +177,7 @@ pub async fn delete(ask: Ask) -> Result<Answer, HttpError> {
 
 /// `GET /artifactory/api/repositories`
 pub async fn list(ask: Ask) -> Result<Answer, HttpError> {
-    let query = ask.query();
+    let (query, links) = (ask.query(), ask.links()?);
     let is_wanted = |row: &Value, parameter: &str, name: &str| match query.get(parameter) {
         Some(wanted) => row[name].as_str().is_some_and(|value| value.eq_ignore_ascii_case(wanted)),
         None => true,
@@ -183,7 +185,7 @@ pub async fn list(ask: Ask) -> Result<Answer, HttpError> {
     let repositories = ask.service().repositories(&ask.caller).await?;
     let rows: Vec<Value> = repositories
         .iter()
-        .map(|repository| summary(repository, &ask.links))
+        .map(|repository| summary(repository, &links))
         .filter(|row| is_wanted(row, "type", "type") && is_wanted(row, "packageType", "packageType"))
         .collect();
     answer::json(StatusCode::OK, &rows)

@@ -2,40 +2,48 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
 use super::ask::Site;
-use super::connection::{Answering, Arrival, accept};
+use super::connection::{Answering, Arrival};
 use super::dispatch::answer;
+use super::listeners::bind_all;
 use super::meter::Meter;
 use super::options::Options;
 use super::request_id::RequestIds;
 use super::routes::Table;
+use super::threads::serve;
+use super::tls::Tls;
 use crate::service::Service;
 
 /// A server that is bound but doesn't answer yet.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     address: SocketAddr,
+    tls: Option<Tls>,
     site: Arc<Site>,
 }
 
 impl Server {
-    /// Binds the address of `options`. Call it within a tokio runtime. Fails when the address can't be had.
+    /// Binds the address of `options`. Call it within the runtime in which the engine runs: what requests begin goes on
+    /// there. Fails when the address can't be had, or the certificate not be used.
     pub fn bind(service: Service, options: Options) -> io::Result<Server> {
-        let listener = std::net::TcpListener::bind(options.listen)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let address = listener.local_addr()?;
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?;
+        let threads = if options.threads == 0 { available_parallelism()?.get() } else { options.threads };
+        let listeners = bind_all(options.listen, threads)?;
+        let address = listeners[0].local_addr()?;
         let meter = Meter::registered(service.metrics());
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let ids = RequestIds::from_seed(u64::from_le_bytes(seed));
-        Ok(Server { listener, address, site: Arc::new(Site { service, options, meter, ids, table: Table::new() }) })
+        let node = Handle::current();
+        let site = Site { service, options, meter, ids, table: Table::new(), node };
+        Ok(Server { listeners, address, tls, site: Arc::new(site) })
     }
 
     /// Where it listens: the real port, also when port 0 was asked for.
@@ -44,11 +52,12 @@ impl Server {
     }
 
     /// Serves until `stop` is ready: then accepts nothing more, lets requests under way finish for the time of grace, and
-    /// closes. When it returns, no request is under way. Dropping it breaks all connections off.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Server { listener, site, .. } = self;
+    /// closes. When it returns, no request is under way. Dropping it breaks all connections off. An error says that it
+    /// ended by itself, which it should not.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let Server { listeners, tls, site, .. } = self;
         let shared = site.clone();
         let handler = move |arrival: Arrival| Box::pin(answer(shared.clone(), arrival)) as Answering;
-        accept(listener, &site.options, &site.meter, handler, stop).await;
+        serve(listeners, &site.options, tls, &site.meter, handler, stop).await
     }
 }

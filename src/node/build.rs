@@ -33,6 +33,7 @@ pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Re
         pack_bytes: settings.store.pack_size,
         reserve_bytes: settings.store.reserve,
         quota_bytes: settings.store.quota,
+        verify_max_age: settings.store.verify_max_age,
         ..store::Options::default()
     };
     let folder = folder.join("store");
@@ -131,15 +132,22 @@ pub(super) async fn start_engine(
     Ok(Engine::start(identity, keys.pairing.clone(), store, swarm, events, clock, options, fresh).await?)
 }
 
-pub(super) fn http_options(settings: &Settings) -> http::Options {
+pub(super) fn http_options(settings: &Settings, folder: &Path) -> http::Options {
+    let file = |path: &Path| folder.join(path);
     http::Options {
         listen: settings.http.listen,
+        threads: settings.http.threads,
         header_timeout: settings.http.header_timeout,
         idle_timeout: settings.http.idle_timeout,
         max_header_bytes: settings.http.max_header_bytes,
         max_connections: settings.http.max_connections,
         max_upload: settings.http.max_upload,
         grace: settings.shutdown.grace,
+        tls: settings
+            .http
+            .tls
+            .as_ref()
+            .map(|(certificate, key)| http::TlsFiles { certificate: file(certificate), key: file(key) }),
         public_url: settings.http.public_url.clone(),
     }
 }

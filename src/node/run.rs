@@ -68,14 +68,15 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
 
     let options = build::service_options(settings, folder, admin_token);
     let service = Service::new(engine.clone(), options, Metrics::default());
-    let server = Server::bind(service.clone(), build::http_options(settings));
+    let server = Server::bind(service.clone(), build::http_options(settings, folder));
     let server = server.with_context(|| format!("http.listen {} cannot be served", settings.http.listen))?;
     let address = server.local_addr();
     service.served_at(address);
     let address_file = folder.join("http.addr");
     write_address(&address_file, &address.to_string())?;
     let swarm_addresses = swarm.addresses();
-    tracing::info!(%address, swarm = ?swarm_addresses.control, bulk = ?swarm_addresses.bulk, "ready on http://{address}");
+    let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
+    tracing::info!(%address, swarm = ?swarm_addresses.control, bulk = ?swarm_addresses.bulk, "ready on {scheme}://{address}");
 
     let stopping = Arc::new(Notify::new());
     let told = stopping.clone();
@@ -84,8 +85,8 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
         tokio::pin!(serving);
         let outcome = tokio::select! {
             () = stop => Ok(()),
-            failed = engine.failed() => Err(failed),
-            () = &mut serving => Ok(()),
+            failed = engine.failed() => Err(failed.into()),
+            ended = &mut serving => ended.context("HTTP is not served any more"),
         };
         tracing::info!("stopping: no new requests, finishing those under way");
         stopping.notify_one();
@@ -106,7 +107,7 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
         tracing::warn!(%error, "what the store has reached was not noted");
     }
     tracing::info!("stopped");
-    outcome.map_err(Into::into)
+    outcome
 }
 
 fn tell(recovery: &Recovery) {

@@ -1,7 +1,7 @@
 //! Artifacts: put, get, stat, list, delete.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::sync::Arc;
 
 use artimesh_core::access::Action;
 use artimesh_core::catalog::{Content, Version, Versions};
@@ -13,11 +13,7 @@ use bytes::Bytes;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
-use crate::engine::{FetchError, Source};
 use crate::store::{self, Ingest, Tree};
-
-/// The most bytes of one piece of a download.
-const PIECE_BYTES: u64 = 1 << 20;
 
 /// Rows read at once when a folder is listed.
 const PAGE: usize = 1000;
@@ -79,7 +75,7 @@ impl Item {
         }
     }
 
-    fn author(&self) -> NodeId {
+    pub(super) fn author(&self) -> NodeId {
         self.dot.incarnation.node
     }
 }
@@ -203,39 +199,6 @@ impl Expected {
     }
 }
 
-/// A body on its way out.
-pub struct Download {
-    source: Source,
-    path: ArtifactPath,
-    left: Range<u64>,
-}
-
-impl Download {
-    /// The next piece, up to 1 MiB; `None` at the end. An error in the middle must break the connection off.
-    pub async fn next(&mut self) -> Option<Result<Bytes, ServiceError>> {
-        if self.left.is_empty() {
-            return None;
-        }
-        let most = (self.left.end - self.left.start).min(PIECE_BYTES) as usize;
-        let piece = match self.source.read(self.left.start, most).await {
-            Ok(bytes) if bytes.is_empty() => Err(ServiceError::Unavailable("the stored bytes end too early".into())),
-            Ok(bytes) => Ok(bytes),
-            Err(error) => Err(not_here(&self.path, error)),
-        };
-        self.left.start = piece.as_ref().map_or(self.left.end, |bytes| self.left.start + bytes.len() as u64);
-        Some(piece)
-    }
-}
-
-fn not_here(path: &ArtifactPath, error: FetchError) -> ServiceError {
-    match error {
-        FetchError::NobodyConnected | FetchError::NobodyHasIt(_) => {
-            ServiceError::NotHere { path: path.clone(), reason: error.to_string() }
-        }
-        FetchError::Store(reason) => ServiceError::Unavailable(reason),
-    }
-}
-
 impl Service {
     /// Admission before the body is read: edge, rights, repository, and space for `size` bytes when that is known.
     pub async fn upload(
@@ -256,6 +219,17 @@ impl Service {
         let repository = self.readable(caller, repo)?;
         let missing = || ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() };
         self.shown(&repository, path)?.ok_or_else(missing)
+    }
+
+    /// The file that is shown at a path, if there is one: what a download begins with.
+    pub fn file(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+    ) -> Result<Option<Arc<Item>>, ServiceError> {
+        let repository = self.readable(caller, repo)?;
+        self.shown_now(&repository, path)
     }
 
     fn shown(&self, repository: &Repository, path: &ArtifactPath) -> Result<Option<Item>, ServiceError> {
@@ -352,15 +326,6 @@ impl Service {
         page.iter().filter_map(item).collect()
     }
 
-    /// Streams `range` (bytes, end exclusive) of an item's blob, fetching it from peers when it isn't here.
-    pub async fn download(&self, caller: &Caller, item: &Item, range: Range<u64>) -> Result<Download, ServiceError> {
-        self.readable(caller, &item.repo)?;
-        let Item { space, path, digest, size, checksums, .. } = item;
-        let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
-        let source = source.map_err(|error| not_here(path, error))?;
-        Ok(Download { source, path: path.clone(), left: range.start..range.end.min(*size) })
-    }
-
     /// Deletes the versions of a path that this node has.
     pub async fn delete(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<(), ServiceError> {
         self.delete_while(caller, repo, path, None).await
@@ -382,7 +347,7 @@ impl Service {
     }
 }
 
-fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
+pub(super) fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
     let unreadable = |error: artimesh_core::model::codec::DecodeError| ServiceError::Unavailable(error.to_string());
     let versions: Versions = rows::read(row).map_err(unreadable)?;
     let siblings = versions.siblings().len();

@@ -16,6 +16,8 @@ use super::audit::Audit;
 use super::caller::{Caller, Credential};
 use super::error::ServiceError;
 use super::metrics::{self, Metrics};
+use super::shown::ShownLately;
+use super::small::SmallBodies;
 use super::status::Censuses;
 use crate::engine::{CommandFailure, Engine, Life, Snapshot};
 use crate::store::Staged;
@@ -55,6 +57,8 @@ struct Inner {
     audit: Audit,
     started: Timestamp,
     censuses: Censuses,
+    small: SmallBodies,
+    shown_lately: ShownLately,
 }
 
 /// What a node does for its user. Cheap to clone.
@@ -75,6 +79,7 @@ impl Service {
     /// A service over a running engine.
     pub fn new(engine: Engine, options: Options, metrics: Metrics) -> Service {
         metrics::register(&metrics, &engine);
+        let small = SmallBodies::registered(&metrics);
         let started = engine.clock().now();
         Service(Arc::new(Inner {
             engine,
@@ -88,6 +93,8 @@ impl Service {
             audit: Audit,
             started,
             censuses: Censuses::default(),
+            small,
+            shown_lately: ShownLately::default(),
         }))
     }
 
@@ -146,6 +153,14 @@ impl Service {
 
     pub(super) fn censuses(&self) -> &Censuses {
         &self.0.censuses
+    }
+
+    pub(super) fn small_bodies(&self) -> &SmallBodies {
+        &self.0.small
+    }
+
+    pub(super) fn shown_lately(&self) -> &ShownLately {
+        &self.0.shown_lately
     }
 
     pub(super) fn started(&self) -> Timestamp {

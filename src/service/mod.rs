@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod caller;
 mod clock;
+mod download;
 mod error;
 mod federations;
 mod folders;
@@ -13,17 +14,21 @@ mod handle;
 mod metrics;
 mod pairing;
 mod properties;
+mod recent;
 mod reconciliation;
 mod relocation;
 mod repositories;
 mod rollback;
+mod shown;
+mod small;
 mod status;
 mod versions;
 
-pub use artifacts::{Download, Entry, Expected, Folder, Found, Item, Upload};
+pub use artifacts::{Entry, Expected, Folder, Found, Item, Upload};
 pub use audit::Audit;
 pub use backup::Backup;
 pub use caller::{Caller, Credential, RequestId};
+pub use download::Download;
 pub use error::ServiceError;
 pub use handle::{Health, Options, Service};
 pub use metrics::Metrics;
@@ -39,3 +44,7 @@ pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version,
 pub use artimesh_core::clock::Timestamp;
 pub use artimesh_core::replica::{CommandError, DifferenceKind, Hold, MergeProgress, Placement, RollbackAction};
 pub use artimesh_core::trust::{PairingReason, Role};
+
+// How stored bytes travel to whoever sends them.
+pub use crate::store::Carriage;
+pub use crate::store::mapping::{FileRange, file_range};

@@ -103,6 +103,12 @@ impl Store {
         value.map(|value| self.0.shared.resolve(&value)).transpose()
     }
 
+    /// How often rows of a tree have changed since the start. What was read after this was asked for is current as long as
+    /// the answer is the same.
+    pub fn changes(&self, tree: Tree) -> u64 {
+        self.0.shared.overlay.changes(tree.into())
+    }
+
     /// At most `limit` rows from `from` up to but without `to`, in the order of their keys, as of one moment.
     pub fn range(&self, tree: Tree, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, ReadError> {
         let rows = self.0.shared.scan(tree.into(), from, to, limit)?;

@@ -17,6 +17,9 @@
 //! **A blob from peers.** [`Fill`] takes 1 MiB groups in any order, verifies each against the chaining values
 //! ([`groups`]), lets others read what is there, and seals. It goes on after a restart.
 //!
+//! **A download** is a [`BlobStream`]: pieces that were verified lately and are in memory, by reference to the mapped file
+//! ([`mapping`]) where the kernel is to send them.
+//!
 //! **A backup** ([`backup`]) streams packs and large files as of one commit while writing goes on.
 //!
 //! **An open.** Pack headers are read, the newest pack is cut behind its last whole commit and synced, the index's
@@ -59,6 +62,7 @@ mod index_recovery;
 mod indexer;
 mod ingest;
 mod large;
+pub mod mapping;
 mod options;
 mod overlay;
 mod pack;
@@ -67,11 +71,13 @@ mod recovery;
 mod replay;
 mod shared;
 mod staged;
+mod stream;
 mod sums;
 #[cfg(test)]
 mod tests;
 mod tidy;
 mod value;
+mod verified;
 
 pub use batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};
 pub use error::{BadGroups, CommitError, ConfirmError, FillError, IndexError, OpenError, ReadError};
@@ -85,3 +91,4 @@ pub use options::{IndexKind, Options};
 pub use reader::{BlobInfo, BlobReader};
 pub use recovery::{IndexFault, IndexRecovery, Recovery};
 pub use staged::Staged;
+pub use stream::{BlobStream, Carriage};

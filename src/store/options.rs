@@ -18,6 +18,8 @@ pub struct Options {
     /// How long rows may wait for more before they are brought to the index, so that a quiet store syncs it rarely;
     /// 100 ms.
     pub index_linger: Duration,
+    /// A group of a blob that wasn't verified for as long is verified before it leaves; 7 days.
+    pub verify_max_age: Duration,
     /// Which engine keeps the index.
     pub index: IndexKind,
     /// The wall clock, in milliseconds since 1970; only written down, never decides anything.
@@ -41,6 +43,7 @@ impl Default for Options {
             quota_bytes: None,
             overlay_bytes: 32 << 20,
             index_linger: Duration::from_millis(100),
+            verify_max_age: Duration::from_secs(7 * 86_400),
             index: IndexKind::Sled,
             clock: wall_ms,
         }

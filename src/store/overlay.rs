@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
@@ -16,6 +17,8 @@ pub struct Overlay {
     queue: Mutex<Queue>,
     changed: Condvar,
     bytes_max: usize,
+    /// How often rows of each table were shown.
+    shown: [AtomicU64; Table::ALL.len()],
 }
 
 /// The newest values of keys that the index may not have yet.
@@ -63,7 +66,13 @@ struct Queue {
 impl Overlay {
     /// An empty one that lets at most about `bytes_max` wait.
     pub fn new(bytes_max: usize) -> Overlay {
-        Overlay { rows: RwLock::default(), queue: Mutex::default(), changed: Condvar::new(), bytes_max }
+        Overlay {
+            rows: RwLock::default(),
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            bytes_max,
+            shown: Default::default(),
+        }
     }
 
     /// Shows the rows of a commit and queues them. Blocks while too much is waiting, unless the drain has failed.
@@ -80,6 +89,10 @@ impl Overlay {
             for (number, row) in (number..).zip(&group.rows) {
                 let pending = Pending { number, value: row.value.clone() };
                 rows.tables[row.table as usize].insert(row.key.clone(), pending);
+            }
+            // Before the lock is released: who sees the old number may see either value, who sees the new one only the new.
+            for row in &group.rows {
+                self.shown[row.table as usize].fetch_add(1, Ordering::Release);
             }
         }
         queue.bytes += bytes;
@@ -152,6 +165,11 @@ impl Overlay {
         self.changed.notify_all();
     }
 
+    /// How often rows of a table were shown: what was read after this number was, and as long as it is the same, is current.
+    pub fn changes(&self, table: Table) -> u64 {
+        self.shown[table as usize].load(Ordering::Acquire)
+    }
+
     /// How many bytes are waiting.
     pub fn bytes(&self) -> usize {
         self.queue().bytes
@@ -213,5 +231,13 @@ mod tests {
         overlay.forget(&numbered[1..]);
         assert!(overlay.rows().get(Table::Blobs, b"key").is_none());
         assert_eq!(overlay.bytes(), 0);
+    }
+
+    #[test]
+    fn a_table_counts_its_own_changes() {
+        let overlay = Overlay::new(1 << 20);
+        assert_eq!(overlay.changes(Table::Blobs), 0);
+        overlay.publish(Group { rows: vec![row("old"), row("new")], checkpoint: None });
+        assert_eq!((overlay.changes(Table::Blobs), overlay.changes(Table::Catalog)), (2, 0));
     }
 }

@@ -1,5 +1,6 @@
 //! Reads a committed blob.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::groups::{self, ChainingValue, GROUP_BYTES};
 use super::large::{self, DATA_OFFSET};
 use super::pack;
 use super::shared::Shared;
+use super::stream::{BlobStream, Carriage, Outflow};
 use super::value::{BlobEntry, Place};
 
 /// What is known of a committed blob.
@@ -38,6 +40,15 @@ pub struct BlobReader {
     digest: Digest,
     info: BlobInfo,
     source: Source,
+    outflow: Arc<Outflow>,
+}
+
+/// Where the bytes of a blob are that aren't in the index.
+pub(super) struct OnDisk<'reader> {
+    pub(super) file: &'reader dyn File,
+    /// Where they start in it.
+    pub(super) start: u64,
+    pub(super) path: &'reader Path,
 }
 
 #[derive(Clone)]
@@ -56,11 +67,11 @@ impl BlobReader {
             }
             Place::Large { file, .. } => {
                 let path = large::path(&shared.large_folder(), *file, "blob");
-                let file = shared.files.open(&path).map_err(ReadError::io(&path))?;
+                let file = shared.large_file(*file, &path).map_err(ReadError::io(&path))?;
                 Source::File { file, offset: DATA_OFFSET, path }
             }
         };
-        Ok(BlobReader { digest: *digest, info: BlobInfo::of(entry), source })
+        Ok(BlobReader { digest: *digest, info: BlobInfo::of(entry), source, outflow: shared.outflow.clone() })
     }
 
     /// Its address.
@@ -80,6 +91,27 @@ impl BlobReader {
             Source::Memory(_) => None,
             Source::File { offset, path, .. } => Some((path, *offset)),
         }
+    }
+
+    pub(super) fn on_disk(&self) -> Option<OnDisk<'_>> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::File { file, offset, path } => Some(OnDisk { file: file.as_ref(), start: *offset, path }),
+        }
+    }
+
+    /// A range of a blob that is in the index; nothing of another.
+    pub(super) fn in_memory(&self, range: &Range<u64>) -> Bytes {
+        match &self.source {
+            Source::Memory(all) => all.slice(range.start as usize..range.end as usize),
+            Source::File { .. } => Bytes::new(),
+        }
+    }
+
+    /// The bytes of `range`, as far as the blob goes, piece by piece. What wasn't verified lately is verified first; no call
+    /// waits for the disk on the caller's thread.
+    pub fn stream(&self, range: Range<u64>, carriage: Carriage) -> BlobStream {
+        BlobStream::new(self.clone(), self.outflow.clone(), range, carriage)
     }
 
     /// How many 1 MiB groups it has.

@@ -1,6 +1,7 @@
 //! What the threads, uploads, fills and readers of one store hold in common.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -20,6 +21,7 @@ use super::ingest::GROUPS_AT_WORK_MAX;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
+use super::stream::Outflow;
 use super::value::{BlobEntry, RowValue, Table};
 
 /// How many packs are held open for reading.
@@ -46,6 +48,10 @@ pub struct Shared {
     /// The first failure; once set, nothing more is committed.
     failed: OnceLock<String>,
     packs: Mutex<HashMap<u64, Arc<dyn File>>>,
+    /// Large files that somebody reads; their numbers are never used again.
+    open_large_files: Mutex<HashMap<u64, Weak<dyn File>>>,
+    /// What the streams of blobs share.
+    pub outflow: Arc<Outflow>,
     large: Mutex<LargeNumbers>,
     fills: Mutex<Fills>,
     abandoned: Mutex<Vec<Abandoned>>,
@@ -103,6 +109,7 @@ impl Shared {
             folder: folder.to_path_buf(),
             store_id,
             overlay: Overlay::new(options.overlay_bytes),
+            outflow: Arc::new(Outflow::new(&options)),
             options,
             files,
             index,
@@ -110,6 +117,7 @@ impl Shared {
             groups_at_work: Arc::new(Semaphore::new(GROUPS_AT_WORK_MAX)),
             failed: OnceLock::new(),
             packs: Mutex::default(),
+            open_large_files: Mutex::default(),
             large: Mutex::default(),
             fills: Mutex::default(),
             abandoned: Mutex::default(),
@@ -184,6 +192,20 @@ impl Shared {
             oldest.and_then(|oldest| packs.remove(&oldest));
         }
         packs.insert(number, file.clone());
+        Ok(file)
+    }
+
+    /// A committed large file, open for reading: one descriptor and one mapping for all who read it at the same time.
+    pub fn large_file(&self, number: u64, path: &Path) -> io::Result<Arc<dyn File>> {
+        if let Some(file) = lock(&self.open_large_files).get(&number).and_then(Weak::upgrade) {
+            return Ok(file);
+        }
+        let file = self.files.open(path)?;
+        let mut open = lock(&self.open_large_files);
+        if open.len() >= open.capacity() {
+            open.retain(|_, file| file.strong_count() > 0);
+        }
+        open.insert(number, Arc::downgrade(&file));
         Ok(file)
     }
 

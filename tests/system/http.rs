@@ -1,6 +1,8 @@
 //! The HTTP surface as existing clients use it, asked with the real curl.
 
 mod artifacts;
+mod secured;
+mod serving;
 
 use std::fs;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use hyper::StatusCode;
 
-use crate::harness::{Circle, Content, Node, REPO, Setup, is_long, until};
+use crate::harness::{Circle, Content, Node, REPO, Raw, Setup, is_long, until};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -155,4 +155,37 @@ async fn an_edge_answers_many_first_downloads_at_once() {
         async move { downloads(edge, &name, content).await }
     };
     join_all(contents.iter().enumerate().map(get)).await;
+}
+
+/// Clients who take the head of a large answer and then nothing more.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_who_do_not_read_cost_a_small_constant() {
+    // Each needs a descriptor here and one there.
+    let readers = if is_long() { 9_500 } else { 1_000 };
+    let setup =
+        Setup::default().with("ARTIMESH_HTTP_MAX_CONNECTIONS", "20000").with("ARTIMESH_HTTP_IDLE_TIMEOUT", "1h");
+    let circle = Circle::new(1, 0, setup).await;
+    let node = &circle.nodes[0];
+    let content = Content { seed: 1, size: 24 * MIB };
+    uploads(node, "large", content).await;
+    downloads(node, "large", content).await;
+    let status = PathBuf::from(format!("/proc/{}/status", node.pid()));
+    let before = anonymous_bytes(&status);
+    let client = node.client();
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        path("large"),
+        client.token.as_deref().expect("a token")
+    );
+    let mut waiting = Vec::new();
+    for _ in 0..readers {
+        let mut raw = Raw::connect(client.address).await;
+        raw.send(&request).await.expect("sent");
+        assert_eq!(raw.head().await.status, 200);
+        waiting.push(raw);
+    }
+    let each = anonymous_bytes(&status).saturating_sub(before) / readers as u64;
+    println!("{readers} readers who don't read cost {each} bytes each");
+    assert!(each < 30_000, "10,000 of them would take {} MB", each / 100);
+    drop(waiting);
 }

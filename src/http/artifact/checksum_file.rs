@@ -29,7 +29,8 @@ pub async fn computed(
 pub async fn verify(ask: Ask, repo: RepoKey, base: ArtifactPath, algorithm: Algorithm) -> Result<Answer, HttpError> {
     ask.must(Action::Write(&repo))?;
     let item = ask.service().item(&ask.caller, &repo, &base).await?;
-    let Ask { body, links, .. } = ask;
+    let links = ask.links()?;
+    let Ask { body, .. } = ask;
     let document = String::from_utf8_lossy(&body.document().await?).into_owned();
     let actual = algorithm.of(&item.checksums);
     let claimed = claim(&document);

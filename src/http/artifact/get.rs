@@ -12,6 +12,7 @@ use hyper::{HeaderMap, StatusCode};
 use super::checksum_file;
 use super::disposition::{content_disposition, file_name};
 use super::listing::{self, Base, listing};
+use super::multipart::Multipart;
 use super::precondition::{Validators, Verdict, evaluate, range_holds};
 use super::range::{Selection, select};
 use crate::formats::sidecar;
@@ -21,21 +22,33 @@ use crate::http::body::Body;
 use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
 use crate::http::item::Shown;
+use crate::http::target::Place;
 use crate::service::{Found, Item, ServiceError};
 
 /// The file, the checksum of a file, or the page of a folder.
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
+    if let Some(path) = place.path.as_ref().filter(|_| !place.is_folder)
+        && let Some(item) = ask.service().file(&ask.caller, &place.repo, path)?
+    {
+        return file(&ask, &item).await;
+    }
+    // The way of what isn't a file is longer, and taken rarely.
+    Box::pin(other(&ask, place)).await
+}
+
+async fn other(ask: &Ask, place: Place) -> Result<Answer, HttpError> {
     let found = ask.service().find(&ask.caller, &place.repo, place.path.as_ref()).await;
     match (found, place.path) {
-        (Ok(Found::File(item)), _) if !place.is_folder => file(&ask, &item).await,
+        // It was put at this moment.
+        (Ok(Found::File(item)), _) if !place.is_folder => file(ask, &item).await,
         (Ok(Found::File(item)), _) => Err(ServiceError::NoArtifact { repo: item.repo, path: item.path }.into()),
         (Ok(Found::Folder(folder)), _) => {
             let base = if ask.parts.uri.path().ends_with('/') { Base::Inside } else { Base::Beside };
             Ok(html(listing(&folder, base), listing::CONTENT_SECURITY_POLICY))
         }
         (Err(ServiceError::NoArtifact { repo, path }), Some(asked)) if !place.is_folder => {
-            missing(&ask, repo, path, &asked).await
+            missing(ask, repo, path, &asked).await
         }
         (Err(error), _) => Err(error.into()),
     }
@@ -66,31 +79,42 @@ async fn file(ask: &Ask, item: &Item) -> Result<Answer, HttpError> {
 async fn content(ask: &Ask, item: &Item, validators: Validators<'_>) -> Result<Answer, HttpError> {
     // A range is defined for GET only (RFC 9110 section 14.2).
     let wanted = ask.headers().get(RANGE).filter(|_| !ask.is_head() && range_holds(ask.headers(), validators));
-    let selection = select(wanted, item.size);
-    let (status, range) = match &selection {
-        Selection::Whole => (StatusCode::OK, 0..item.size),
-        Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range.clone()),
-        Selection::Unsatisfiable => return Err(HttpError::Unsatisfiable { size: item.size }),
-    };
+    match select(wanted, item.size) {
+        Selection::Whole => part(ask, item, StatusCode::OK, 0..item.size).await,
+        Selection::Part(range) => {
+            let text = format!("bytes {}-{}/{}", range.start, range.end - 1, item.size);
+            let mut answer = part(ask, item, StatusCode::PARTIAL_CONTENT, range).await?;
+            answer.headers_mut().insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are ASCII"));
+            Ok(answer)
+        }
+        Selection::Parts(ranges) => Box::pin(several(ask, item, ranges)).await,
+        Selection::Unsatisfiable => Err(HttpError::Unsatisfiable { size: item.size }),
+    }
+}
+
+/// The answer whose body is one range.
+async fn part(ask: &Ask, item: &Item, status: StatusCode, range: Range<u64>) -> Result<Answer, HttpError> {
+    let length = range.end - range.start;
     let mut answer = empty(status);
     describe(answer.headers_mut(), item.into());
-    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-    if selection != Selection::Whole {
-        let text = format!("bytes {}-{}/{}", range.start, range.end - 1, item.size);
-        answer.headers_mut().insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are ASCII"));
-    }
-    if !ask.is_head() {
-        *answer.body_mut() = bytes_of(ask, item, range).await?;
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if !ask.is_head() && length > 0 {
+        let download = ask.service().download(&ask.caller, item, range, ask.transport.carriage()).await?;
+        *answer.body_mut() = Body::download(download, length).await?;
     }
     Ok(answer)
 }
 
-async fn bytes_of(ask: &Ask, item: &Item, range: Range<u64>) -> Result<Body, HttpError> {
-    let length = range.end - range.start;
-    if length == 0 {
-        return Ok(Body::empty());
-    }
-    Ok(Body::download(ask.service().download(&ask.caller, item, range).await?, length).await?)
+/// The answer whose body is several ranges: a message of several parts.
+async fn several(ask: &Ask, item: &Item, ranges: Vec<Range<u64>>) -> Result<Answer, HttpError> {
+    let mut answer = empty(StatusCode::PARTIAL_CONTENT);
+    describe(answer.headers_mut(), item.into());
+    let media_type = answer.headers()[CONTENT_TYPE].to_str().unwrap_or_default().to_owned();
+    let message = Multipart::new(&media_type, item.size, ranges)?;
+    answer.headers_mut().insert(CONTENT_TYPE, message.content_type());
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(message.length()));
+    *answer.body_mut() = message.body(ask, item).await?;
+    Ok(answer)
 }
 
 /// The headers by which a client recognises this content later.

@@ -6,6 +6,7 @@ mod disposition;
 mod expected;
 mod get;
 mod listing;
+mod multipart;
 mod precondition;
 mod put;
 mod range;

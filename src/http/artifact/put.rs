@@ -31,7 +31,7 @@ pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
         ask.must(Action::Write(&place.repo))?;
         return Err(HttpError::ChecksumDeploy(described(&sums)));
     }
-    let links = ask.links.clone();
+    let links = ask.links()?;
     let item = store(ask, &place.repo, &path, properties).await?;
     let mut answer = json(StatusCode::CREATED, &ItemView::of(&item, &links))?;
     checksum_headers(answer.headers_mut(), &item.checksums);
@@ -66,6 +66,7 @@ async fn folder(
         });
     }
     ask.must(Action::Write(repo))?;
+    let links = ask.links()?;
     let folder = match path {
         Some(path) => ask.service().make_folder(&ask.caller, repo, path, properties).await?,
         None => match ask.service().find(&ask.caller, repo, None).await? {
@@ -73,8 +74,8 @@ async fn folder(
             Found::File(item) => return Err(ServiceError::FileInTheWay(item.path).into()),
         },
     };
-    let mut answer = json(StatusCode::CREATED, &FolderView::of(&folder, &ask.links))?;
-    located(&mut answer, format!("{}/", ask.links.content(repo, path)));
+    let mut answer = json(StatusCode::CREATED, &FolderView::of(&folder, &links))?;
+    located(&mut answer, format!("{}/", links.content(repo, path)));
     Ok(answer)
 }
 

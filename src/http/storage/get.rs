@@ -35,11 +35,11 @@ pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     }
     match (query.get("properties"), found) {
         (Some(names), Found::File(item) | Found::Folder(Folder { own: Some(item), .. })) => {
-            properties(&item, names, &ask.links)
+            properties(&item, names, &ask.links()?)
         }
         (Some(_), Found::Folder(_)) => Err(HttpError::NoProperties),
-        (None, Found::File(item)) => json_answer(StatusCode::OK, &ItemView::of(&*item, &ask.links)),
-        (None, Found::Folder(folder)) => json_answer(StatusCode::OK, &FolderView::of(&folder, &ask.links)),
+        (None, Found::File(item)) => json_answer(StatusCode::OK, &ItemView::of(&*item, &ask.links()?)),
+        (None, Found::Folder(folder)) => json_answer(StatusCode::OK, &FolderView::of(&folder, &ask.links()?)),
     }
 }
 

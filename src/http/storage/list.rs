@@ -39,7 +39,7 @@ pub enum Folders {
 
 /// `{"uri":…,"created":…,"files":[…]}` in chunks of one page each. Fails in the middle by breaking the connection off.
 pub fn list(ask: Ask, folder: Folder, depth: Depth, folders: Folders) -> Result<Answer, HttpError> {
-    let uri = ask.links.storage(&folder.repo, folder.path.as_ref());
+    let uri = ask.links()?.storage(&folder.repo, folder.path.as_ref());
     let head = format!(
         "{{\"uri\":{},\"created\":{},\"files\":[",
         serde_json::to_string(&uri)?,

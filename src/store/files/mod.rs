@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 pub use real::RealFiles;
 #[cfg(test)]
 pub use simulated::{Loss, SimulatedFiles};
@@ -85,6 +86,15 @@ pub trait FileSystem: Send + Sync + 'static {
 pub trait File: Send + Sync + 'static {
     /// Fills `buffer` from `offset`, or fails with `UnexpectedEof`.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Fills `buffer` from `offset` if that needs no waiting for the device; `false` when it would, or when nobody knows.
+    fn read_resident(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// The bytes of a range as memory of the file itself, for the kernel to send: see [`super::mapping`]. `None` where there
+    /// is no such thing. Only for a range that a commit covers.
+    fn map(&self, _offset: u64, _bytes: usize) -> Option<Bytes> {
+        None
+    }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// The file's length.

@@ -4,18 +4,30 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::{File, FileSystem, Listed, SyncPoint};
+use crate::store::mapping::Mapping;
 
 /// The machine's own file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFiles;
 
-struct RealFile(fs::File);
+struct RealFile {
+    file: Arc<fs::File>,
+    /// Of the file as long as it was when a range was last asked for that the mapping before didn't have.
+    mapping: Mutex<Option<Arc<Mapping>>>,
+}
+
+impl RealFile {
+    fn shared(file: fs::File) -> Arc<RealFile> {
+        Arc::new(RealFile { file: Arc::new(file), mapping: Mutex::default() })
+    }
+}
 
 impl FileSystem for RealFiles {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
@@ -27,12 +39,12 @@ impl FileSystem for RealFiles {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(RealFile::shared(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(RealFile::shared(file))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
@@ -73,29 +85,50 @@ impl FileSystem for RealFiles {
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn read_resident(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        let wanted = buffer.len();
+        match preadv2(&self.file, &mut [io::IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == wanted),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn map(&self, offset: u64, bytes: usize) -> Option<Bytes> {
+        let range = offset..offset.checked_add(bytes as u64)?;
+        let mut mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slice) = mapping.as_ref().and_then(|mapping| mapping.slice(range.clone())) {
+            return Some(slice);
+        }
+        let renewed = Arc::new(Mapping::new(&self.file).ok()?);
+        let slice = renewed.slice(range)?;
+        *mapping = Some(renewed);
+        Some(slice)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_size(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, bytes) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, bytes) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             other => Ok(other?),
         }
     }
 
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }

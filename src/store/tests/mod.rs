@@ -8,6 +8,7 @@ mod fills;
 mod golden;
 mod index_damage;
 mod model;
+mod streams;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -33,7 +33,7 @@ impl Raw {
 
     /// Whatever comes next; `None` at the end of the connection, however it ends.
     async fn more(&mut self) -> Option<()> {
-        let mut piece = [0; 16 * 1024];
+        let mut piece = [0; 64 * 1024];
         let count = timeout(DEADLINE, self.stream.read(&mut piece)).await.expect("an answer or an end");
         match count {
             Ok(count @ 1..) => self.read.extend_from_slice(&piece[..count]),
@@ -53,6 +53,14 @@ impl Raw {
             }
             self.more().await.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(&self.read)));
         }
+    }
+
+    /// Exactly so many bytes of a body.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            self.more().await.unwrap_or_else(|| panic!("only {} of {count} bytes came", self.read.len()));
+        }
+        self.read.drain(..count).collect()
     }
 
     /// Everything until the connection ends.

@@ -216,3 +216,74 @@ async fn metadata_has_the_shapes_that_clients_read() {
     assert_eq!(site.curl("/artifactory/libs/a/", &["-X", "DELETE"]).status, 204);
     assert_eq!(site.curl("/artifactory/libs/a/b/x.jar", &[]).status, 404);
 }
+
+/// The parts of a message of several, each with its `Content-Range`.
+fn parts_of(content_type: &str, body: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let boundary = content_type.strip_prefix("multipart/byteranges; boundary=").expect("a message of several parts");
+    let delimiter = format!("\r\n--{boundary}").into_bytes();
+    let starts: Vec<usize> =
+        (0..body.len()).filter(|at| body[*at..].starts_with(&delimiter)).map(|at| at + delimiter.len()).collect();
+    assert_eq!(&body[*starts.last().expect("an end")..], b"--\r\n");
+    let part = |pair: &[usize]| {
+        let part = &body[pair[0] + 2..pair[1] - delimiter.len()];
+        let end = part.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8_lossy(&part[..end]).to_ascii_lowercase();
+        let range = head.split("content-range: ").nth(1).expect("a range").to_owned();
+        (range, part[end + 4..].to_vec())
+    };
+    starts.windows(2).map(part).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_parts_are_one_message_and_too_many_are_the_whole() {
+    let site = Site::new(Setup::default());
+    for size in [20_000_usize, 500_000, 3_000_001] {
+        let bytes = Dice(size as u64).bytes(size);
+        assert_eq!(site.put("/artifactory/libs/x.jar", &bytes).status, 201);
+        let cases: [(String, Vec<std::ops::Range<usize>>); 4] = [
+            ("0-0,-1".into(), vec![0..1, size - 1..size]),
+            ("9000-9999,5-9".into(), vec![9000..10_000, 5..10]),
+            (format!("0-9999,{}-,99999999-", size - 5000), vec![0..10_000, size - 5000..size]),
+            ("100-200,150-300,1000-1999".into(), vec![100..301, 1000..2000]),
+        ];
+        for (asked, expected) in cases {
+            let got = site.curl("/artifactory/libs/x.jar", &["-r", &asked]);
+            assert_eq!((got.status, got.header("content-range")), (206, ""), "{asked}");
+            assert_eq!(got.header("content-length"), got.body.len().to_string(), "{asked}");
+            let parts = parts_of(got.header("content-type"), &got.body);
+            let told = |range: &std::ops::Range<usize>| format!("bytes {}-{}/{size}", range.start, range.end - 1);
+            let expected: Vec<_> = expected.iter().map(|range| (told(range), bytes[range.clone()].to_vec())).collect();
+            assert!(parts == expected, "{asked} of {size}");
+        }
+        let one = site.curl("/artifactory/libs/x.jar", &["-r", "5-9,7-20"]);
+        assert_eq!((one.status, one.body.as_slice()), (206, &bytes[5..21]), "merged to one");
+        assert_eq!(one.header("content-range"), format!("bytes 5-20/{size}"));
+        let many: Vec<String> = (0..300).map(|number| format!("{0}-{0}", number * 2)).collect();
+        for asked in ["0-,0-,0-", "0-,5-9", &many.join(",")] {
+            let got = site.curl("/artifactory/libs/x.jar", &["-r", asked]);
+            assert!(got.status == 200 && got.body == bytes, "{asked}");
+        }
+        let none = site.curl("/artifactory/libs/x.jar", &["-r", "9000000-,9000001-"]);
+        assert_eq!((none.status, none.header("content-range")), (416, format!("bytes */{size}").as_str()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_for_the_content_that_the_client_knows() {
+    let site = Site::new(Setup::default());
+    assert_eq!(site.put("/artifactory/libs/x", BODY).status, 201);
+    let head = site.curl("/artifactory/libs/x", &["-I"]);
+    let (etag, modified) = (head.header("etag").to_owned(), head.header("last-modified").to_owned());
+    let cases =
+        [(etag.as_str(), 206), (modified.as_str(), 206), ("Sun, 06 Nov 1994 08:49:37 GMT", 200), ("\"x\"", 200)];
+    for (validator, expected) in cases {
+        for range in ["1-2", "1-2,4-5"] {
+            let got = site.curl("/artifactory/libs/x", &["-r", range, "-H", &format!("If-Range: {validator}")]);
+            assert_eq!(got.status, expected, "{validator} {range}");
+        }
+    }
+    let unmodified = site.curl("/artifactory/libs/x", &["-r", "1-2", "-H", &format!("If-None-Match: {etag}")]);
+    assert_eq!(unmodified.status, 304, "a condition goes before the range");
+    let past = site.curl("/artifactory/libs/x", &["-r", "99-", "-H", "If-Range: \"other\""]);
+    assert!(past.status == 200 && past.body == BODY, "a range that doesn't hold can't be out of bounds");
+}

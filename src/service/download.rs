@@ -1,0 +1,105 @@
+//! Bodies on their way out: from memory, from the store, or as they arrive from peers.
+
+use std::ops::Range;
+
+use artimesh_core::access::{self, Action};
+use artimesh_core::model::ArtifactPath;
+use bytes::Bytes;
+
+use super::artifacts::Item;
+use super::caller::Caller;
+use super::error::ServiceError;
+use super::handle::Service;
+use super::small::SMALL_BYTES_MAX;
+use crate::engine::{FetchError, Source};
+use crate::store::{BlobReader, BlobStream, Carriage};
+
+/// The most bytes of one piece of what is still arriving.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// A body on its way out.
+pub struct Download(Supply);
+
+enum Supply {
+    /// All of it, once.
+    Whole(Bytes),
+    /// The bytes are here.
+    Stored(BlobStream),
+    /// They are on their way.
+    Arriving { source: Source, path: ArtifactPath, left: Range<u64> },
+}
+
+impl Download {
+    /// The next piece, up to some MiB; `None` at the end. An error in the middle must break the connection off.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ServiceError>> {
+        match &mut self.0 {
+            Supply::Whole(bytes) => {
+                Some(Ok(std::mem::take(bytes))).filter(|piece| !matches!(piece, Ok(bytes) if bytes.is_empty()))
+            }
+            Supply::Stored(stream) => Some(stream.next().await?.map_err(ServiceError::from)),
+            Supply::Arriving { left, .. } if left.is_empty() => None,
+            Supply::Arriving { source, path, left } => {
+                let most = (left.end - left.start).min(PIECE_BYTES) as usize;
+                let piece = match source.read(left.start, most).await {
+                    Ok(bytes) if bytes.is_empty() => {
+                        Err(ServiceError::Unavailable("the stored bytes end too early".into()))
+                    }
+                    Ok(bytes) => Ok(bytes),
+                    Err(error) => Err(not_here(path, error)),
+                };
+                left.start = piece.as_ref().map_or(left.end, |bytes| left.start + bytes.len() as u64);
+                Some(piece)
+            }
+        }
+    }
+}
+
+fn not_here(path: &ArtifactPath, error: FetchError) -> ServiceError {
+    match error {
+        FetchError::NobodyConnected | FetchError::NobodyHasIt(_) => {
+            ServiceError::NotHere { path: path.clone(), reason: error.to_string() }
+        }
+        FetchError::Store(reason) => ServiceError::Unavailable(reason),
+    }
+}
+
+impl Service {
+    /// Streams `range` (bytes, end exclusive) of an item's blob, fetching it from peers when it isn't here. The pieces come
+    /// as `carriage` says, where they are stored.
+    pub async fn download(
+        &self,
+        caller: &Caller,
+        item: &Item,
+        range: Range<u64>,
+        carriage: Carriage,
+    ) -> Result<Download, ServiceError> {
+        access::may(&caller.principal, Action::Read(&item.repo))?;
+        let range = range.start.min(item.size)..range.end.min(item.size);
+        let kept = (item.size <= SMALL_BYTES_MAX).then(|| self.small_bodies().find(&item.digest)).flatten();
+        Ok(Download(match kept {
+            Some(body) => Supply::Whole(body.slice(range.start as usize..range.end as usize)),
+            // What it takes to have bytes fetched is large, and most don't need it.
+            None => Box::pin(self.supply(item, range, carriage)).await?,
+        }))
+    }
+
+    async fn supply(&self, item: &Item, range: Range<u64>, carriage: Carriage) -> Result<Supply, ServiceError> {
+        let Item { space, path, digest, size, checksums, .. } = item;
+        let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
+        Ok(match source.map_err(|error| not_here(path, error))? {
+            Source::Stored(reader) if *size <= SMALL_BYTES_MAX => Supply::Whole(self.small_body(&reader, range).await?),
+            Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage)),
+            source => Supply::Arriving { source, path: path.clone(), left: range },
+        })
+    }
+
+    /// A range of a small blob, all of which is kept for whoever comes next.
+    async fn small_body(&self, reader: &BlobReader, range: Range<u64>) -> Result<Bytes, ServiceError> {
+        let size = reader.info().size;
+        let mut stream = reader.stream(0..size, Carriage::Copied { bytes_max: SMALL_BYTES_MAX as u32 });
+        let body = stream.next().await.transpose()?.unwrap_or_default();
+        let damaged = || ServiceError::Unavailable("the stored bytes are damaged".into());
+        let body = self.small_bodies().keep(&reader.digest(), &body).ok_or_else(damaged)?;
+        Ok(body.slice(range.start as usize..range.end as usize))
+    }
+}

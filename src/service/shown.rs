@@ -1,0 +1,61 @@
+//! The files that somebody asked for lately, as their rows say.
+//!
+//! # Why
+//! Reading a row and decoding it costs more than everything else that a small download does. An item is true as long as no
+//! row of the catalog has changed since its own was read; the store counts such changes, so that a put or delete that was
+//! acknowledged is never answered with what was there before.
+
+use std::sync::Arc;
+
+use artimesh_core::model::ArtifactPath;
+use artimesh_core::replica::{Repository, rows};
+
+use super::artifacts::{Item, item_of};
+use super::error::ServiceError;
+use super::handle::Service;
+use super::recent::Recent;
+use crate::store::Tree;
+
+/// How many items are kept at most.
+const ITEMS_MAX: usize = 8192;
+
+/// Shared by all requests.
+#[derive(Debug)]
+pub struct ShownLately(Recent<Vec<u8>, Shown>);
+
+#[derive(Debug, Clone)]
+struct Shown {
+    /// How often the catalog's rows had changed before this one was read.
+    changes: u64,
+    item: Arc<Item>,
+}
+
+impl Default for ShownLately {
+    fn default() -> Self {
+        ShownLately(Recent::new(ITEMS_MAX))
+    }
+}
+
+impl Service {
+    /// What is shown at a path, as of now.
+    pub(super) fn shown_now(
+        &self,
+        repository: &Repository,
+        path: &ArtifactPath,
+    ) -> Result<Option<Arc<Item>>, ServiceError> {
+        let key = rows::catalog_key(&repository.space, path);
+        let store = self.engine().store();
+        let changes = store.changes(Tree::Catalog);
+        let lately = &self.shown_lately().0;
+        let known = lately.find(key.as_slice()).filter(|shown| shown.changes == changes);
+        if let Some(shown) = known.filter(|shown| shown.item.repo == repository.key) {
+            return Ok(Some(shown.item));
+        }
+        let Some(row) = store.get(Tree::Catalog, &key)? else { return Ok(None) };
+        let item = item_of(repository, path.clone(), &row)?.map(Arc::new);
+        if let Some(item) = &item {
+            lately.keep(key, Shown { changes, item: item.clone() }, 1);
+        }
+        Ok(item)
+    }
+}

@@ -1,0 +1,265 @@
+//! A committed blob on its way out: piece by piece, verified lately, and never waiting for the disk on the caller's thread.
+//!
+//! # Why
+//! - A thread that serves many connections must not wait for a disk. So a piece is handed out once its bytes are in the page
+//!   cache: a few bytes of it are asked for with a read that may not wait (`RWF_NOWAIT`), and when one of them isn't there
+//!   a blocking thread reads the piece first. That is also where a sector that can't be read becomes an error.
+//! - A stream that was cold once is read ahead from then on, a few MiB and no more: else the disk would idle while the
+//!   network works, and the other way round.
+//! - A group that wasn't verified lately is hashed by the thread that reads it: see [`super::verified`].
+//! - What is mapped is handed out by reference, so that a reader who doesn't read holds an address and no memory.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use artimesh_core::model::Digest;
+use blake3::Hasher;
+use blake3::hazmat::HasherExt;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::error::ReadError;
+use super::groups::{self, ChainingValue, GROUP_BYTES};
+use super::options::Options;
+use super::reader::{BlobReader, OnDisk};
+use super::verified::Verified;
+
+/// The longest piece that is handed out by reference; it ends where a multiple of this does.
+const PIECE_BYTES: u64 = 4 << 20;
+/// The longest piece that is copied because it can't be mapped.
+const COPY_BYTES: u32 = 256 << 10;
+/// How much is read ahead at once, for a stream that is cold.
+const AHEAD_BYTES: u64 = 2 << 20;
+/// One byte in so many is asked for to find out what is in memory: what the kernel reads ahead at least.
+const SAMPLE_BYTES: u64 = 128 << 10;
+/// What a blocking thread reads at a time.
+const SCRATCH_BYTES: usize = 64 << 10;
+/// How many threads read for streams at once, whatever their number.
+const READERS_MAX: usize = 64;
+
+/// How the pieces of a stream are handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carriage {
+    /// By reference to the mapped file where that is possible: to be sent by the kernel, never to be looked at. See
+    /// [`super::mapping`].
+    Mapped,
+    /// As bytes of their own, in pieces of at most so many, and never more than a group.
+    Copied {
+        /// In bytes.
+        bytes_max: u32,
+    },
+}
+
+/// What the streams of one store share.
+pub(super) struct Outflow {
+    verified: Verified,
+    readers: Arc<Semaphore>,
+}
+
+impl Outflow {
+    pub(super) fn new(options: &Options) -> Outflow {
+        Outflow { verified: Verified::new(options.verify_max_age), readers: Arc::new(Semaphore::new(READERS_MAX)) }
+    }
+}
+
+/// A range of a blob, on its way out. Dropping it ends the work behind it.
+pub struct BlobStream {
+    source: Arc<Blob>,
+    carriage: Carriage,
+    left: Range<u64>,
+    /// What comes before this was found verified and in memory.
+    ready: u64,
+    /// The disk was waited for, or nothing is known yet: pieces are short.
+    is_cold: bool,
+    ahead: Option<Ahead>,
+}
+
+/// A read that is under way for a stream.
+struct Ahead {
+    until: u64,
+    /// Whether there was anything to do.
+    task: JoinHandle<Result<bool, ReadError>>,
+}
+
+impl BlobStream {
+    pub(super) fn new(reader: BlobReader, outflow: Arc<Outflow>, range: Range<u64>, carriage: Carriage) -> BlobStream {
+        let left = range.start..range.end.min(reader.info().size);
+        let source = Arc::new(Blob { reader, outflow, values: OnceLock::new() });
+        BlobStream { ready: left.start, source, carriage, left, is_cold: true, ahead: None }
+    }
+
+    /// The next piece; `None` at the end. A dropped call loses nothing but what was read ahead.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let piece = self.piece().await;
+        self.left.start = piece.as_ref().map_or(self.left.end, |bytes| self.left.start + bytes.len() as u64);
+        Some(piece)
+    }
+
+    async fn piece(&mut self) -> Result<Bytes, ReadError> {
+        let source = self.source.clone();
+        let Some(disk) = source.reader.on_disk() else { return Ok(source.reader.in_memory(&self.left)) };
+        let start = self.left.start;
+        if self.carriage == Carriage::Mapped {
+            let range = start..self.end_of(if self.is_cold { GROUP_BYTES as u64 } else { PIECE_BYTES });
+            if let Some(bytes) = disk.file.map(disk.start + range.start, (range.end - range.start) as usize) {
+                self.make_ready(range.end).await?;
+                return Ok(bytes);
+            }
+        }
+        let bytes_max = match self.carriage {
+            Carriage::Mapped => COPY_BYTES,
+            Carriage::Copied { bytes_max } => bytes_max.clamp(1, GROUP_BYTES as u32),
+        };
+        let end = self.end_of(u64::from(bytes_max));
+        self.make_ready(end).await?;
+        let mut bytes = vec![0; (end - start) as usize];
+        if disk.file.read_resident(&mut bytes, disk.start + start).unwrap_or(false) {
+            return Ok(bytes.into());
+        }
+        let source = self.source.clone();
+        let read = move || source.reader.read_here(start, (end - start) as usize);
+        spawn_blocking(read).await.map_err(|_| ReadError::Cancelled)?
+    }
+
+    /// Where a piece ends that starts at what is left: at the next multiple of `unit`, or at the end.
+    fn end_of(&self, unit: u64) -> u64 {
+        ((self.left.start / unit + 1) * unit).min(self.left.end)
+    }
+
+    /// Waits until everything up to `end` is verified and in memory, and sees to what comes next.
+    async fn make_ready(&mut self, end: u64) -> Result<(), ReadError> {
+        while self.ready < end {
+            let ahead = match self.ahead.take() {
+                Some(ahead) => ahead,
+                None if self.source.is_ready(&(self.ready..end)) => {
+                    (self.ready, self.is_cold) = (end, false);
+                    break;
+                }
+                None => {
+                    let readers = self.source.outflow.readers.clone();
+                    let permit = readers.acquire_owned().await.map_err(|_| ReadError::Cancelled)?;
+                    self.source.prepare(self.ready..end, permit)
+                }
+            };
+            self.is_cold = ahead.task.await.map_err(|_| ReadError::Cancelled)??;
+            self.ready = ahead.until;
+        }
+        let is_wanted = self.is_cold && self.ready < self.left.end && self.ready - end < AHEAD_BYTES;
+        if is_wanted && self.ahead.is_none() {
+            // Whoever can't read ahead because others do reads when it is time.
+            let permit = self.source.outflow.readers.clone().try_acquire_owned().ok();
+            let range = self.ready..self.left.end.min(self.ready + AHEAD_BYTES);
+            self.ahead = permit.map(|permit| self.source.prepare(range, permit));
+        }
+        Ok(())
+    }
+}
+
+/// A blob and what is known of it while it is streamed.
+struct Blob {
+    reader: BlobReader,
+    outflow: Arc<Outflow>,
+    values: OnceLock<Vec<ChainingValue>>,
+}
+
+impl Blob {
+    /// Whether a range may leave as it is: without waiting for the disk.
+    fn is_ready(&self, range: &Range<u64>) -> bool {
+        let Some(disk) = self.reader.on_disk() else { return true };
+        let (first, last) = (group_of(range.start), group_of(range.end - 1));
+        let digest = self.reader.digest();
+        (first..=last).all(|group| self.outflow.verified.has(&digest, group)) && is_resident(&disk, range)
+    }
+
+    /// Starts to make a range ready.
+    fn prepare(self: &Arc<Self>, range: Range<u64>, permit: OwnedSemaphorePermit) -> Ahead {
+        let (source, until) = (self.clone(), range.end);
+        let work = move || {
+            let _permit = permit;
+            source.prepare_here(range)
+        };
+        Ahead { until, task: spawn_blocking(work) }
+    }
+
+    /// Verifies what wasn't verified lately, and reads what isn't in memory; whether there was any such. Blocks.
+    fn prepare_here(&self, range: Range<u64>) -> Result<bool, ReadError> {
+        let Some(disk) = self.reader.on_disk() else { return Ok(false) };
+        let digest = self.reader.digest();
+        let mut has_worked = false;
+        let mut at = range.start;
+        while at < range.end {
+            let group = group_of(at);
+            let end = range.end.min((u64::from(group) + 1) * GROUP_BYTES as u64);
+            if !self.outflow.verified.has(&digest, group) {
+                self.verify(&disk, group)?;
+                self.outflow.verified.note(&digest, group);
+                has_worked = true;
+            } else if !is_resident(&disk, &(at..end)) {
+                read_through(&disk, at..end, |_| {})?;
+                has_worked = true;
+            }
+            at = end;
+        }
+        Ok(has_worked)
+    }
+
+    fn verify(&self, disk: &OnDisk<'_>, group: u32) -> Result<(), ReadError> {
+        let start = u64::from(group) * GROUP_BYTES as u64;
+        let range = start..start + groups::length(group, self.reader.info().size) as u64;
+        let mut hasher = Hasher::new();
+        let holds = match self.values()?.get(group as usize) {
+            None => {
+                read_through(disk, range, |bytes| {
+                    hasher.update(bytes);
+                })?;
+                Digest(*hasher.finalize().as_bytes()) == self.reader.digest()
+            }
+            Some(value) => {
+                hasher.set_input_offset(start);
+                read_through(disk, range, |bytes| {
+                    hasher.update(bytes);
+                })?;
+                hasher.finalize_non_root() == *value
+            }
+        };
+        let damaged = || ReadError::Damaged { path: disk.path.to_path_buf(), offset: disk.start + start };
+        if holds { Ok(()) } else { Err(damaged()) }
+    }
+
+    /// The chaining values, read once for each stream; empty for a blob of one group.
+    fn values(&self) -> Result<&Vec<ChainingValue>, ReadError> {
+        if let Some(values) = self.values.get() {
+            return Ok(values);
+        }
+        let values = self.reader.values()?;
+        Ok(self.values.get_or_init(|| values))
+    }
+}
+
+fn group_of(at: u64) -> u32 {
+    (at / GROUP_BYTES as u64) as u32
+}
+
+/// Whether samples of a range of the blob, its last byte among them, can be read without waiting.
+fn is_resident(disk: &OnDisk<'_>, range: &Range<u64>) -> bool {
+    let mut byte = [0];
+    let mut is_there = |at: u64| disk.file.read_resident(&mut byte, disk.start + at).unwrap_or(false);
+    range.clone().step_by(SAMPLE_BYTES as usize).all(&mut is_there) && is_there(range.end - 1)
+}
+
+/// Shows a range of the blob to `look`, piece by piece.
+fn read_through(disk: &OnDisk<'_>, range: Range<u64>, mut look: impl FnMut(&[u8])) -> Result<(), ReadError> {
+    let mut scratch = vec![0; SCRATCH_BYTES];
+    let mut at = range.start;
+    while at < range.end {
+        let bytes = &mut scratch[..((range.end - at) as usize).min(SCRATCH_BYTES)];
+        disk.file.read_at(bytes, disk.start + at).map_err(ReadError::io(disk.path))?;
+        look(bytes);
+        at += bytes.len() as u64;
+    }
+    Ok(())
+}
