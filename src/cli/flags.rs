@@ -55,6 +55,8 @@ fn placeholder(kind: Kind) -> &'static str {
         Kind::Choice(_) => "WORD",
         Kind::Filter => "FILTER",
         Kind::Listen | Kind::Dial => "MULTIADDR,…",
+        Kind::Rates => "SIZE,…",
+        Kind::Zone => "ZONE",
         Kind::Nodes => "NODE,…",
     }
 }

@@ -1,0 +1,289 @@
+//! Which groups of a blob are asked of whom next. Neither waits nor looks at a clock nor rolls dice.
+//!
+//! # Why
+//! - **What readers wait for comes first,** from wherever each of them is, in turns; a group that a reader waits for and
+//!   that was asked of somebody slow is asked of another as well.
+//! - **What nobody else has is asked of who has everything.** Of eight sites that fetch the same, each takes other groups
+//!   from the one that has it, beginning anywhere, and the rest from each other.
+//! - **In the end whoever is idle repeats what has been under way longest,** so that one slow source doesn't decide when
+//!   the last group comes. A group is under way from two sources at most.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::bits::{Bits, Side};
+use crate::engine::line::Urgency;
+
+/// How far ahead of a reader is fetched for it before anything else.
+const READ_AHEAD: u32 = 8;
+
+/// Groups under way from one source at most.
+pub const UNDER_WAY_MAX: usize = 64;
+
+/// Sources that a group is asked of at once.
+const ASKED_MAX: usize = 2;
+
+/// Who is asked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SourceId(pub u64);
+
+/// Who waits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ReaderId(pub u64);
+
+/// What to ask for next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Task {
+    /// These groups.
+    pub groups: Range<u32>,
+    /// For whom.
+    pub urgency: Urgency,
+}
+
+/// When and of whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Asked {
+    source: SourceId,
+    at: Duration,
+}
+
+struct Source {
+    /// `None`: everything.
+    has: Option<Bits>,
+    under_way: usize,
+}
+
+/// What is here, under way, and wanted of one blob.
+pub struct Schedule {
+    count: u32,
+    /// Neither here nor under way.
+    free: Bits,
+    left: u32,
+    asked: BTreeMap<u32, Vec<Asked>>,
+    sources: BTreeMap<SourceId, Source>,
+    /// Where each reader waits.
+    readers: BTreeMap<ReaderId, u32>,
+    turn: usize,
+}
+
+/// What may be asked for, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// At most so many groups.
+    pub most: u32,
+    /// Since any fixed moment.
+    pub now: Duration,
+    /// How long a group may be under way before another source is asked for it too.
+    pub patience: Duration,
+    /// Any number: where to begin, where it doesn't matter. `None`: at the first that is missing.
+    pub dice: Option<u32>,
+}
+
+impl Schedule {
+    /// For a blob of `count` groups of which these are missing.
+    pub fn new(count: u32, missing: &[Range<u32>]) -> Schedule {
+        let mut free = Bits::none(count);
+        missing.iter().for_each(|range| free.set_range(range.clone()));
+        let left = free.count();
+        Schedule {
+            count,
+            free,
+            left,
+            asked: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            turn: 0,
+        }
+    }
+
+    /// Whether all groups are here.
+    pub fn is_complete(&self) -> bool {
+        self.left == 0
+    }
+
+    /// How many aren't here.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// A source has come that has everything, as far as is known.
+    pub fn join(&mut self, source: SourceId) {
+        self.sources.insert(source, Source { has: None, under_way: 0 });
+    }
+
+    /// What a source has now.
+    pub fn learn(&mut self, source: SourceId, has: Bits) {
+        let has = (has.count() < self.count).then_some(has);
+        if let Some(source) = self.sources.get_mut(&source) {
+            source.has = has;
+        }
+    }
+
+    /// Whether a source is known to have only a part.
+    pub fn is_partial(&self, source: SourceId) -> bool {
+        self.sources.get(&source).is_some_and(|source| source.has.is_some())
+    }
+
+    /// Whether any source has only a part: then others fetch the same blob at the same time.
+    pub fn is_shared(&self) -> bool {
+        self.sources.values().any(|source| source.has.is_some())
+    }
+
+    /// A source is gone: what was under way from it alone is free again.
+    pub fn leave(&mut self, source: SourceId) {
+        self.sources.remove(&source);
+        let theirs: Vec<u32> =
+            self.asked.iter().filter(|(_, asked)| asked.iter().any(|a| a.source == source)).map(|(i, _)| *i).collect();
+        theirs.into_iter().for_each(|index| self.forget(source, index));
+    }
+
+    /// A reader waits for a group, or goes on to it.
+    pub fn wait(&mut self, reader: ReaderId, index: u32) {
+        self.readers.insert(reader, index);
+    }
+
+    /// A reader waits no more.
+    pub fn stop_waiting(&mut self, reader: ReaderId) {
+        self.readers.remove(&reader);
+    }
+
+    /// A group was verified and is here, from whomever.
+    pub fn arrived(&mut self, index: u32) {
+        let was_free = self.free.clear(index);
+        let asked = self.asked.remove(&index);
+        for Asked { source, .. } in asked.iter().flatten() {
+            if let Some(source) = self.sources.get_mut(source) {
+                source.under_way = source.under_way.saturating_sub(1);
+            }
+        }
+        if was_free || asked.is_some() {
+            self.left -= 1;
+        }
+    }
+
+    /// A source didn't give a group that was asked of it.
+    pub fn failed(&mut self, source: SourceId, index: u32) {
+        self.forget(source, index);
+        if let Some(Source { has: Some(has), .. }) = self.sources.get_mut(&source) {
+            has.clear(index);
+        }
+    }
+
+    fn forget(&mut self, source: SourceId, index: u32) {
+        let Some(asked) = self.asked.get_mut(&index) else { return };
+        let before = asked.len();
+        asked.retain(|asked| asked.source != source);
+        let taken = before - asked.len();
+        if asked.is_empty() {
+            self.asked.remove(&index);
+            self.free.set(index);
+        }
+        if let Some(source) = self.sources.get_mut(&source) {
+            source.under_way = source.under_way.saturating_sub(taken);
+        }
+    }
+
+    /// For whom the next task of a source would be, if there is one.
+    pub fn outlook(&self, source: SourceId, ask: Ask) -> Option<Urgency> {
+        self.choose(source, Ask { most: 1, ..ask }).map(|task| task.urgency)
+    }
+
+    /// The next task of a source, under way from now on.
+    pub fn next(&mut self, source: SourceId, ask: Ask) -> Option<Task> {
+        let task = self.choose(source, ask)?;
+        if task.urgency == Urgency::Urgent {
+            self.turn += 1;
+        }
+        for index in task.groups.clone() {
+            self.free.clear(index);
+            self.asked.entry(index).or_default().push(Asked { source, at: ask.now });
+        }
+        if let Some(source) = self.sources.get_mut(&source) {
+            source.under_way += task.groups.len();
+        }
+        Some(task)
+    }
+
+    fn choose(&self, id: SourceId, ask: Ask) -> Option<Task> {
+        let source = self.sources.get(&id)?;
+        let room = UNDER_WAY_MAX.saturating_sub(source.under_way);
+        let most = ask.most.min(u32::try_from(room).unwrap_or(u32::MAX));
+        if most == 0 || self.left == 0 {
+            return None;
+        }
+        let ask = Ask { most, ..ask };
+        let urgent = self.for_readers(id, source, ask).map(|groups| Task { groups, urgency: Urgency::Urgent });
+        let bulk = || self.in_order(source, ask).or_else(|| self.repeat(id, source, ask));
+        urgent.or_else(|| bulk().map(|groups| Task { groups, urgency: Urgency::Bulk }))
+    }
+
+    /// What the readers wait for, beginning with another one each time.
+    fn for_readers(&self, id: SourceId, source: &Source, ask: Ask) -> Option<Range<u32>> {
+        let readers: Vec<u32> = self.readers.values().copied().collect();
+        (0..readers.len()).find_map(|at| {
+            let from = readers[(at + self.turn) % readers.len()];
+            let ahead = from..from.saturating_add(READ_AHEAD).min(self.count);
+            let late = ahead.clone().find(|index| self.is_late(id, source, *index, ask));
+            let free = self.first_free(source, ahead.clone(), &[]);
+            match (late, free) {
+                (Some(late), free) if free.is_none_or(|free| late < free) => Some(late..late + 1),
+                (_, Some(free)) => Some(self.run(source, free, ahead.end, ask.most)),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether a group has been under way from others for too long, and this source could give it.
+    fn is_late(&self, id: SourceId, source: &Source, index: u32, ask: Ask) -> bool {
+        let Some(asked) = self.asked.get(&index) else { return false };
+        let is_new = asked.len() < ASKED_MAX && asked.iter().all(|asked| asked.source != id);
+        let is_late = asked.iter().all(|asked| ask.now.saturating_sub(asked.at) >= ask.patience);
+        is_new && is_late && source.has.as_ref().is_none_or(|has| has.has(index))
+    }
+
+    fn first_free(&self, source: &Source, range: Range<u32>, others: &[(&Bits, Side)]) -> Option<u32> {
+        let mut all: Vec<(&Bits, Side)> = source.has.iter().map(|has| (has, Side::In)).collect();
+        all.extend_from_slice(others);
+        self.free.first(range, &all)
+    }
+
+    /// The free groups that the source has, from `first` on.
+    fn run(&self, source: &Source, first: u32, end: u32, most: u32) -> Range<u32> {
+        let fits = |index: &u32| self.free.has(*index) && source.has.as_ref().is_none_or(|has| has.has(*index));
+        let last = (first..end.min(first.saturating_add(most))).take_while(fits).last().unwrap_or(first);
+        first..last + 1
+    }
+
+    /// What is free: after the first reader, or from anywhere, or from the start. Of who has everything first what nobody
+    /// else has.
+    fn in_order(&self, source: &Source, ask: Ask) -> Option<Range<u32>> {
+        let start = match (self.readers.values().next(), ask.dice) {
+            (Some(reader), _) => (*reader).min(self.count),
+            (None, Some(dice)) => dice % self.count.max(1),
+            (None, None) => 0,
+        };
+        let around = |others: &[(&Bits, Side)]| {
+            let later = self.first_free(source, start..self.count, others);
+            later.or_else(|| self.first_free(source, 0..start, others))
+        };
+        let partial: Vec<(&Bits, Side)> =
+            self.sources.values().filter_map(|other| other.has.as_ref()).map(|has| (has, Side::Out)).collect();
+        let rare = (source.has.is_none() && !partial.is_empty()).then(|| around(&partial)).flatten();
+        let first = rare.or_else(|| around(&[]))?;
+        // What is rare is taken one by one: beside it there may be what others have.
+        let most = if rare.is_some() { 1 } else { ask.most };
+        Some(self.run(source, first, self.count, most))
+    }
+
+    /// What has been under way from others for longest, when nothing is free.
+    fn repeat(&self, id: SourceId, source: &Source, ask: Ask) -> Option<Range<u32>> {
+        let late = self.asked.iter().filter(|(index, _)| self.is_late(id, source, **index, ask));
+        let (index, _) = late.min_by_key(|(_, asked)| asked.iter().map(|asked| asked.at).min())?;
+        Some(*index..*index + 1)
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;
