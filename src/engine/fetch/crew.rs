@@ -138,7 +138,11 @@ impl Crew<'_> {
         };
         peer::note(self.shared, node, self.wish.reference.digest, self.wish.reference.path.as_str(), &error);
         let times = self.failures.get(&node).map_or(0, |failure| failure.times);
-        let rest = (REST.0 * 2_u32.saturating_pow(times.min(8))).min(REST.1);
+        let rest = match error {
+            // It may be fetching it itself, and soon have something.
+            PeerError::NotFound => REST.0,
+            _ => (REST.0 * 2_u32.saturating_pow(times.min(8))).min(REST.1),
+        };
         self.failures.insert(node, Failure { until: Instant::now() + rest, times: times + 1, error });
         Ok(())
     }

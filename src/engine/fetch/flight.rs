@@ -139,7 +139,8 @@ impl Flight {
 
     /// A group is here.
     pub(super) fn came(&self, index: u32) {
-        self.plan().arrived(index);
+        let now = self.age();
+        self.plan().arrived(index, now);
         self.changed.notify_waiters();
     }
 

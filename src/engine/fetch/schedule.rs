@@ -65,6 +65,8 @@ pub struct Schedule {
     /// Where each reader waits.
     readers: BTreeMap<ReaderId, u32>,
     turn: usize,
+    /// How long a group is under way, as a running mean.
+    typical: Duration,
 }
 
 /// What may be asked for, and how.
@@ -74,8 +76,11 @@ pub struct Ask {
     pub most: u32,
     /// Since any fixed moment.
     pub now: Duration,
-    /// How long a group may be under way before another source is asked for it too.
+    /// How long a group that a reader waits for may be under way before another source is asked for it too.
     pub patience: Duration,
+    /// The same for one that nobody waits for, when nothing else is left to ask for. Longer: what is sent twice is lost to
+    /// others.
+    pub repeat_after: Duration,
     /// Any number: where to begin, where it doesn't matter. `None`: at the first that is missing.
     pub dice: Option<u32>,
 }
@@ -94,6 +99,7 @@ impl Schedule {
             sources: BTreeMap::new(),
             readers: BTreeMap::new(),
             turn: 0,
+            typical: Duration::ZERO,
         }
     }
 
@@ -105,6 +111,11 @@ impl Schedule {
     /// How many aren't here.
     pub fn left(&self) -> u32 {
         self.left
+    }
+
+    /// How long a group was under way lately.
+    pub fn typical(&self) -> Duration {
+        self.typical
     }
 
     /// A source has come that has everything, as far as is known.
@@ -149,9 +160,13 @@ impl Schedule {
     }
 
     /// A group was verified and is here, from whomever.
-    pub fn arrived(&mut self, index: u32) {
+    pub fn arrived(&mut self, index: u32, now: Duration) {
         let was_free = self.free.clear(index);
         let asked = self.asked.remove(&index);
+        if let Some(first) = asked.iter().flatten().map(|asked| asked.at).min() {
+            let took = now.saturating_sub(first);
+            self.typical = if self.typical.is_zero() { took } else { (self.typical * 7 + took) / 8 };
+        }
         for Asked { source, .. } in asked.iter().flatten() {
             if let Some(source) = self.sources.get_mut(source) {
                 source.under_way = source.under_way.saturating_sub(1);
@@ -224,7 +239,7 @@ impl Schedule {
         (0..readers.len()).find_map(|at| {
             let from = readers[(at + self.turn) % readers.len()];
             let ahead = from..from.saturating_add(READ_AHEAD).min(self.count);
-            let late = ahead.clone().find(|index| self.is_late(id, source, *index, ask));
+            let late = ahead.clone().find(|index| self.is_late(id, source, *index, ask.now, ask.patience));
             let free = self.first_free(source, ahead.clone(), &[]);
             match (late, free) {
                 (Some(late), free) if free.is_none_or(|free| late < free) => Some(late..late + 1),
@@ -235,10 +250,10 @@ impl Schedule {
     }
 
     /// Whether a group has been under way from others for too long, and this source could give it.
-    fn is_late(&self, id: SourceId, source: &Source, index: u32, ask: Ask) -> bool {
+    fn is_late(&self, id: SourceId, source: &Source, index: u32, now: Duration, patience: Duration) -> bool {
         let Some(asked) = self.asked.get(&index) else { return false };
         let is_new = asked.len() < ASKED_MAX && asked.iter().all(|asked| asked.source != id);
-        let is_late = asked.iter().all(|asked| ask.now.saturating_sub(asked.at) >= ask.patience);
+        let is_late = asked.iter().all(|asked| now.saturating_sub(asked.at) >= patience);
         is_new && is_late && source.has.as_ref().is_none_or(|has| has.has(index))
     }
 
@@ -278,7 +293,8 @@ impl Schedule {
 
     /// What has been under way from others for longest, when nothing is free.
     fn repeat(&self, id: SourceId, source: &Source, ask: Ask) -> Option<Range<u32>> {
-        let late = self.asked.iter().filter(|(index, _)| self.is_late(id, source, **index, ask));
+        let is_late = |index: u32| self.is_late(id, source, index, ask.now, ask.repeat_after);
+        let late = self.asked.iter().filter(|(index, _)| is_late(**index));
         let (index, _) = late.min_by_key(|(_, asked)| asked.iter().map(|asked| asked.at).min())?;
         Some(*index..*index + 1)
     }

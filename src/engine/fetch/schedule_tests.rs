@@ -12,7 +12,8 @@ const ONE: ReaderId = ReaderId(1);
 const OTHER: ReaderId = ReaderId(2);
 
 fn at(ms: u64, most: u32) -> Ask {
-    Ask { most, now: Duration::from_millis(ms), patience: Duration::from_millis(100), dice: None }
+    let patience = Duration::from_millis(100);
+    Ask { most, now: Duration::from_millis(ms), patience, repeat_after: patience, dice: None }
 }
 
 fn fresh(count: u32, sources: &[SourceId]) -> Schedule {
@@ -73,7 +74,7 @@ fn bulk_goes_on_behind_the_reader() {
 fn what_a_lost_source_had_under_way_is_asked_of_another() {
     let mut schedule = fresh(6, &[A, B]);
     assert_eq!(groups(&mut schedule, A, at(0, 4)), Some(0..4));
-    schedule.arrived(0);
+    schedule.arrived(0, Duration::ZERO);
     schedule.leave(A);
     assert_eq!(groups(&mut schedule, B, at(1, 4)), Some(1..5));
     assert_eq!(groups(&mut schedule, A, at(1, 4)), None, "it is gone");
@@ -86,7 +87,7 @@ fn a_reader_waits_for_a_slow_source_no_longer_than_patience() {
     assert_eq!(groups(&mut schedule, A, at(0, 8)), Some(10..18));
     assert_eq!(schedule.next(B, at(99, 8)).unwrap().urgency, Urgency::Bulk);
     assert_eq!(schedule.next(B, at(100, 8)), Some(Task { groups: 10..11, urgency: Urgency::Urgent }));
-    schedule.arrived(10);
+    schedule.arrived(10, Duration::ZERO);
     schedule.wait(ONE, 11);
     assert_eq!(groups(&mut schedule, B, at(101, 8)), Some(11..12));
     assert_eq!(groups(&mut schedule, A, at(300, 8)), Some(18..19), "never twice of the same source");
@@ -103,6 +104,19 @@ fn in_the_end_the_idle_repeat_what_has_been_under_way_longest_and_no_third_does(
     assert_eq!(groups(&mut schedule, B, at(100, 4)), Some(1..2));
     assert_eq!(groups(&mut schedule, B, at(100, 4)), None);
     assert_eq!(groups(&mut schedule, C, at(160, 4)), Some(2..3), "0 and 1 are under way twice");
+}
+
+#[test]
+fn what_nobody_waits_for_is_repeated_later_than_what_a_reader_does() {
+    let mut schedule = fresh(2, &[A, B]);
+    let ask = Ask { repeat_after: Duration::from_millis(500), ..at(200, 2) };
+    assert_eq!(groups(&mut schedule, A, at(0, 2)), Some(0..2));
+    assert_eq!(groups(&mut schedule, B, ask), None);
+    schedule.wait(ONE, 1);
+    assert_eq!(groups(&mut schedule, B, ask), Some(1..2));
+    assert_eq!(groups(&mut schedule, B, Ask { now: Duration::from_millis(500), ..ask }), Some(0..1));
+    schedule.arrived(0, Duration::from_millis(800));
+    assert_eq!(schedule.typical(), Duration::from_millis(800));
 }
 
 #[test]
@@ -146,7 +160,7 @@ fn no_more_than_the_bound_is_under_way_from_one_source() {
         under_way += range.len();
     }
     assert_eq!(under_way, UNDER_WAY_MAX);
-    schedule.arrived(0);
+    schedule.arrived(0, Duration::ZERO);
     assert_eq!(groups(&mut schedule, A, at(0, 10)), Some(64..65));
 }
 
@@ -210,7 +224,7 @@ impl World {
 
     fn deliver(&mut self, schedule: &mut Schedule, which: usize) {
         let (_, index) = self.under_way[which % self.under_way.len()];
-        schedule.arrived(index);
+        schedule.arrived(index, Duration::ZERO);
         self.here.insert(index);
         self.under_way.retain(|(_, other)| *other != index);
     }
@@ -224,7 +238,8 @@ impl World {
     fn take(&mut self, schedule: &mut Schedule, step: Step) -> Result<(), TestCaseError> {
         match step {
             Step::Ask { source, most, dice } => {
-                let ask = Ask { most, now: self.now, patience: Duration::from_millis(100), dice };
+                let patience = Duration::from_millis(100);
+                let ask = Ask { most, now: self.now, patience, repeat_after: patience * 2, dice };
                 self.ask(schedule, SourceId(source), ask)?;
             }
             Step::Deliver { which } if !self.under_way.is_empty() => self.deliver(schedule, which),
@@ -270,7 +285,7 @@ proptest! {
         let good = SourceId(9);
         schedule.join(good);
         world.parts.insert(good, None);
-        let ask = Ask { most: 5, now: world.now, patience: Duration::from_millis(100), dice: Some(33) };
+        let ask = Ask { now: world.now, dice: Some(33), ..at(0, 5) };
         loop {
             while world.ask(&mut schedule, good, ask)? {}
             if world.under_way.is_empty() {

@@ -28,6 +28,9 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(250), Duration::fr
 /// Patience as long as no rate is known.
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(1);
 
+/// How many times as long as groups typically are one may be under way, if nobody waits for it.
+const TYPICAL_TIMES: u32 = 3;
+
 /// Groups of one request at most, so that plans can change.
 const REQUEST_GROUPS_MAX: u64 = 8;
 
@@ -70,7 +73,8 @@ impl Source {
             };
             tokio::select! {
                 permit = admitted => {
-                    let task = self.flight.plan().next(self.id, self.ask(chunk));
+                    let ask = self.ask(chunk);
+                    let task = self.flight.plan().next(self.id, ask);
                     if let Some(task) = task {
                         jobs.spawn(self.clone().fetch(task, permit));
                     }
@@ -88,9 +92,13 @@ impl Source {
         Ok(())
     }
 
+    /// Looks at the plan: don't call it while that is held.
     fn ask(&self, chunk: u64) -> Ask {
         let most = u32::try_from(chunk).unwrap_or(1);
-        Ask { most, now: self.flight.age(), patience: self.patience(), dice: self.flight.dice() }
+        let patience = self.patience();
+        let typical = self.flight.plan().typical();
+        let repeat_after = (typical * TYPICAL_TIMES).max(patience).min(PATIENCE.1);
+        Ask { most, now: self.flight.age(), patience, repeat_after, dice: self.flight.dice() }
     }
 
     /// Four times as long as a group asked of this source now would take.
