@@ -12,6 +12,7 @@ mod mirror;
 mod peer;
 mod reading;
 mod schedule;
+mod share;
 mod small;
 mod source;
 mod standing;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::flight::{Flight, Wish};
 use super::peer::{self, PeerError};
 use super::schedule::SourceId;
+use super::share;
 use super::source::Source;
 use crate::engine::error::FetchError;
 use crate::engine::shared::Shared;
@@ -40,6 +41,8 @@ struct Crew<'a> {
     at_work: JoinSet<(NodeId, SourceId, Result<(), PeerError>)>,
     nodes: BTreeMap<NodeId, SourceId>,
     failures: BTreeMap<NodeId, Failure>,
+    /// Who else fetches the blob, as far as is known.
+    fetchers: Vec<NodeId>,
     hired: u64,
     dice: usize,
     /// How many groups were missing when that last changed, and when.
@@ -56,6 +59,7 @@ pub(super) async fn fetch(shared: &Arc<Shared>, flight: &Arc<Flight>, wish: &Wis
         at_work: JoinSet::new(),
         nodes: BTreeMap::new(),
         failures: BTreeMap::new(),
+        fetchers: Vec::new(),
         hired: 0,
         dice: getrandom::u32().unwrap_or_default() as usize,
         progress: (flight.plan().left(), Instant::now()),
@@ -96,15 +100,13 @@ impl Crew<'_> {
 
     fn hire(&mut self) {
         let wanted = self.wanted();
-        if self.at_work.len() >= wanted {
-            return;
-        }
         let Wish { reference, author, .. } = self.wish;
         let candidates = peer::candidates(self.shared, &reference.space, *author, Some(&reference.digest), self.dice);
         if candidates.len() > 1 {
             // The others may lack it as this node does.
             self.flight.spread();
         }
+        self.share(candidates.iter().map(|(node, _)| *node));
         let now = Instant::now();
         for (node, key) in candidates {
             let rests = self.failures.get(&node).is_some_and(|failure| failure.until > now);
@@ -116,6 +118,20 @@ impl Crew<'_> {
             self.nodes.insert(node, id);
             let source = Source::new(self.shared, self.flight, &key, id);
             self.at_work.spawn(async move { (node, id, source.run().await) });
+        }
+    }
+
+    /// Divides the blob among those who fetch it now: all that haven't said that they have it.
+    fn share(&mut self, candidates: impl Iterator<Item = NodeId>) {
+        let mut plan = self.flight.plan();
+        let is_whole = |node: &NodeId| self.nodes.get(node).is_some_and(|id| plan.is_whole(*id));
+        let mut fetchers: Vec<NodeId> =
+            candidates.filter(|node| *node != self.wish.author && !is_whole(node)).collect();
+        fetchers.sort();
+        if fetchers != self.fetchers {
+            let me = self.shared.identity.node;
+            plan.set_share(share::of(&me, &fetchers, self.flight.group_count()));
+            self.fetchers = fetchers;
         }
     }
 

@@ -3,8 +3,9 @@
 //! # Why
 //! - **What readers wait for comes first,** from wherever each of them is, in turns; a group that a reader waits for and
 //!   that was asked of somebody slow is asked of another as well.
-//! - **What nobody else has is asked of who has everything.** Of eight sites that fetch the same, each takes other groups
-//!   from the one that has it, beginning anywhere, and the rest from each other.
+//! - **What nobody else has is asked of who has everything.** Of eight sites that fetch the same, each takes a share of
+//!   its own from the one that has it, and the rest from the others. If some don't bring their shares, this node has nothing
+//!   left to ask for and is idle for a while; then all of it is anybody's.
 //! - **In the end whoever is idle repeats what has been under way longest,** so that one slow source doesn't decide when
 //!   the last group comes. A group is under way from two sources at most.
 
@@ -51,6 +52,8 @@ struct Asked {
 struct Source {
     /// `None`: everything.
     has: Option<Bits>,
+    /// Whether it said so itself.
+    told: bool,
     under_way: usize,
 }
 
@@ -65,6 +68,10 @@ pub struct Schedule {
     /// Where each reader waits.
     readers: BTreeMap<ReaderId, u32>,
     turn: usize,
+    /// What this node had better take itself from who has everything; `None`: nobody else fetches the blob.
+    share: Option<Bits>,
+    /// Since when nothing has been under way.
+    idle_since: Option<Duration>,
     /// How long a group is under way, as a running mean.
     typical: Duration,
 }
@@ -99,6 +106,8 @@ impl Schedule {
             sources: BTreeMap::new(),
             readers: BTreeMap::new(),
             turn: 0,
+            share: None,
+            idle_since: None,
             typical: Duration::ZERO,
         }
     }
@@ -120,7 +129,7 @@ impl Schedule {
 
     /// A source has come that has everything, as far as is known.
     pub fn join(&mut self, source: SourceId) {
-        self.sources.insert(source, Source { has: None, under_way: 0 });
+        self.sources.insert(source, Source { has: None, told: false, under_way: 0 });
     }
 
     /// What a source has now.
@@ -128,6 +137,29 @@ impl Schedule {
         let has = (has.count() < self.count).then_some(has);
         if let Some(source) = self.sources.get_mut(&source) {
             source.has = has;
+            source.told = true;
+        }
+    }
+
+    /// Whether a source has said that it has everything.
+    pub fn is_whole(&self, source: SourceId) -> bool {
+        self.sources.get(&source).is_some_and(|source| source.told && source.has.is_none())
+    }
+
+    /// Others fetch the same blob: of who has everything, this node takes these groups first and leaves it the others.
+    pub fn set_share(&mut self, share: Option<Bits>) {
+        self.share = share;
+    }
+
+    /// Notices that the others don't bring their shares: call it now and then.
+    pub fn reconsider(&mut self, ask: Ask) {
+        if !self.asked.is_empty() {
+            self.idle_since = None;
+            return;
+        }
+        let since = *self.idle_since.get_or_insert(ask.now);
+        if ask.now.saturating_sub(since) >= ask.patience.max(self.typical) {
+            self.share = None;
         }
     }
 
@@ -282,13 +314,24 @@ impl Schedule {
             let later = self.first_free(source, start..self.count, others);
             later.or_else(|| self.first_free(source, 0..start, others))
         };
-        let partial: Vec<(&Bits, Side)> =
+        if source.has.is_some() {
+            return around(&[]).map(|first| self.run(source, first, self.count, ask.most));
+        }
+        let mut wanted: Vec<(&Bits, Side)> =
             self.sources.values().filter_map(|other| other.has.as_ref()).map(|has| (has, Side::Out)).collect();
-        let rare = (source.has.is_none() && !partial.is_empty()).then(|| around(&partial)).flatten();
-        let first = rare.or_else(|| around(&[]))?;
+        let rare = |wanted: &[(&Bits, Side)]| (!wanted.is_empty()).then(|| around(wanted)).flatten();
         // What is rare is taken one by one: beside it there may be what others have.
-        let most = if rare.is_some() { 1 } else { ask.most };
-        Some(self.run(source, first, self.count, most))
+        let one = |first: u32| first..first + 1;
+        match &self.share {
+            Some(share) => {
+                wanted.push((share, Side::In));
+                rare(&wanted).map(one)
+            }
+            None => {
+                let any = || around(&[]).map(|first| self.run(source, first, self.count, ask.most));
+                rare(&wanted).map(one).or_else(any)
+            }
+        }
     }
 
     /// What has been under way from others for longest, when nothing is free.

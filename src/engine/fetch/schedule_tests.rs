@@ -134,6 +134,28 @@ fn of_who_has_everything_first_what_nobody_else_has() {
 }
 
 #[test]
+fn others_shares_are_left_to_them_until_nothing_arrives_any_more() {
+    let mut schedule = fresh(6, &[A, B]);
+    schedule.learn(A, Bits::all(6));
+    schedule.learn(B, bits(6, &[2]));
+    schedule.set_share(Some(bits(6, &[0, 2, 4])));
+    assert!(schedule.is_whole(A) && !schedule.is_whole(B));
+    let taken: Vec<_> = (0..3).map(|_| groups(&mut schedule, A, at(0, 8))).collect();
+    assert_eq!(taken, [Some(0..1), Some(4..5), None], "2 comes from the other");
+    assert_eq!(groups(&mut schedule, B, at(0, 8)), Some(2..3));
+    schedule.reconsider(at(900, 8));
+    [0, 4, 2].into_iter().for_each(|index| schedule.arrived(index, Duration::from_millis(50)));
+    schedule.reconsider(at(1000, 8));
+    schedule.reconsider(at(1099, 8));
+    assert_eq!(groups(&mut schedule, A, at(1099, 8)), None);
+    schedule.reconsider(at(1100, 8));
+    assert_eq!(groups(&mut schedule, A, at(1100, 8)), Some(1..2), "the other doesn't bring it");
+    schedule.set_share(Some(bits(6, &[])));
+    schedule.wait(ONE, 5);
+    assert_eq!(groups(&mut schedule, A, at(1101, 8)), Some(5..6), "a reader doesn't wait for anybody's share");
+}
+
+#[test]
 fn a_group_that_a_partial_source_did_not_give_is_asked_of_another() {
     let mut schedule = fresh(4, &[A, B]);
     schedule.learn(B, bits(4, &[1]));

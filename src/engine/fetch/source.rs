@@ -63,6 +63,7 @@ impl Source {
             changed.as_mut().enable();
             let chunk = (self.line.request_bytes(&self.shared) / GROUP_BYTES).clamp(1, REQUEST_GROUPS_MAX);
             let ask = self.ask(chunk);
+            self.flight.plan().reconsider(ask);
             let outlook = self.flight.plan().outlook(self.id, ask);
             let is_partial = self.flight.plan().is_partial(self.id);
             let admitted = async {
