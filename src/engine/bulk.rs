@@ -41,6 +41,8 @@ pub(super) enum Request {
     Groups(Reference, u32, u32),
     /// Which groups the peer has, from an index on: one [`Answer::Have`]. Since 0.2.
     Have(Reference, u32),
+    /// Proofs that the peer has up to [`WHOLE_MAX`] blobs, over a nonce: one [`Answer::Proofs`] for all. Since 0.2.
+    Prove(Vec<Reference>, [u8; 32]),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +54,8 @@ pub(super) enum Answer {
     Group(Bytes),
     /// One bit a group, the lowest of the first byte first; a blob of which nothing is here isn't found.
     Have(Bytes),
+    /// In the order of the references; `None` for what isn't found. See [`super::proof`].
+    Proofs(Vec<Option<[u8; 32]>>),
 }
 
 impl Request {
@@ -61,6 +65,7 @@ impl Request {
             Request::Values(reference, first) => (2, codec::encode(&(reference, first))),
             Request::Groups(reference, first, count) => (3, codec::encode(&(reference, first, count))),
             Request::Have(reference, first) => (4, codec::encode(&(reference, first))),
+            Request::Prove(references, nonce) => (5, codec::encode(&(references, nonce))),
         };
         Envelope { kind, body }.to_bytes().into()
     }
@@ -72,6 +77,7 @@ impl Request {
             2 => codec::decode(&envelope.body).ok().map(|(reference, first)| Request::Values(reference, first)),
             3 => codec::decode(&envelope.body).ok().map(|(r, first, count)| Request::Groups(r, first, count)),
             4 => codec::decode(&envelope.body).ok().map(|(reference, first)| Request::Have(reference, first)),
+            5 => codec::decode(&envelope.body).ok().map(|(references, nonce)| Request::Prove(references, nonce)),
             _ => None,
         }
     }
@@ -88,6 +94,7 @@ impl Answer {
             Answer::Values(values) => (3, Bytes::copy_from_slice(values.as_flattened())),
             Answer::Group(bytes) => (4, bytes.clone()),
             Answer::Have(bits) => (5, bits.clone()),
+            Answer::Proofs(proofs) => (6, codec::encode(proofs).into()),
         };
         let length = u32::try_from(body.len()).expect("at most a mebibyte");
         let head = [kind.to_le_bytes().as_slice(), &length.to_le_bytes()].concat();
@@ -98,7 +105,7 @@ impl Answer {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Answer::Whole(bytes) | Answer::Group(bytes) => bytes.len() as u64,
-            Answer::NotFound | Answer::Values(_) | Answer::Have(_) => 0,
+            Answer::NotFound | Answer::Values(_) | Answer::Have(_) | Answer::Proofs(_) => 0,
         }
     }
 
@@ -119,6 +126,7 @@ impl Answer {
             }
             4 => Some(Answer::Group(body)),
             5 => Some(Answer::Have(body)),
+            6 => codec::decode(&body).ok().map(Answer::Proofs),
             _ => None,
         }
     }
@@ -154,6 +162,7 @@ mod tests {
             ("request-values.bin", Request::Values(reference(), 16_384)),
             ("request-groups.bin", Request::Groups(reference(), 3, 16)),
             ("request-have.bin", Request::Have(reference(), 524_288)),
+            ("request-prove.bin", Request::Prove(vec![reference(), reference()], [5; 32])),
         ];
         for (name, request) in requests {
             let frame = request.to_frame();
@@ -171,6 +180,7 @@ mod tests {
             ("answer-values.bin", Answer::Values(vec![[1; 32], [2; 32]])),
             ("answer-group.bin", Answer::Group(Bytes::from_static(b"group"))),
             ("answer-have.bin", Answer::Have(Bytes::from_static(&[0b101, 1]))),
+            ("answer-proofs.bin", Answer::Proofs(vec![Some([6; 32]), None])),
         ];
         for (name, answer) in answers {
             let frame = Bytes::from(answer.to_parts().concat());

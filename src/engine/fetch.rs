@@ -10,6 +10,7 @@ mod crew;
 mod flight;
 mod mirror;
 mod peer;
+mod possession;
 mod reading;
 mod schedule;
 mod share;

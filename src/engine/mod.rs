@@ -18,6 +18,7 @@ mod handle;
 mod line;
 mod mind;
 mod pairing;
+mod proof;
 mod serve;
 mod shared;
 mod snapshot;

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use artimesh_core::model::{Digest, Dot, NodeId, PublicKey, Space};
 use artimesh_core::replica::{Table, View, rows};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
 use super::bulk::{Answer, GROUP_BYTES, GROUPS_MAX, HAVE_MAX, Reference, Request, VALUES_MAX, WHOLE_MAX};
 use super::fetch::Flight;
+use super::proof;
 use super::shared::Shared;
 use super::view::StoreView;
 use crate::store::{BlobReader, Store};
@@ -22,8 +23,14 @@ use crate::swarm::{BulkError, BulkReceiver, BulkSender, BulkStream};
 /// Requests that are looked at before the last is answered.
 const AHEAD: usize = 1;
 
+/// Requests of one peer that are looked at or answered at once, all its streams together: each holds some MiB.
+pub(super) const SERVED_AT_ONCE: usize = 24;
+
 /// What is read of small blobs before they are sent; the others are read one by one.
 const READ_AHEAD_BYTES: u64 = 4 << 20;
+
+/// What is read for the proofs of one request.
+const PROVED_BYTES: u64 = 64 << 20;
 
 /// Where groups come from.
 #[derive(Clone)]
@@ -53,8 +60,9 @@ pub(super) async fn serve(shared: Arc<Shared>, peer: PublicKey, stream: BulkStre
     let Some(node) = shared.understood(&peer) else { return };
     let (sender, receiver) = stream.split();
     let (ready, readied) = mpsc::channel(AHEAD);
-    let served =
-        async { tokio::try_join!(prepare(&shared, node, receiver, ready), answer(sender, readied)).map(|_| ()) };
+    let places = shared.lines.of(&peer).places();
+    let preparing = prepare(&shared, node, receiver, &places, ready);
+    let served = async { tokio::try_join!(preparing, answer(sender, readied)).map(|_| ()) };
     tokio::select! {
         result = served => {
             if let Err(error) = result {
@@ -69,22 +77,27 @@ async fn prepare(
     shared: &Arc<Shared>,
     node: NodeId,
     mut receiver: BulkReceiver,
-    ready: mpsc::Sender<Ready>,
+    places: &Arc<Semaphore>,
+    ready: mpsc::Sender<(Ready, OwnedSemaphorePermit)>,
 ) -> Result<(), BulkError> {
     while let Some(frame) = receiver.recv().await? {
+        let Ok(place) = places.clone().acquire_owned().await else { break };
         let next = match Request::read(&frame) {
             Some(request) => look_at(shared, node, request).await,
             None => Ready::Answer(Answer::NotFound),
         };
-        if ready.send(next).await.is_err() {
+        if ready.send((next, place)).await.is_err() {
             break;
         }
     }
     Ok(())
 }
 
-async fn answer(mut sender: BulkSender, mut readied: mpsc::Receiver<Ready>) -> Result<(), BulkError> {
-    while let Some(ready) = readied.recv().await {
+async fn answer(
+    mut sender: BulkSender,
+    mut readied: mpsc::Receiver<(Ready, OwnedSemaphorePermit)>,
+) -> Result<(), BulkError> {
+    while let Some((ready, _place)) = readied.recv().await {
         match ready {
             Ready::Answer(answer) => sender.send_parts(answer.to_parts()).await?,
             Ready::Whole(pieces) => {
@@ -180,6 +193,7 @@ async fn look_at(shared: &Arc<Shared>, node: NodeId, request: Request) -> Ready 
             let supply = find(shared, node, reference).await;
             Ready::Answer(supply.map_or(Answer::NotFound, |supply| Answer::Have(supply.bits(first))))
         }
+        Request::Prove(references, nonce) => Ready::Answer(prove(shared, node, references, &nonce).await),
     }
 }
 
@@ -194,6 +208,30 @@ async fn whole(shared: &Arc<Shared>, node: NodeId, mut references: Vec<Reference
     });
     let missing = || (0..count).map(|_| Piece::Missing).collect();
     Ready::Whole(read.await.unwrap_or_else(|_| missing()))
+}
+
+async fn prove(shared: &Arc<Shared>, node: NodeId, mut references: Vec<Reference>, nonce: &[u8; 32]) -> Answer {
+    references.truncate(WHOLE_MAX);
+    let spaces = shared_spaces(shared, node, &references).await;
+    let (store, count) = (shared.store.clone(), references.len());
+    let find = move |reference: &Reference| {
+        let may = spaces.contains(&reference.space) && holds(&store, reference);
+        may.then(|| store.reader(&reference.digest).ok().flatten()).flatten()
+    };
+    let found = spawn_blocking(move || references.iter().map(find).collect::<Vec<_>>()).await;
+    let mut proofs = Vec::with_capacity(count);
+    let mut left = PROVED_BYTES;
+    for reader in found.unwrap_or_default() {
+        let reader = reader.filter(|reader| left.checked_sub(proof::bytes_read(reader.info().size)).is_some());
+        let Some(reader) = reader else {
+            proofs.push(None);
+            continue;
+        };
+        left -= proof::bytes_read(reader.info().size);
+        proofs.push(proof::prove(&reader, nonce).await.ok());
+    }
+    proofs.resize(count, None);
+    Answer::Proofs(proofs)
 }
 
 /// Blocks.

@@ -65,6 +65,7 @@ impl Collector for EngineCollector {
             ("blobs_fetched", "Blobs fetched from peers and stored", fetched.blobs()),
             ("fetched_bytes", "Bytes of blobs received from peers", fetched.bytes()),
             ("fetched_twice_bytes", "Bytes that another source had sent before", fetched.repeated_bytes()),
+            ("possessions_proved", "Blobs held through another space that a member proved to have", fetched.proved()),
             ("wrong_answers", "Answers of peers that were not what was asked for", fetched.wrong()),
             ("fetch_failures", "Fetches that failed at all peers asked", fetched.failures()),
             ("swarm_control_received_bytes", "Bytes received on control streams", swarm.control_bytes_in.get()),

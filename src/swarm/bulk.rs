@@ -125,12 +125,7 @@ impl BulkSender {
                     continue;
                 }
                 self.write_joined().await?;
-                while !part.is_empty() {
-                    let piece = part.split_to(part.len().min(PIECE_BYTES));
-                    self.end.vitals.bulk_bytes_out.add(piece.len());
-                    rate::pass(self.end.gates_out(), piece.len(), Class::Bulk).await;
-                    self.stream.write_all(&piece).await?;
-                }
+                write_paced(&mut self.stream, &self.end, &part).await?;
             }
             Ok(())
         };
@@ -143,9 +138,7 @@ impl BulkSender {
         if self.joined.is_empty() {
             return Ok(());
         }
-        self.end.vitals.bulk_bytes_out.add(self.joined.len());
-        rate::pass(self.end.gates_out(), self.joined.len(), Class::Bulk).await;
-        self.stream.write_all(&self.joined).await?;
+        write_paced(&mut self.stream, &self.end, &self.joined).await?;
         self.joined.clear();
         Ok(())
     }
@@ -166,6 +159,19 @@ impl BulkSender {
         let end = self.end.clone();
         unless_cut_off(&end.token, self.stream.close().map_err(FrameError::Broken)).await
     }
+}
+
+/// Writes as fast as the limits allow.
+async fn write_paced(stream: &mut WriteHalf<Stream>, end: &End, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let gates = end.gates_out();
+        let (piece, rest) = bytes.split_at(bytes.len().min(rate::piece_bytes(gates)));
+        end.vitals.bulk_bytes_out.add(piece.len());
+        rate::pass(gates, piece.len(), Class::Bulk).await;
+        stream.write_all(piece).await?;
+        bytes = rest;
+    }
+    Ok(())
 }
 
 impl BulkReceiver {

@@ -204,3 +204,55 @@ async fn sites_that_fetch_the_same_take_it_from_each_other() {
         reads(node, "large", content).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_held_through_one_repository_satisfy_another_once_their_author_has_proved_to_have_them() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (author, other) = (&circle.nodes[0], &circle.nodes[1]);
+    author.cli(&["repo", "create", "more", "--federated", "--member", &other.name], "");
+    let contents = [(1, 3 * MIB + 5), (2, 4096), (3, 0)].map(|(seed, size)| Content { seed, size });
+    let put = async |repo: &str, seed: usize, content: Content| {
+        let answer = author.client().put_streamed(&format!("/artifactory/{repo}/{seed}"), content).await;
+        assert_eq!(answer.expect("an answer").status, StatusCode::CREATED);
+    };
+    for (index, content) in contents.into_iter().enumerate() {
+        put(REPO, index, content).await;
+    }
+    circle.converged().await;
+    let once = metric(other, "artimesh_fetched_bytes_total").await.expect("metrics");
+    for (index, content) in contents.into_iter().enumerate() {
+        put("more", index, content).await;
+    }
+    until("nothing is wanted any more", || async {
+        let proved = metric(other, "artimesh_possessions_proved_total").await?;
+        if proved == contents.len() as u64 { Ok(()) } else { Err(proved.to_string()) }
+    })
+    .await;
+    assert_eq!(metric(other, "artimesh_fetched_bytes_total").await.expect("metrics"), once, "nothing came twice");
+    for (index, content) in contents.into_iter().enumerate() {
+        let streamed = other.client().get_streamed(&format!("/artifactory/more/{index}")).await.expect("an answer");
+        assert_eq!(streamed.sha256, content.sha256());
+    }
+}
+
+/// A node whose requests and answers are those of an earlier release of this protocol: `ARTIMESH_OLDER_BINARY`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_node_fetches_from_a_newer_one_and_the_other_way() {
+    let Some(older) = std::env::var_os("ARTIMESH_OLDER_BINARY") else { return };
+    let root = tempfile::tempdir().expect("a folder");
+    let first = Node::init(root.path(), "site-0", Setup { new_circle: true, ..Setup::default() });
+    let second = Node::init(root.path(), "site-1", Setup { binary: Some(older.into()), ..Setup::default() });
+    let circle = Circle::of(vec![first, second], 2, root).await;
+    for (node, name) in circle.nodes.iter().zip(["from-new", "from-old"]) {
+        for (number, size) in [30 * MIB + 7, MIB, 70_000, 300, 0].into_iter().enumerate() {
+            uploads(node, &format!("{name}/{number}"), Content { seed: size + number as u64, size }).await;
+        }
+    }
+    assert_eq!(circle.converged().await.len(), 10);
+    for node in &circle.nodes {
+        for name in ["from-new", "from-old"] {
+            let size = 30 * MIB + 7;
+            reads(node, &format!("{name}/0"), Content { seed: size, size }).await;
+        }
+    }
+}

@@ -9,6 +9,7 @@ pub struct FetchCounts {
     bytes: AtomicU64,
     repeated_bytes: AtomicU64,
     wrong: AtomicU64,
+    proved: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -23,6 +24,10 @@ impl FetchCounts {
 
     pub(super) fn was_wrong(&self) {
         self.wrong.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_proved(&self, blobs: u64) {
+        self.proved.fetch_add(blobs, Ordering::Relaxed);
     }
 
     pub(super) fn stored(&self, blobs: u64) {
@@ -51,6 +56,11 @@ impl FetchCounts {
     /// How often a peer sent something else than it was asked for.
     pub fn wrong(&self) -> u64 {
         self.wrong.load(Ordering::Relaxed)
+    }
+
+    /// Blobs that were here through another space, and that a member proved to have in the one that names them.
+    pub fn proved(&self) -> u64 {
+        self.proved.load(Ordering::Relaxed)
     }
 
     /// Attempts that failed at all peers asked.

@@ -16,7 +16,7 @@ use crate::engine::bulk::Reference;
 use crate::engine::error::FetchError;
 use crate::engine::line::Urgency;
 use crate::engine::shared::Shared;
-use crate::store::{Batch, Fill, FillError, Priority, RowWrite, Tree};
+use crate::store::{Batch, Fill, FillError, RowWrite, Tree};
 
 /// How long a fetch that nobody waits for goes on, where it is to end then: the reader may come back at once.
 const LINGER: Duration = Duration::from_secs(2);
@@ -258,7 +258,7 @@ async fn fetch_and_store(shared: &Arc<Shared>, flight: &Arc<Flight>, wish: &Wish
         Err(error) => return Err(FetchError::Store(error.to_string())),
     };
     let rows = wish.rows.iter().map(|key| RowWrite::delete(Tree::Meta, key.clone())).collect();
-    shared.store.commit(Batch { rows, blobs: vec![staged], priority: Priority::Normal }).await?;
+    shared.store.commit(Batch { rows, blobs: vec![staged], ..Batch::default() }).await?;
     shared.fetched.stored(1);
     Ok(())
 }

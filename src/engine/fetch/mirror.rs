@@ -4,21 +4,27 @@
 //! It reads ahead: batches of small blobs are under way, verified and committed at the same time, so that neither a round
 //! trip nor a sync is waited for with nothing else to do. What bounds it is bytes, not batches. A pass goes through the
 //! list once, as fast as blobs come; the next begins when it is over, so rows are looked at about twice.
+//!
+//! A blob that is here already may be so through another space only. Then it stays on the list, and isn't given to other
+//! members of this one, until one of them has proved to have it, or sent it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use artimesh_core::catalog::Federation;
 use artimesh_core::model::Dot;
 use artimesh_core::replica::{Want, rows};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::flight::{self, Wish};
+use super::possession;
 use super::small;
 use crate::engine::bulk::{GROUP_BYTES, WHOLE_MAX};
 use crate::engine::shared::Shared;
-use crate::store::{Batch, Priority, Store, Tree};
+use crate::engine::snapshot::Snapshot;
+use crate::store::{Batch, Priority, Tree};
 
 /// Rows looked at at once.
 const PAGE: usize = 512;
@@ -49,11 +55,22 @@ struct Mirror {
     units: JoinSet<()>,
 }
 
+/// Why something is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// It isn't here.
+    Bytes,
+    /// It is here, perhaps through another space.
+    Proof,
+}
+
 /// A page of the list, sorted by what there is to do.
 #[derive(Default)]
 struct Page {
     /// The blob has come, or was here before.
     here: Vec<Want>,
+    /// It is here, perhaps through another space.
+    unproven: Vec<Want>,
     missing: Vec<Want>,
     /// Where the next page begins.
     next: Option<Vec<u8>>,
@@ -92,11 +109,14 @@ impl Mirror {
             let (shared, busy) = (self.shared.clone(), self.busy.clone());
             let read = spawn_blocking(move || page(&shared, &busy, &start));
             let Ok(Some(page)) = read.await else { return true };
-            left |= !page.missing.is_empty();
+            left |= !page.missing.is_empty() || !page.unproven.is_empty();
             from = page.next;
             self.forget(page.here).await;
             for unit in units(page.missing) {
-                self.spawn(unit).await;
+                self.spawn(unit, Lack::Bytes).await;
+            }
+            for unit in possession::units(page.unproven) {
+                self.spawn(unit, Lack::Proof).await;
             }
         }
         left || !self.busy.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -106,21 +126,27 @@ impl Mirror {
     async fn forget(&self, here: Vec<Want>) {
         if !here.is_empty() {
             let rows = here.iter().map(small::done).collect();
-            small::commit(&self.shared, Batch { rows, blobs: Vec::new(), priority: Priority::Vital }).await;
+            small::commit(&self.shared, Batch { rows, priority: Priority::Vital, ..Batch::default() }).await;
         }
     }
 
-    /// Fetches some wants as soon as there is room for them.
-    async fn spawn(&mut self, wants: Vec<Want>) {
+    /// Fetches some wants as soon as there is room for them, or has it proved that they needn't be.
+    async fn spawn(&mut self, wants: Vec<Want>, lack: Lack) {
         while self.units.try_join_next().is_some() {}
-        let Some(permit) = self.room(&wants).await else { return };
+        let Some(permit) = self.room(if lack == Lack::Proof { &[] } else { &wants }).await else { return };
         let dots: Vec<Dot> = wants.iter().map(|want| want.dot).collect();
         self.busy.lock().unwrap_or_else(PoisonError::into_inner).extend(dots.iter().copied());
         let (shared, busy) = (self.shared.clone(), self.busy.clone());
         self.units.spawn(async move {
-            match wants.as_slice() {
-                [want] if want.size > SMALL_BYTES_MAX => large(&shared, want).await,
-                _ => small::fetch(&shared, wants).await,
+            let wants = match lack {
+                Lack::Bytes => wants,
+                Lack::Proof => possession::prove(&shared, wants).await,
+            };
+            for unit in units(wants) {
+                match unit.as_slice() {
+                    [want] if want.size > SMALL_BYTES_MAX => large(&shared, want).await,
+                    _ => small::fetch(&shared, unit).await,
+                }
             }
             let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
             for dot in &dots {
@@ -161,13 +187,25 @@ fn page(shared: &Shared, busy: &Busy, from: &[u8]) -> Option<Page> {
         if !is_shown || busy.lock().unwrap_or_else(PoisonError::into_inner).contains(&want.dot) {
             continue;
         }
-        if is_here(&shared.store, &want) { page.here.push(want) } else { page.missing.push(want) }
+        if !matches!(shared.store.blob(&want.digest), Ok(Some(_))) {
+            page.missing.push(want);
+        } else if is_rightly_here(shared, &snapshot, &want) {
+            page.here.push(want);
+        } else {
+            page.unproven.push(want);
+        }
     }
     Some(page)
 }
 
-fn is_here(store: &Store, want: &Want) -> bool {
-    matches!(store.blob(&want.digest), Ok(Some(_)))
+/// Whether a blob that is here needs no proof: there is no other space that it could be here through, or nobody to prove
+/// anything to, or this node named it itself.
+fn is_rightly_here(shared: &Shared, snapshot: &Snapshot, want: &Want) -> bool {
+    let me = shared.identity.node;
+    let is_own = want.dot.incarnation.node == me;
+    let has_others = |federation: &Federation| snapshot.members.keys().any(|node| federation.may_hold(node));
+    let is_shared = snapshot.federations.get(&want.space).is_none_or(has_others);
+    is_own || snapshot.federations.len() < 2 || !is_shared
 }
 
 /// What is fetched together: a large blob by itself, small ones of one space many at once.

@@ -11,7 +11,7 @@ use super::peer::{self, PeerError};
 use crate::engine::bulk::{Answer, Reference, Request};
 use crate::engine::line::{Expected, Urgency};
 use crate::engine::shared::Shared;
-use crate::store::{Batch, Priority, RowWrite, Staged, Tree};
+use crate::store::{Batch, RowWrite, Staged, Tree};
 
 /// What became of a batch that was asked of one peer.
 struct Verified {
@@ -91,7 +91,7 @@ async fn keep(shared: &Arc<Shared>, node: NodeId, wants: Vec<Want>, blobs: Vec<O
     if count == 0 {
         return missing;
     }
-    let batch = Batch { rows: wants.iter().map(done).collect(), blobs, priority: Priority::Normal };
+    let batch = Batch { rows: wants.iter().map(done).collect(), blobs, ..Batch::default() };
     if commit(shared, batch).await {
         shared.fetched.stored(count);
         shared.standings.lock().unwrap_or_else(PoisonError::into_inner).praise(&node);

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use artimesh_core::model::PublicKey;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 pub(super) use lane::{Answers, Expected, LaneError};
 pub(super) use window::Urgency;
@@ -25,6 +25,7 @@ use self::lane::Lane;
 use self::widening::Widening;
 use self::window::Window;
 use super::bulk::Request;
+use super::serve::SERVED_AT_ONCE;
 use super::shared::Shared;
 use crate::swarm::BULK_CONNECTIONS_MAX;
 
@@ -69,6 +70,8 @@ pub(super) struct Line {
     /// Something came, or will not: others may ask.
     settled: Notify,
     lanes: tokio::sync::Mutex<Vec<Lane>>,
+    /// For what the peer asks of us.
+    places: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +132,13 @@ impl Line {
             state: Mutex::default(),
             settled: Notify::new(),
             lanes: tokio::sync::Mutex::default(),
+            places: Arc::new(Semaphore::new(SERVED_AT_ONCE)),
         }
+    }
+
+    /// The places for requests of the peer.
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        self.places.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

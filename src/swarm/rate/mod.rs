@@ -21,6 +21,8 @@ pub use plan::{Hours, Plan, Zone};
 /// What passes at once, bytes: at least so often in a mebibyte others get their turn.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 
+const PIECE_BYTES_MIN: usize = 1 << 10;
+
 /// The limits of a node. Each is a plan: a rate for each time of the day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
@@ -47,13 +49,16 @@ impl Gate {
         Gate { plan, start: Instant::now(), bucket: Mutex::default() }
     }
 
+    fn rate(&self) -> Option<u64> {
+        if self.plan.is_open() {
+            return None;
+        }
+        self.plan.rate_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    }
+
     /// Lets bytes pass; how long whoever moves them has to pause then.
     fn pause(&self, bytes: usize, class: Class) -> Duration {
-        if self.plan.is_open() {
-            return Duration::ZERO;
-        }
-        let wall_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let Some(rate) = self.plan.rate_at(wall_s) else { return Duration::ZERO };
+        let Some(rate) = self.rate() else { return Duration::ZERO };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.take(self.start.elapsed(), bytes as u64, rate, class)
     }
@@ -91,6 +96,13 @@ impl Gates {
         };
         peers.entry(*peer).or_insert_with(|| Arc::new(new())).clone()
     }
+}
+
+/// How much passes at once: no more than a second's worth, so that a slow stream never looks like a dead one.
+pub(super) fn piece_bytes(gates: [&Gate; 2]) -> usize {
+    let slowest = gates.iter().filter_map(|gate| gate.rate()).min();
+    let a_second = slowest.map_or(PIECE_BYTES, |rate| usize::try_from(rate).unwrap_or(PIECE_BYTES));
+    a_second.clamp(PIECE_BYTES_MIN, PIECE_BYTES)
 }
 
 /// Pauses as long as the strictest of the gates says.
