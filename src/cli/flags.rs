@@ -56,6 +56,8 @@ fn placeholder(kind: Kind) -> &'static str {
         Kind::Filter => "FILTER",
         Kind::File => "FILE",
         Kind::Listen | Kind::Dial => "MULTIADDR,…",
+        Kind::Rates => "SIZE,…",
+        Kind::Zone => "ZONE",
         Kind::Nodes => "NODE,…",
     }
 }

@@ -69,10 +69,24 @@ fn amount(name: &str, value: &Value) -> String {
 
 fn members(status: &Value) -> String {
     let rows = items(status, "members").iter().map(|member| {
-        let error = last_error(member);
-        [field(member, "name"), short(&field(member, "node")), field(member, "role"), field(member, "state"), error]
+        let (node, error) = (short(&field(member, "node")), last_error(member));
+        let [round_trip, received, sent] = traffic(&member["traffic"]);
+        [field(member, "name"), node, field(member, "role"), field(member, "state"), round_trip, received, sent, error]
     });
-    table(["member", "node", "role", "state", "last error"], rows)
+    table(["member", "node", "role", "state", "round trip", "received", "sent", "last error"], rows)
+}
+
+/// Round trip, and what was received (and how fast it last came) and sent, over how many connections.
+fn traffic(traffic: &Value) -> [String; 3] {
+    let amount = |name: &str| traffic[name].as_u64().map_or("-".to_owned(), bytes);
+    let round_trip = traffic["round_trip_us"].as_u64().map_or("-".to_owned(), |us| match us {
+        0..10_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        _ => format!("{} ms", us / 1000),
+    });
+    let rate = traffic["receiving_bytes_per_s"].as_u64().map(|rate| format!(" at {}/s", bytes(rate)));
+    let several = traffic["bulk_connections"].as_u64().filter(|count| *count > 1);
+    let over = several.map(|count| format!(" over {count}")).unwrap_or_default();
+    [round_trip, amount("received_bytes") + &rate.unwrap_or_default() + &over, amount("sent_bytes")]
 }
 
 fn last_error(value: &Value) -> String {
@@ -142,6 +156,8 @@ mod tests {
             "store": {"bytes": 2048, "blobs": 3, "failed": null},
             "attention": [{"code": "key_taken", "message": "federation x waits", "remedy": "delete libs"}],
             "members": [{"node": "ffeeddccbbaa9988", "name": "pa\u{1b}ris", "role": "edge", "state": "unreachable",
+                         "traffic": {"round_trip_us": 1250, "received_bytes": 2048, "receiving_bytes_per_s": 1024,
+                                     "sent_bytes": 0, "bulk_connections": 4},
                          "last_error": {"code": "dial", "message": "refused", "remedy": "start it"}}],
             "repositories": [{"key": "libs", "federation": "abcdef0123456789", "placement": "mirror",
                 "state_digest": "99", "artifacts": 5, "conflicts": 200, "conflicts_are_more": true, "missing_blobs": 2, "missing_bytes": 1024,
@@ -161,8 +177,8 @@ store       blobs 3, bytes 2.00 KiB
 ! federation x waits
   → delete libs
 
- MEMBER  NODE          ROLE  STATE        LAST ERROR
- pa\u{fffd}ris  ffeeddccbbaa  edge  unreachable  dial: refused → start it
+ MEMBER  NODE          ROLE  STATE        ROUND TRIP  RECEIVED                       SENT  LAST ERROR
+ pa\u{fffd}ris  ffeeddccbbaa  edge  unreachable  1.2 ms      2.00 KiB at 1.00 KiB/s over 4  0 B   dial: refused → start it
 
  REPOSITORY  FEDERATION    PLACEMENT  ARTIFACTS  CONFLICTS  MISSING HERE       STATE
  libs        abcdef012345  mirror     5          200+       2 blobs, 1.00 KiB  99

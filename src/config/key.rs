@@ -68,6 +68,10 @@ pub enum Kind {
     Listen,
     /// Multiaddrs that somebody can dial: no port 0, no unspecified address.
     Dial,
+    /// Bytes a second, for the day and for hours of it.
+    Rates,
+    /// Where a place's clock stands.
+    Zone,
     /// `any`, `none`, or names and ids of nodes.
     Nodes,
 }

@@ -20,6 +20,7 @@ mod key;
 mod keys;
 mod load;
 mod parse;
+mod rates;
 mod sample;
 mod settings;
 mod table;
@@ -33,6 +34,8 @@ pub(crate) use keys::{random_pair, write_pair};
 pub use load::{FILE_NAME, Given, Loaded, Origin, load};
 pub use parse::{BadValue, parse_duration, parse_size};
 pub use sample::sample;
-pub use settings::{Accept, Http, Log, LogFormat, Node, Placement, Replication, Settings, Shutdown, Store, Swarm};
+pub use settings::{
+    Accept, Cache, Http, Log, LogFormat, Node, Placement, Replication, Settings, Shutdown, Store, Swarm,
+};
 pub use table::{KEYS, OTHER_VARIABLES};
 pub use value::Value;

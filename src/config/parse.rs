@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::address::{TcpTarget, tcp_target};
 use super::key::Kind;
+use super::rates;
 use super::value::Value;
 
 /// What a source holds for a key, before it is checked. Variables and flags hold text; only the file knows types, and
@@ -82,7 +83,7 @@ impl Kind {
 
     /// Whether values are written as lists (text with commas where there are no lists).
     pub fn is_list(&self) -> bool {
-        matches!(self, Kind::Listen | Kind::Dial | Kind::Nodes)
+        matches!(self, Kind::Listen | Kind::Dial | Kind::Nodes | Kind::Rates)
     }
 
     fn check_text(&self, text: &str) -> Option<Value> {
@@ -106,7 +107,8 @@ impl Kind {
                 fine.then(|| Value::Text(text.to_owned()))
             }
             Kind::File => (!text.trim().is_empty() && !text.contains('\0')).then(|| Value::Text(text.to_owned())),
-            Kind::Listen | Kind::Dial | Kind::Nodes => None,
+            Kind::Zone => rates::parse_zone(text).map(|_| Value::Text(text.to_owned())),
+            Kind::Listen | Kind::Dial | Kind::Nodes | Kind::Rates => None,
         }
     }
 
@@ -115,6 +117,8 @@ impl Kind {
             Kind::Listen => |item| tcp_target(item).is_some_and(|target| target.is_ip && !item.contains("/p2p/")),
             Kind::Dial => |item| tcp_target(item).as_ref().is_some_and(TcpTarget::can_be_dialled),
             Kind::Nodes if matches!(items, [word] if word == "any" || word == "none") => |_| true,
+            Kind::Rates if rates::parse_plan(items, crate::swarm::Zone::default()).is_none() => return None,
+            Kind::Rates => |_| true,
             Kind::Nodes if items.is_empty() => return None,
             Kind::Nodes => |item| {
                 let is_node = item.parse::<NodeName>().is_ok() || item.parse::<NodeId>().is_ok();
@@ -147,6 +151,11 @@ impl Kind {
             Kind::Choice(words) => words.join(" or "),
             Kind::Filter => "a tracing filter, such as info or info,artimesh::swarm=debug".into(),
             Kind::File => "the path of a file, absolute or as seen from the data folder".into(),
+            Kind::Rates => format!(
+                "none, or bytes a second (at least {}), then others for hours of the day, such as 20MiB, 08:00-18:00 2MiB",
+                shown(rates::RATE_MIN)
+            ),
+            Kind::Zone => "UTC, or how far its clock is ahead of it, such as +01:00 or -08:00".into(),
             Kind::Listen => "a list of /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT".into(),
             Kind::Dial => {
                 "a list of addresses that others can dial: /ip4, /ip6 or /dns, then /HOST/tcp/PORT, port not 0".into()

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use artimesh_core::model::NodeName;
 
+use super::rates;
 use super::value::Value;
+use crate::swarm;
 
 /// All settings. Each field is the key of its name in [`super::KEYS`], which says what it means.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,10 @@ pub struct Settings {
     pub swarm: Swarm,
     /// `replication.*`
     pub replication: Replication,
+    /// `transfer.*`
+    pub transfer: swarm::Rates,
+    /// `cache.*`
+    pub cache: Cache,
     /// `store.*`
     pub store: Store,
     /// `log.*`
@@ -114,6 +120,13 @@ pub enum Placement {
     ByRole,
 }
 
+/// What is kept of what was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cache {
+    /// Whether fetches go on when their readers have left.
+    pub finish_fetches: bool,
+}
+
 /// Bytes at rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Store {
@@ -167,6 +180,8 @@ impl Settings {
                 gossip: values.truth("swarm.gossip"),
             },
             replication: values.replication(),
+            transfer: values.transfer(),
+            cache: Cache { finish_fetches: values.truth("cache.finish_fetches") },
             store: Store {
                 quota: values.limit("store.quota"),
                 reserve: values.number("store.reserve"),
@@ -230,6 +245,21 @@ impl Values {
             log_whole: self.time("replication.log_whole"),
             log_deletes: self.time("replication.log_deletes"),
             fetches: self.count("replication.fetches"),
+        }
+    }
+
+    fn transfer(&mut self) -> swarm::Rates {
+        let zone = self.text("transfer.time_zone");
+        let zone = zone.and_then(|text| rates::parse_zone(&text)).unwrap_or_default();
+        let mut plan = |key: &str| {
+            let items = self.list(key);
+            rates::parse_plan(&items, zone).unwrap_or_else(|| wrong(key, &Value::List(items)))
+        };
+        swarm::Rates {
+            node_in: plan("transfer.receive_max"),
+            node_out: plan("transfer.send_max"),
+            peer_in: plan("transfer.peer_receive_max"),
+            peer_out: plan("transfer.peer_send_max"),
         }
     }
 

@@ -169,6 +169,38 @@ pub const KEYS: &[Key] = &[
         ..key("replication.fetches", Kind::Count { min: 1, max: 256 }, Some("8"))
     },
     Key {
+        doc: "How many bytes of artifacts this node receives from all others together in a second. Control traffic isn't \
+              limited, and what a reader waits for comes first.",
+        example: "20MiB,08:00-18:00 2MiB",
+        ..key("transfer.receive_max", Kind::Rates, Some("none"))
+    },
+    Key {
+        doc: "How many bytes of artifacts this node sends to all others together in a second.",
+        example: "20MiB,08:00-18:00 2MiB",
+        ..key("transfer.send_max", Kind::Rates, Some("none"))
+    },
+    Key {
+        doc: "How many bytes of artifacts this node receives from any one other in a second.",
+        example: "10MiB",
+        ..key("transfer.peer_receive_max", Kind::Rates, Some("none"))
+    },
+    Key {
+        doc: "How many bytes of artifacts this node sends to any one other in a second.",
+        example: "10MiB",
+        ..key("transfer.peer_send_max", Kind::Rates, Some("none"))
+    },
+    Key {
+        doc: "The clock by which the hours of the limits above are told. Daylight saving isn't followed.",
+        example: "+01:00",
+        ..key("transfer.time_zone", Kind::Zone, Some("UTC"))
+    },
+    Key {
+        doc: "Whether a blob that is fetched because somebody reads it is fetched to its end when nobody waits for it any \
+              more. What has arrived is kept for the next reader either way.",
+        example: "false",
+        ..key("cache.finish_fetches", Kind::Truth, Some("true"))
+    },
+    Key {
         doc: "How many bytes the data folder may take, or none. Uploads beyond it get 507.",
         example: "500GiB",
         flag: Some("quota"),

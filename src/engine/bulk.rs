@@ -1,19 +1,12 @@
-//! The bulk protocol: what is asked and answered on bulk streams, and the serving side.
+//! The bulk protocol: what is asked and answered on bulk streams.
 //!
-//! One request frame, then answer frames; each is one envelope. A blob is named by its space, a path there and its
-//! digest: an address alone is no capability.
+//! One request frame, then answer frames; each is one envelope. Requests may be sent ahead; they are answered in order. A
+//! blob is named by its space, a path there and its digest: an address alone is no capability. A request of an unknown
+//! kind is answered as if nothing were found, so a newer node can ask an older one and goes on without.
 
-use std::sync::Arc;
-
-use artimesh_core::model::{ArtifactPath, Digest, Envelope, NodeId, PublicKey, Space, codec};
-use artimesh_core::replica::{Table, View, rows};
+use artimesh_core::model::{ArtifactPath, Digest, Envelope, Space, codec};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-
-use super::shared::Shared;
-use super::view::StoreView;
-use crate::store::BlobReader;
-use crate::swarm::{BulkError, BulkStream};
 
 /// Bytes of one group, and the largest blob that travels whole.
 pub(super) const GROUP_BYTES: u64 = 1 << 20;
@@ -22,7 +15,10 @@ pub(super) const GROUP_BYTES: u64 = 1 << 20;
 pub(super) const GROUPS_MAX: u32 = 32;
 
 /// Chaining values in one frame: 512 KiB of them, for 16 GiB of blob.
-const VALUES_MAX: u32 = 16 * 1024;
+pub(super) const VALUES_MAX: u32 = 16 * 1024;
+
+/// Groups that one answer tells of: 64 KiB of bits, for 512 GiB of blob.
+pub(super) const HAVE_MAX: u32 = 512 * 1024;
 
 /// Small blobs asked for at once.
 pub(super) const WHOLE_MAX: usize = 64;
@@ -43,6 +39,10 @@ pub(super) enum Request {
     Values(Reference, u32),
     /// Groups `first..first + count`: one [`Answer::Group`] each.
     Groups(Reference, u32, u32),
+    /// Which groups the peer has, from an index on: one [`Answer::Have`]. Since 0.2.
+    Have(Reference, u32),
+    /// Proofs that the peer has up to [`WHOLE_MAX`] blobs, over a nonce: one [`Answer::Proofs`] for all. Since 0.2.
+    Prove(Vec<Reference>, [u8; 32]),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +52,10 @@ pub(super) enum Answer {
     Whole(Bytes),
     Values(Vec<[u8; 32]>),
     Group(Bytes),
+    /// One bit a group, the lowest of the first byte first; a blob of which nothing is here isn't found.
+    Have(Bytes),
+    /// In the order of the references; `None` for what isn't found. See [`super::proof`].
+    Proofs(Vec<Option<[u8; 32]>>),
 }
 
 impl Request {
@@ -60,16 +64,20 @@ impl Request {
             Request::Whole(references) => (1, codec::encode(references)),
             Request::Values(reference, first) => (2, codec::encode(&(reference, first))),
             Request::Groups(reference, first, count) => (3, codec::encode(&(reference, first, count))),
+            Request::Have(reference, first) => (4, codec::encode(&(reference, first))),
+            Request::Prove(references, nonce) => (5, codec::encode(&(references, nonce))),
         };
         Envelope { kind, body }.to_bytes().into()
     }
 
-    fn read(frame: &[u8]) -> Option<Request> {
+    pub(super) fn read(frame: &[u8]) -> Option<Request> {
         let envelope = Envelope::read_all(frame, 1).ok()?.pop()?;
         match envelope.kind {
             1 => codec::decode(&envelope.body).ok().map(Request::Whole),
             2 => codec::decode(&envelope.body).ok().map(|(reference, first)| Request::Values(reference, first)),
             3 => codec::decode(&envelope.body).ok().map(|(r, first, count)| Request::Groups(r, first, count)),
+            4 => codec::decode(&envelope.body).ok().map(|(reference, first)| Request::Have(reference, first)),
+            5 => codec::decode(&envelope.body).ok().map(|(references, nonce)| Request::Prove(references, nonce)),
             _ => None,
         }
     }
@@ -78,12 +86,26 @@ impl Request {
 const HEAD_BYTES: usize = 6;
 
 impl Answer {
-    pub(super) fn to_frame(&self) -> Bytes {
+    /// As a frame in two parts, so that a group is never copied behind its head.
+    pub(super) fn to_parts(&self) -> [Bytes; 2] {
+        let (kind, body): (u16, Bytes) = match self {
+            Answer::NotFound => (1, Bytes::new()),
+            Answer::Whole(bytes) => (2, bytes.clone()),
+            Answer::Values(values) => (3, Bytes::copy_from_slice(values.as_flattened())),
+            Answer::Group(bytes) => (4, bytes.clone()),
+            Answer::Have(bits) => (5, bits.clone()),
+            Answer::Proofs(proofs) => (6, codec::encode(proofs).into()),
+        };
+        let length = u32::try_from(body.len()).expect("at most a mebibyte");
+        let head = [kind.to_le_bytes().as_slice(), &length.to_le_bytes()].concat();
+        [head.into(), body]
+    }
+
+    /// What of a blob it brings.
+    pub(super) fn bytes(&self) -> u64 {
         match self {
-            Answer::NotFound => frame(1, &[]),
-            Answer::Whole(bytes) => frame(2, bytes),
-            Answer::Values(values) => frame(3, values.as_flattened()),
-            Answer::Group(bytes) => frame(4, bytes),
+            Answer::Whole(bytes) | Answer::Group(bytes) => bytes.len() as u64,
+            Answer::NotFound | Answer::Values(_) | Answer::Have(_) | Answer::Proofs(_) => 0,
         }
     }
 
@@ -103,118 +125,11 @@ impl Answer {
                 Some(Answer::Values(body.chunks_exact(32).map(value).collect()))
             }
             4 => Some(Answer::Group(body)),
+            5 => Some(Answer::Have(body)),
+            6 => codec::decode(&body).ok().map(Answer::Proofs),
             _ => None,
         }
     }
-}
-
-/// An envelope, with its body copied only once: groups are a mebibyte each.
-fn frame(kind: u16, body: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(HEAD_BYTES + body.len());
-    frame.extend_from_slice(&kind.to_le_bytes());
-    frame.extend_from_slice(&u32::try_from(body.len()).expect("at most a mebibyte").to_le_bytes());
-    frame.extend_from_slice(body);
-    frame.into()
-}
-
-/// Answers requests on a stream until it ends.
-pub(super) async fn serve(shared: Arc<Shared>, peer: PublicKey, mut stream: BulkStream) {
-    let stop = shared.stop.clone();
-    let served = async {
-        let Some(node) = shared.understood(&peer) else { return Ok(()) };
-        while let Some(frame) = stream.recv().await? {
-            match Request::read(&frame) {
-                Some(request) => answer(&shared, &node, request, &mut stream).await?,
-                None => stream.send(Answer::NotFound.to_frame()).await?,
-            }
-            stream.flush().await?;
-        }
-        Ok::<(), BulkError>(())
-    };
-    tokio::select! {
-        result = served => {
-            if let Err(error) = result {
-                tracing::debug!(%error, "a bulk stream ended");
-            }
-        }
-        () = stop.cancelled() => {}
-    }
-}
-
-async fn answer(
-    shared: &Arc<Shared>,
-    node: &NodeId,
-    request: Request,
-    stream: &mut BulkStream,
-) -> Result<(), BulkError> {
-    match request {
-        Request::Whole(references) => {
-            for reference in references.into_iter().take(WHOLE_MAX) {
-                let found = find(shared, node, reference).await;
-                let small = found.filter(|reader| reader.info().size <= GROUP_BYTES);
-                let bytes = match small {
-                    Some(reader) => reader.read_at(0, GROUP_BYTES as usize).await.ok(),
-                    None => None,
-                };
-                let answer = bytes.map_or(Answer::NotFound, Answer::Whole);
-                stream.send(answer.to_frame()).await?;
-            }
-        }
-        Request::Values(reference, first) => {
-            let store = shared.store.clone();
-            let digest = reference.digest;
-            let values = match find(shared, node, reference).await {
-                Some(_) => {
-                    tokio::task::spawn_blocking(move || store.groups(&digest).ok().flatten()).await.ok().flatten()
-                }
-                None => None,
-            };
-            let part = values.map(|values| values.into_iter().skip(first as usize).take(VALUES_MAX as usize).collect());
-            stream.send(part.map_or(Answer::NotFound, Answer::Values).to_frame()).await?;
-        }
-        Request::Groups(reference, first, count) => {
-            let Some(reader) = find(shared, node, reference).await else {
-                return stream.send(Answer::NotFound.to_frame()).await;
-            };
-            for index in first..first.saturating_add(count.min(GROUPS_MAX)) {
-                // A group that rotted here is not sent: the asker turns to another.
-                let offset = u64::from(index) * GROUP_BYTES;
-                let group = if index < reader.group_count() {
-                    reader.read_at(offset, GROUP_BYTES as usize).await.ok()
-                } else {
-                    None
-                };
-                match group {
-                    Some(bytes) => {
-                        // On its own line, so that the group is held once, not twice, while the peer takes it.
-                        let frame = Answer::Group(bytes).to_frame();
-                        stream.send(frame).await?;
-                    }
-                    None => return stream.send(Answer::NotFound.to_frame()).await,
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The blob, if the asker shares the space and a live version at the path names it.
-async fn find(shared: &Arc<Shared>, node: &NodeId, reference: Reference) -> Option<BlobReader> {
-    let node = *node;
-    let digest = reference.digest;
-    let allowed =
-        shared.inspect(move |replica, view| replica.shares(&reference.space, &node) && names(view, &reference));
-    if !allowed.await.unwrap_or(false) {
-        return None;
-    }
-    shared.store.reader(&digest).ok().flatten()
-}
-
-fn names(view: &StoreView, reference: &Reference) -> bool {
-    let key = rows::catalog_key(&reference.space, &reference.path);
-    let Ok(Some(row)) = view.get(Table::Catalog, &key) else { return false };
-    let versions: Option<artimesh_core::catalog::Versions> = rows::read(&row).ok();
-    versions.is_some_and(|versions| versions.iter().any(|version| version.content.digest == reference.digest))
 }
 
 #[cfg(test)]
@@ -246,6 +161,8 @@ mod tests {
             ("request-whole.bin", Request::Whole(vec![reference(), reference()])),
             ("request-values.bin", Request::Values(reference(), 16_384)),
             ("request-groups.bin", Request::Groups(reference(), 3, 16)),
+            ("request-have.bin", Request::Have(reference(), 524_288)),
+            ("request-prove.bin", Request::Prove(vec![reference(), reference()], [5; 32])),
         ];
         for (name, request) in requests {
             let frame = request.to_frame();
@@ -262,9 +179,11 @@ mod tests {
             ("answer-whole.bin", Answer::Whole(Bytes::from_static(b"whole"))),
             ("answer-values.bin", Answer::Values(vec![[1; 32], [2; 32]])),
             ("answer-group.bin", Answer::Group(Bytes::from_static(b"group"))),
+            ("answer-have.bin", Answer::Have(Bytes::from_static(&[0b101, 1]))),
+            ("answer-proofs.bin", Answer::Proofs(vec![Some([6; 32]), None])),
         ];
         for (name, answer) in answers {
-            let frame = answer.to_frame();
+            let frame = Bytes::from(answer.to_parts().concat());
             check_golden(name, &frame);
             assert_eq!(Answer::read(&frame), Some(answer), "{name}");
         }

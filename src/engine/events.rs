@@ -9,13 +9,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::bulk;
 use super::mind::Message;
 use super::pairing;
+use super::serve;
 use super::shared::Shared;
 use crate::swarm::{self, Event};
 
-/// Bulk streams and pairing requests answered at once; more wait in the swarm.
+/// Pairing requests answered at once; more wait in the swarm.
 const SERVED_AT_ONCE: usize = 256;
 
 /// Hands events on until the swarm is closed.
@@ -38,7 +38,8 @@ pub(super) async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>)
                 });
             }
             Event::Bulk { peer, stream } => {
-                serving.spawn(bulk::serve(shared.clone(), peer, stream));
+                // It lives as long as the peer keeps it; the swarm bounds how many there are of each.
+                shared.tracker.spawn(serve::serve(shared.clone(), peer, stream));
             }
             event => {
                 let Some(message) = message_of(&shared, event) else { continue };
@@ -55,6 +56,7 @@ fn message_of(shared: &Shared, event: Event) -> Option<Message> {
         Event::Connected { peer, hello } => {
             let node = shared.node_of(&peer)?;
             shared.wanted.notify_one();
+            shared.arrivals.send_modify(|count| *count += 1);
             match Hello::read(&hello) {
                 Ok(hello) if hello.protocol == PROTOCOL && hello.incarnation.node == node => {
                     shared.set_protocol(&node, None);
@@ -82,7 +84,8 @@ fn message_of(shared: &Shared, event: Event) -> Option<Message> {
         Event::Disconnected { peer, reason } => {
             let node = shared.node_of(&peer)?;
             tracing::info!(node = %node.short(), %reason, "disconnected");
-            shared.pool.forget(&peer);
+            shared.lines.forget(&peer);
+            shared.arrivals.send_modify(|count| *count += 1);
             Some(Message::Input(Input::Disconnected(node)))
         }
         Event::Frame { peer, bytes } => Some(Message::Input(Input::Frame(shared.understood(&peer)?, bytes.to_vec()))),

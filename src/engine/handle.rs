@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use artimesh_core::model::{KeyPair, NodeId};
+use artimesh_core::model::{KeyPair, NodeId, PublicKey};
 use artimesh_core::replica::{Command, Identity, Output, Receipt, Replica, rows};
 use artimesh_core::trust::Addresses;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::events;
-use super::fetch::{self, FetchCounts};
+use super::fetch::{self, FetchCounts, SourceError};
+use super::line::Lines;
 use super::mind::{Message, Mind};
-use super::pool::Pool;
 use super::shared::{Counts, Options, Shared};
 use super::snapshot::Snapshot;
 use super::view::{StoreView, row_write};
@@ -26,6 +27,9 @@ use crate::swarm::{self, Swarm};
 
 /// Messages that wait for the mind at most; whoever brings more waits too.
 const INBOX: usize = 1024;
+
+/// Groups from peers that are hashed and written at once.
+const GROUPS_AT_WORK: usize = 8;
 
 /// A running engine. Cheap to clone; [`Engine::stop`] ends it.
 #[derive(Clone)]
@@ -81,7 +85,11 @@ impl Engine {
             counts: Counts::default(),
             fetched: FetchCounts::default(),
             flights: Mutex::default(),
-            pool: Pool::default(),
+            lines: Lines::default(),
+            standings: Mutex::default(),
+            arrivals: watch::channel(0).0,
+            groups_at_work: Semaphore::new(GROUPS_AT_WORK),
+            started: Instant::now(),
             addresses: Notify::new(),
             pairings: Mutex::default(),
             errors: Mutex::default(),
@@ -176,6 +184,16 @@ impl Engine {
     /// Why something that this node sent was last refused here, per node.
     pub fn last_refusal(&self, node: &NodeId) -> Option<String> {
         self.shared.errors.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+    }
+
+    /// What was last held against a node as a source of bytes.
+    pub fn source_error(&self, node: &NodeId) -> Option<SourceError> {
+        self.shared.standings.lock().unwrap_or_else(PoisonError::into_inner).error(node)
+    }
+
+    /// How fast bytes came from a peer when they did last, in bytes a second.
+    pub fn receiving_rate(&self, peer: &PublicKey) -> Option<u64> {
+        self.shared.lines.rate(peer)
     }
 
     /// What to do about a node that speaks another protocol; `None` when it speaks ours, or hasn't spoken.

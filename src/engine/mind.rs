@@ -15,7 +15,7 @@ use super::announce::{self, Topic};
 use super::error::{CommandFailure, EngineFailed};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
-use super::view::{StoreView, row_write};
+use super::view::{MindView, StoreView, row_write};
 use crate::store::{Batch, CommitError, Priority, Staged};
 use crate::swarm;
 
@@ -132,8 +132,9 @@ impl Mind {
 
     async fn handle(&mut self, input: Input, mut waiting: Waiting) -> Result<(), EngineFailed> {
         let now = self.shared.clock.now();
-        let outputs =
-            self.replica.handle(now, &self.view, input).map_err(|ViewFault(reason)| EngineFailed { reason })?;
+        let is_of_one = self.replica.spaces().filter(|(space, ..)| matches!(space, Space::Federation(_))).count() < 2;
+        let view = MindView { rows: &self.view, is_of_one };
+        let outputs = self.replica.handle(now, &view, input).map_err(|ViewFault(reason)| EngineFailed { reason })?;
         let mut outputs = outputs.into_iter().peekable();
         if let Some(Output::Persist(_)) = outputs.peek() {
             let Some(Output::Persist(rows)) = outputs.next() else { unreachable!("just seen") };

@@ -15,17 +15,21 @@ mod error;
 mod events;
 mod fetch;
 mod handle;
+mod line;
 mod mind;
 mod pairing;
-mod pool;
+mod proof;
+mod serve;
 mod shared;
 mod snapshot;
 mod view;
 
 pub use clock::{SystemClock, WallClock};
 pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
-pub use fetch::{FetchCounts, Source};
+pub use fetch::{FetchCounts, Reading, Source, SourceError};
 pub use handle::Engine;
 pub use shared::{Counts, Options};
 pub use snapshot::{Life, Snapshot};
 pub use view::StoreView;
+
+pub use crate::swarm::Vitals;

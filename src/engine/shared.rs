@@ -3,24 +3,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use artimesh_core::model::{CircleId, Digest, Incarnation, KeyPair, NodeId, PublicKey, Space};
+use artimesh_core::model::{CircleId, Incarnation, KeyPair, NodeId, PublicKey, Space};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
 use artimesh_core::replica::{
     AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Retention, Waking,
 };
 use artimesh_core::trust::Addresses;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
-use super::fetch::{FetchCounts, Flight};
+use super::fetch::{FetchCounts, Flights, Standings};
+use super::line::Lines;
 use super::mind::Message;
-use super::pool::Pool;
 use super::snapshot::Snapshot;
 use super::view::StoreView;
 use crate::store::Store;
@@ -39,6 +39,8 @@ pub struct Options {
     pub retention: Retention,
     /// Blobs fetched at once for mirrors.
     pub fetches: usize,
+    /// Whether what a reader began to fetch is fetched to its end when nobody waits for it any more.
+    pub finishes_fetches: bool,
     /// Where peers are told to reach this node, instead of where it listens.
     pub advertise: Addresses,
     /// What this release calls itself to peers.
@@ -133,8 +135,16 @@ pub(super) struct Shared {
     pub(super) wanted: Notify,
     pub(super) counts: Counts,
     pub(super) fetched: FetchCounts,
-    pub(super) flights: Mutex<HashMap<Digest, Arc<Flight>>>,
-    pub(super) pool: Pool,
+    pub(super) flights: Flights,
+    pub(super) lines: Lines,
+    /// What was held against peers as sources of bytes.
+    pub(super) standings: Mutex<Standings>,
+    /// Changes whenever a peer comes or goes.
+    pub(super) arrivals: watch::Sender<u64>,
+    /// Places for groups that are hashed and written.
+    pub(super) groups_at_work: Semaphore,
+    /// What durations are told from.
+    pub(super) started: Instant,
     pub(super) addresses: Notify,
     pub(super) pairings: Mutex<Vec<u64>>,
     pub(super) errors: Mutex<BTreeMap<NodeId, String>>,

@@ -47,3 +47,30 @@ impl View for StoreView {
         self.0.blob(digest).map(|blob| blob.is_some()).map_err(|error| ViewFault(error.to_string()))
     }
 }
+
+/// The rows as the mind shows them to the replica. Where there are several federations, no blob counts as here: it may be
+/// so through another one only, and the replica then lists it as wanted. The mirror takes off the list what is here
+/// rightly.
+pub(super) struct MindView<'a> {
+    pub(super) rows: &'a StoreView,
+    /// Whether there is but one federation, so that what is here is here through it.
+    pub(super) is_of_one: bool,
+}
+
+impl View for MindView<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ViewFault> {
+        self.rows.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewFault> {
+        self.rows.range(table, from, to, limit)
+    }
+
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<KeyValue>, ViewFault> {
+        self.rows.last(table, from, to)
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, ViewFault> {
+        Ok(self.is_of_one && self.rows.has_blob(digest)?)
+    }
+}

@@ -85,6 +85,7 @@ pub(super) async fn start_swarm(
         listen: settings.swarm.listen.clone(),
         bulk_listen: settings.swarm.bulk_listen.clone(),
         gossip: settings.swarm.gossip,
+        rates: settings.transfer.clone(),
         ..swarm::Options::default()
     };
     Swarm::start(&keys.transport, options).await.context("the swarm cannot start")
@@ -105,6 +106,7 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
         },
         heads_interval: replication.heads_interval,
         fetches: replication.fetches,
+        finishes_fetches: settings.cache.finish_fetches,
         retention: Retention {
             whole_ms: u64::try_from(replication.log_whole.as_millis()).unwrap_or(u64::MAX),
             deletes_ms: u64::try_from(replication.log_deletes.as_millis()).unwrap_or(u64::MAX),

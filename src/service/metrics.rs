@@ -4,11 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::engine::Engine;
+use artimesh_core::model::PublicKey;
+
+use crate::engine::{Engine, Vitals};
 
 /// Shared by everybody who counts something.
 #[derive(Clone, Debug)]
@@ -61,6 +64,9 @@ impl Collector for EngineCollector {
             ("refusals", "What peers sent and was refused", counts.refusals()),
             ("blobs_fetched", "Blobs fetched from peers and stored", fetched.blobs()),
             ("fetched_bytes", "Bytes of blobs received from peers", fetched.bytes()),
+            ("fetched_twice_bytes", "Bytes that another source had sent before", fetched.repeated_bytes()),
+            ("possessions_proved", "Blobs held through another space that a member proved to have", fetched.proved()),
+            ("wrong_answers", "Answers of peers that were not what was asked for", fetched.wrong()),
             ("fetch_failures", "Fetches that failed at all peers asked", fetched.failures()),
             ("swarm_control_received_bytes", "Bytes received on control streams", swarm.control_bytes_in.get()),
             ("swarm_control_sent_bytes", "Bytes sent on control streams", swarm.control_bytes_out.get()),
@@ -86,6 +92,48 @@ impl Collector for EngineCollector {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        Ok(())
+        encode_peers(&self.0, &mut encoder)
     }
+}
+
+/// What is known of the way to one peer, as a number; nothing where it isn't known.
+type OfPeer = fn(&Engine, &PublicKey, &Vitals) -> Option<u64>;
+
+/// One line for each peer that was ever connected, by its name.
+fn encode_peers(engine: &Engine, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    let counters: [(&str, &str, OfPeer); 2] = [
+        ("peer_received_bytes", "Bytes of artifacts received from a peer", |_, _, v| Some(v.bulk_bytes_in.get())),
+        ("peer_sent_bytes", "Bytes of artifacts sent to a peer", |_, _, v| Some(v.bulk_bytes_out.get())),
+    ];
+    let gauges: [(&str, &str, OfPeer); 3] = [
+        ("peer_round_trip_us", "Round trip to a peer, in microseconds", |_, _, v| {
+            v.round_trip().and_then(|time| u64::try_from(time.as_micros()).ok())
+        }),
+        ("peer_receiving_bytes_per_s", "How fast bytes last came from a peer", |e, key, _| e.receiving_rate(key)),
+        ("peer_bulk_connections", "Connections with a peer for artifacts", |_, _, v| Some(v.bulk_connections())),
+    ];
+    let snapshot = engine.snapshot();
+    let peers: Vec<_> = snapshot
+        .members
+        .values()
+        .filter_map(|(name, _, key)| Some((name.as_str(), key, engine.swarm().vitals(key)?)))
+        .collect();
+    for (name, help, value) in counters {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (peer, key, vitals) in &peers {
+            if let Some(value) = value(engine, key, vitals) {
+                ConstCounter::new(value).encode(family.encode_family(&[("peer", *peer)])?)?;
+            }
+        }
+    }
+    for (name, help, value) in gauges {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (peer, key, vitals) in &peers {
+            if let Some(value) = value(engine, key, vitals) {
+                let value = i64::try_from(value).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(family.encode_family(&[("peer", *peer)])?)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use artimesh_core::catalog::{Federation, Versions};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{Digest, Heads, NodeId, Space};
+use artimesh_core::model::{Digest, Heads, NodeId, PublicKey, Space};
 use artimesh_core::replica::{
     Placement, Replica, Repository, Table, View, ViewFault, Want, conflicts, rows, state_digest,
 };
@@ -201,13 +201,26 @@ fn members(replica: &Replica, engine: &Engine) -> Vec<Value> {
                 "state": state,
                 "version": hello.map(|hello| hello.version.clone()),
                 "addresses": addresses.control,
+                "traffic": traffic(engine, &grant.keys.transport),
                 "last_error": last_error(engine, node, state, &grant.keys.transport),
             })
         })
         .collect()
 }
 
-fn last_error(engine: &Engine, node: &NodeId, state: &str, key: &artimesh_core::model::PublicKey) -> Option<Value> {
+/// How the way to a member fares, and what of artifacts went over it since the start.
+fn traffic(engine: &Engine, key: &PublicKey) -> Value {
+    let Some(vitals) = engine.swarm().vitals(key) else { return Value::Null };
+    json!({
+        "round_trip_us": vitals.round_trip().map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        "received_bytes": vitals.bulk_bytes_in.get(),
+        "sent_bytes": vitals.bulk_bytes_out.get(),
+        "receiving_bytes_per_s": engine.receiving_rate(key),
+        "bulk_connections": vitals.bulk_connections(),
+    })
+}
+
+fn last_error(engine: &Engine, node: &NodeId, state: &str, key: &PublicKey) -> Option<Value> {
     if let Some(message) = engine.foreign_protocol(node) {
         let remedy = "nothing is exchanged with it until both run the same release";
         return Some(json!({ "code": "protocol", "message": message, "remedy": remedy }));
@@ -215,6 +228,16 @@ fn last_error(engine: &Engine, node: &NodeId, state: &str, key: &artimesh_core::
     if let Some(message) = engine.last_refusal(node) {
         let remedy = "what it sent was refused: see the log; if it is of another version, upgrade the older of the two";
         return Some(json!({ "code": "refused", "message": message, "remedy": remedy }));
+    }
+    if let Some(error) = engine.source_error(node) {
+        let (code, remedy) = match error.is_wrong {
+            true => (
+                "wrong_bytes",
+                "its bytes were not taken, others are asked: check its disk, and whether it can be trusted",
+            ),
+            false => ("transfer", "it is asked again by itself; if that goes on, look at its log and at the way to it"),
+        };
+        return Some(json!({ "code": code, "message": error.message, "remedy": remedy }));
     }
     let fault = engine.swarm().last_error(key).filter(|_| state == "unreachable")?;
     let remedy = "check that the node runs, and that one of the two sites can reach the other's swarm ports";

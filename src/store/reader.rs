@@ -142,6 +142,14 @@ impl BlobReader {
         spawn_blocking(move || reader.verify_here(index)).await.map_err(|_| ReadError::Cancelled)?
     }
 
+    /// All bytes of a blob of at most 1 MiB, verified. Blocks: for whoever reads many at once.
+    pub fn read_whole(&self) -> Result<Bytes, ReadError> {
+        if self.info.size > GROUP_BYTES as u64 {
+            return Err(ReadError::OutOfRange { offset: 0, bytes: self.info.size, size: self.info.size });
+        }
+        self.read_here(0, self.info.size as usize)
+    }
+
     /// The chaining values; empty for a blob of one group. Blocks.
     pub(super) fn values(&self) -> Result<Vec<ChainingValue>, ReadError> {
         match &self.source {

@@ -20,8 +20,9 @@ use libp2p::{
 
 use super::{counters::Counters, identity, members::Members, options::Limits};
 
-/// Connections of one member at once on one swarm. Two is what simultaneous dials make, more is for slow deaths.
-const MEMBER_CONNECTIONS_MAX: usize = 4;
+/// Connections of one member at once on one swarm. Two is what simultaneous dials make, up to four are made for bulk at a
+/// distance, more is for slow deaths.
+const MEMBER_CONNECTIONS_MAX: usize = 8;
 
 /// What a swarm does with those who aren't members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

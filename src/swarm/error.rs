@@ -115,6 +115,9 @@ pub enum BulkError {
     /// The peer is no member any more, or the swarm is closed.
     #[error("the peer was cut off")]
     CutOff,
+    /// Not a byte came for as long as the caller would wait.
+    #[error("nothing came for too long")]
+    Idle,
     /// A frame is larger than [`super::FRAME_BYTES_MAX`]: the peer's fault when receiving, the caller's when sending
     /// (then nothing was sent and the stream is still good).
     #[error("a frame of {bytes} bytes is too large")]

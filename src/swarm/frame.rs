@@ -9,7 +9,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub const FRAME_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
 /// How much of a frame goes into one write with its length, so that small frames are one Yamux frame and one record.
-const JOINED_BYTES: usize = 64 << 10;
+pub(super) const JOINED_BYTES: usize = 64 << 10;
 
 /// Why no frame was read or written.
 #[derive(Debug)]
@@ -28,6 +28,17 @@ impl From<io::Error> for FrameError {
     }
 }
 
+/// What a frame of so many bytes begins with.
+pub(super) fn head(length: usize) -> [u8; 4] {
+    u32::try_from(length).expect("FRAME_BYTES_MAX fits into 32 bits").to_le_bytes()
+}
+
+/// The length that a head tells, if it is at most `max`.
+pub(super) fn length(head: [u8; 4], max: usize) -> Result<usize, FrameError> {
+    let length = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
+    if length > max { Err(FrameError::TooLarge(length)) } else { Ok(length) }
+}
+
 /// Reads one frame of at most `max` bytes. Must not be dropped halfway unless the stream is dropped too.
 pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S, max: usize) -> Result<Bytes, FrameError> {
     let mut head = [0; 4];
@@ -35,10 +46,7 @@ pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S, max: usize) -> Re
         return Err(FrameError::Ended);
     }
     stream.read_exact(&mut head[1..]).await?;
-    let length = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
-    if length > max {
-        return Err(FrameError::TooLarge(length));
-    }
+    let length = length(head, max)?;
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await?;
     Ok(Bytes::from(bytes))
@@ -49,10 +57,9 @@ pub(super) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -
     if bytes.len() > FRAME_BYTES_MAX {
         return Err(FrameError::TooLarge(bytes.len()));
     }
-    let length = u32::try_from(bytes.len()).expect("FRAME_BYTES_MAX fits into 32 bits");
     let (first, rest) = bytes.split_at(bytes.len().min(JOINED_BYTES - 4));
     let mut joined = Vec::with_capacity(4 + first.len());
-    joined.extend_from_slice(&length.to_le_bytes());
+    joined.extend_from_slice(&head(bytes.len()));
     joined.extend_from_slice(first);
     stream.write_all(&joined).await?;
     stream.write_all(rest).await?;

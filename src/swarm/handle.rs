@@ -35,10 +35,16 @@ use super::{
     net::{Command, Contact, Kind, Net, Parts, Remote},
     options::{HELLO_BYTES_MAX, Member, Options},
     outbox::Outboxes,
-    pairing, resolve,
+    pairing,
+    rate::Gates,
+    resolve,
     session::Context,
     transport::transport,
+    vitals::{AllVitals, Vitals},
 };
+
+/// Bulk connections to one peer at most: at a distance, one is bounded by what TCP keeps in flight.
+pub const BULK_CONNECTIONS_MAX: usize = 4;
 
 /// How long the goodbyes may take when the swarm closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,6 +94,8 @@ impl Swarm {
             outboxes: Outboxes::default(),
             counters: counters.clone(),
             faults: Faults::default(),
+            vitals: AllVitals::default(),
+            gates: Gates::new(options.rates.clone()),
             hello: hello_now,
             bulk: remotes[1].0.clone(),
             root,
@@ -202,8 +210,20 @@ impl Swarm {
         let not_member = OpenError::NotMember { peer: *peer };
         let id = identity::peer_id(peer).ok_or(not_member)?;
         let token = self.0.members.token(&id).ok_or(not_member)?;
-        let end = bulk::End { peer: *peer, token, counters: self.0.context.counters.clone() };
-        bulk::open(&self.0.bulk, id, end).await
+        bulk::open(&self.0.bulk, id, bulk::End::new(&self.0.context, *peer, token)).await
+    }
+
+    /// Makes one more bulk connection to a peer that has at least one and fewer than `connections_max`, at most
+    /// [`BULK_CONNECTIONS_MAX`]. A peer that only dials us can't be dialled: then nothing happens.
+    pub async fn widen_bulk(&self, peer: &PublicKey, connections_max: usize) {
+        let Some(peer) = identity::peer_id(peer) else { return };
+        let connections_max = connections_max.min(BULK_CONNECTIONS_MAX);
+        self.0.bulk.tell(Command::Widen { peer, connections_max }).await;
+    }
+
+    /// How the way to a member fares; `None` for somebody that was never connected.
+    pub fn vitals(&self, peer: &PublicKey) -> Option<Arc<Vitals>> {
+        self.0.context.vitals.known(peer)
     }
 
     /// Asks the holder of `peer`'s key at one of the addresses to pair: one request of at most 16 KiB, one answer of at

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use artimesh_core::model::PublicKey;
 
+use super::rate::Rates;
+
 /// The longest hello that either side may send, bytes.
 pub const HELLO_BYTES_MAX: usize = 4 << 10;
 
@@ -21,6 +23,8 @@ pub struct Options {
     pub hello: Vec<u8>,
     /// What strangers may use up.
     pub limits: Limits,
+    /// How many bytes of bulk may pass in a second.
+    pub rates: Rates,
     /// How long a member's connection may go without a sign of life before it is given up: 15 s, three times that on
     /// bulk, where pings queue behind data. Pings go out three times as often.
     pub silence_max: Duration,
@@ -36,6 +40,7 @@ impl Default for Options {
             gossip: true,
             hello: Vec::new(),
             limits: Limits::default(),
+            rates: Rates::default(),
             silence_max: Duration::from_secs(15),
             event_queue: 256,
         }

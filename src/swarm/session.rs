@@ -21,7 +21,9 @@ use super::{
     net::{Command, Remote},
     options::HELLO_BYTES_MAX,
     outbox::{Outboxes, Queued},
+    rate::Gates,
     streams::{CONTROL, Inbound, OpenFailure},
+    vitals::AllVitals,
 };
 
 /// How long a first frame may stay unacknowledged before another stream is tried.
@@ -43,6 +45,9 @@ pub(super) struct Context {
     pub(super) counters: Arc<Counters>,
     pub(super) faults: Faults,
     pub(super) hello: watch::Receiver<Bytes>,
+    pub(super) vitals: AllVitals,
+    /// What limits bulk.
+    pub(super) gates: Gates,
     /// The way to the bulk swarm.
     pub(super) bulk: Remote,
     pub(super) root: CancellationToken,

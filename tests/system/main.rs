@@ -15,5 +15,6 @@ mod refusals;
 mod replicate;
 mod strangers;
 mod tokens;
+mod transfer;
 mod trust;
 mod upgrade;

@@ -1,65 +1,191 @@
-//! One blob on its way here, shared by all who wait for it.
+//! One blob on its way here, from as many sources as there are, shared by all who wait for it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use artimesh_core::model::{ArtifactPath, Checksums, Digest, NodeId, Space};
+use artimesh_core::model::{Checksums, Digest, NodeId};
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use super::peer::{self, PeerError};
-use crate::engine::bulk::{GROUP_BYTES, Reference};
+use super::bits::Bits;
+use super::crew;
+use super::reading::Reading;
+use super::schedule::{Schedule, SourceId};
+use crate::engine::bulk::Reference;
 use crate::engine::error::FetchError;
-use crate::engine::handle::Engine;
+use crate::engine::line::Urgency;
 use crate::engine::shared::Shared;
-use crate::store::{Batch, BlobReader, Fill, FillError, Priority, RowWrite};
+use crate::store::{Batch, Fill, FillError, RowWrite, Tree};
 
-/// What was fetched since the start.
-#[derive(Debug, Default)]
-pub struct FetchCounts {
-    blobs: AtomicU64,
-    bytes: AtomicU64,
-    failures: AtomicU64,
-}
+/// How long a fetch that nobody waits for goes on, where it is to end then: the reader may come back at once.
+const LINGER: Duration = Duration::from_secs(2);
 
-impl FetchCounts {
-    pub(super) fn received(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn stored(&self, blobs: u64) {
-        self.blobs.fetch_add(blobs, Ordering::Relaxed);
-    }
-
-    pub(super) fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Blobs that were fetched and stored.
-    pub fn blobs(&self) -> u64 {
-        self.blobs.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that were received, verified or not.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Attempts that failed at all peers asked.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
+/// A blob that somebody wants.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Wish {
+    pub(super) reference: Reference,
+    pub(super) size: u64,
+    pub(super) checksums: Checksums,
+    pub(super) author: NodeId,
+    /// Deleted with the blob's commit.
+    pub(super) rows: Vec<Vec<u8>>,
+    /// Whether it is wanted here though nobody may read it now.
+    pub(super) is_kept: bool,
 }
 
 /// One blob on its way here.
 pub struct Flight {
     fill: Fill,
-    /// The first group that a reader waits for.
-    focus: AtomicU32,
+    reference: Reference,
+    plan: Mutex<Schedule>,
+    /// Something came, or is to come first now.
+    pub(super) changed: Notify,
+    readers: AtomicUsize,
+    reader_ids: AtomicU64,
+    /// A reader has left.
+    left: Notify,
+    is_kept: AtomicBool,
+    /// Whether others fetch the same blob now, so that each had better begin elsewhere.
+    is_spread: AtomicBool,
+    dice: AtomicU32,
+    start: Instant,
     outcome: watch::Sender<Option<Result<(), FetchError>>>,
 }
 
 impl Flight {
+    fn new(fill: Fill, wish: &Wish) -> Flight {
+        let plan = Schedule::new(fill.group_count(), &fill.missing());
+        Flight {
+            plan: Mutex::new(plan),
+            fill,
+            reference: wish.reference.clone(),
+            changed: Notify::new(),
+            readers: AtomicUsize::new(0),
+            reader_ids: AtomicU64::new(0),
+            left: Notify::new(),
+            is_kept: AtomicBool::new(wish.is_kept),
+            is_spread: AtomicBool::new(false),
+            dice: AtomicU32::new(getrandom::u32().unwrap_or(1)),
+            start: Instant::now(),
+            outcome: watch::channel(None).0,
+        }
+    }
+
+    /// The flight of a blob, if it is on its way within the space that it is asked for in: what was asked for in one
+    /// space says nothing of who may have it in another.
+    pub(in crate::engine) fn of(shared: &Shared, reference: &Reference) -> Option<Arc<Flight>> {
+        let flights = shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.get(&reference.digest).filter(|flight| flight.reference.space == reference.space).cloned()
+    }
+
+    /// How many groups the blob has.
+    pub(in crate::engine) fn group_count(&self) -> u32 {
+        self.fill.group_count()
+    }
+
+    /// Whether a group is here.
+    pub(in crate::engine) fn has(&self, index: u32) -> bool {
+        self.fill.has(index)
+    }
+
+    /// A group, if it is here.
+    pub(in crate::engine) async fn arrived(&self, index: u32) -> Option<Bytes> {
+        if self.fill.has(index) { self.fill.read_group(index).await.ok() } else { None }
+    }
+
+    /// The chaining values, once they are known.
+    pub(in crate::engine) fn values(&self) -> Option<Arc<Vec<[u8; 32]>>> {
+        self.fill.groups()
+    }
+
+    pub(super) fn fill(&self) -> &Fill {
+        &self.fill
+    }
+
+    pub(super) fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    pub(super) fn plan(&self) -> MutexGuard<'_, Schedule> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.plan().is_complete()
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Where to begin when it doesn't matter: anywhere while others fetch the same, else at the start.
+    pub(super) fn dice(&self) -> Option<u32> {
+        if !self.is_spread.load(Ordering::Relaxed) {
+            return None;
+        }
+        // A multiplicative generator is enough to be elsewhere than others are.
+        let next = |dice: u32| Some(dice.wrapping_mul(747_796_405).wrapping_add(2_891_336_453));
+        self.dice.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok().map(|dice| dice >> 3)
+    }
+
+    pub(super) fn spread(&self) {
+        self.is_spread.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn urgency(&self) -> Urgency {
+        if self.readers.load(Ordering::Relaxed) > 0 { Urgency::Urgent } else { Urgency::Bulk }
+    }
+
+    /// A group is here.
+    pub(super) fn came(&self, index: u32) {
+        let now = self.age();
+        self.plan().arrived(index, now);
+        self.changed.notify_waiters();
+    }
+
+    /// A source told what it has.
+    pub(super) fn learnt(&self, source: SourceId, has: Bits) {
+        let is_shared = {
+            let mut plan = self.plan();
+            plan.learn(source, has);
+            plan.is_shared()
+        };
+        if is_shared {
+            self.spread();
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// One reader more; its number.
+    pub(super) fn enter(&self) -> u64 {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        self.reader_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// One reader less.
+    pub(super) fn leave(&self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+        self.left.notify_waiters();
+    }
+
+    /// Ends when nobody has waited for the blob for a while, and it isn't to be kept.
+    async fn abandoned(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            let is_unwanted = || self.readers.load(Ordering::Relaxed) == 0 && !self.is_kept.load(Ordering::Relaxed);
+            if is_unwanted() {
+                tokio::time::sleep(LINGER).await;
+                if is_unwanted() {
+                    return;
+                }
+            }
+            left.await;
+        }
+    }
+
     /// Waits until the blob is stored, or can't be had now.
     pub(super) async fn landed(&self) -> Result<(), FetchError> {
         let mut outcome = self.outcome.subscribe();
@@ -74,152 +200,68 @@ impl Flight {
     }
 }
 
-/// Where a reader's bytes come from.
-#[derive(Clone)]
-pub enum Source {
-    /// They are here.
-    Stored(BlobReader),
-    /// They are on their way; each piece is given as soon as it is verified.
-    Arriving(Arc<Flight>),
-}
-
-impl Source {
-    /// Bytes from `offset`, at most `most` and at most up to the next MiB boundary while they are still arriving.
-    pub async fn read(&self, offset: u64, most: usize) -> Result<Bytes, FetchError> {
-        match self {
-            Source::Stored(reader) => Ok(reader.read_at(offset, most).await?),
-            Source::Arriving(flight) => {
-                let group = (offset / GROUP_BYTES) as u32;
-                if !flight.fill.has(group) {
-                    flight.focus.store(group, Ordering::Relaxed);
-                }
-                let not_had = |error: FillError| FetchError::NobodyHasIt(error.to_string());
-                flight.fill.wait_group(group).await.map_err(not_had)?;
-                let bytes =
-                    flight.fill.read_group(group).await.map_err(|error| FetchError::Store(error.to_string()))?;
-                let start = ((offset % GROUP_BYTES) as usize).min(bytes.len());
-                let end = start.saturating_add(most).min(bytes.len());
-                Ok(bytes.slice(start..end))
-            }
-        }
-    }
-}
-
-/// A blob that somebody wants.
-#[derive(Clone, Debug)]
-pub(super) struct Wish {
-    pub(super) reference: Reference,
-    pub(super) size: u64,
-    pub(super) checksums: Checksums,
-    pub(super) author: NodeId,
-    /// Written with the blob's commit.
-    pub(super) rows: Vec<Vec<u8>>,
-}
-
 /// Joins the flight of a blob, or starts one.
 pub(super) async fn depart(shared: &Arc<Shared>, wish: Wish) -> Result<Arc<Flight>, FetchError> {
-    let digest = wish.reference.digest;
-    let known = shared.flights.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
-    if let Some(flight) = known {
+    if let Some(flight) = join(shared, &wish) {
         return Ok(flight);
     }
-    let fill = shared.store.fill(digest, wish.size, wish.checksums).await?;
+    let fill = shared.store.fill(wish.reference.digest, wish.size, wish.checksums).await?;
     let flight = {
         let mut flights = shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(&digest) {
+        if let Some(flight) = flights.get(&wish.reference.digest) {
             return Ok(flight.clone());
         }
-        let flight = Arc::new(Flight { fill, focus: AtomicU32::new(0), outcome: watch::channel(None).0 });
-        flights.insert(digest, flight.clone());
+        let flight = Arc::new(Flight::new(fill, &wish));
+        flights.insert(wish.reference.digest, flight.clone());
         flight
     };
-    let (task_shared, task_flight) = (shared.clone(), flight.clone());
-    shared.tracker.spawn(async move {
-        let stop = task_shared.stop.clone();
-        let result = tokio::select! {
-            result = fly(&task_shared, &task_flight, &wish) => result,
-            () = stop.cancelled() => Err(FetchError::NobodyHasIt("the node is stopping".into())),
-        };
-        if let Err(error) = &result {
-            task_shared.fetched.failed();
-            tracing::info!(digest = %digest.short(), path = %wish.reference.path, %error, "a blob could not be fetched yet");
-            task_flight.fill.fail(error.to_string());
-        }
-        task_shared.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
-        task_flight.outcome.send_replace(Some(result));
-    });
+    shared.tracker.spawn(fly(shared.clone(), flight.clone(), wish));
     Ok(flight)
 }
 
-async fn fly(shared: &Arc<Shared>, flight: &Flight, wish: &Wish) -> Result<(), FetchError> {
-    let dice = getrandom::u32().unwrap_or_default() as usize;
-    let candidates = peer::candidates(shared, &wish.reference.space, wish.author, dice);
-    if candidates.is_empty() {
-        return Err(FetchError::NobodyConnected);
+fn join(shared: &Shared, wish: &Wish) -> Option<Arc<Flight>> {
+    let flights = shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
+    let flight = flights.get(&wish.reference.digest)?.clone();
+    if wish.is_kept {
+        flight.is_kept.store(true, Ordering::Relaxed);
     }
-    let mut reasons = Vec::new();
-    for (node, key) in candidates {
-        let focus = || flight.focus.load(Ordering::Relaxed);
-        let filled = if flight.fill.group_count() > 1 {
-            peer::fill_from(shared, key, &wish.reference, &flight.fill, focus).await.map(|_| ())
-        } else {
-            one_group(shared, key, wish, &flight.fill).await
-        };
-        match filled {
-            Ok(()) => return store(shared, flight, wish).await,
-            Err(PeerError::Store(reason)) => return Err(FetchError::Store(reason)),
-            Err(error) => {
-                if let PeerError::Wrong(reason) = &error {
-                    tracing::error!(node = %node.short(), reason, "a peer sent bytes that are not what it was asked for");
-                }
-                reasons.push(format!("{}: {error}", node.short()));
-            }
-        }
-    }
-    Err(FetchError::NobodyHasIt(reasons.join("; ")))
+    Some(flight)
 }
 
-async fn one_group(
-    shared: &Arc<Shared>,
-    key: artimesh_core::model::PublicKey,
-    wish: &Wish,
-    fill: &Fill,
-) -> Result<(), PeerError> {
-    let mut blobs = peer::whole_from(shared, key, vec![wish.reference.clone()]).await?;
-    let bytes = blobs.pop().flatten().ok_or(PeerError::NotFound)?;
-    fill.write_group(0, bytes).await?;
-    Ok(())
+/// Joins or starts the flight of a blob as a reader.
+pub(super) async fn board(shared: &Arc<Shared>, wish: Wish) -> Result<Reading, FetchError> {
+    Ok(Reading::of(depart(shared, wish).await?))
 }
 
-async fn store(shared: &Arc<Shared>, flight: &Flight, wish: &Wish) -> Result<(), FetchError> {
+async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, wish: Wish) {
+    let digest = wish.reference.digest;
+    let result = tokio::select! {
+        result = fetch_and_store(&shared, &flight, &wish) => result,
+        () = flight.abandoned() => Err(FetchError::NobodyHasIt("nobody waits for it any more".into())),
+        () = shared.stop.cancelled() => Err(FetchError::NobodyHasIt("the node is stopping".into())),
+    };
+    if let Err(error) = &result {
+        shared.fetched.failed();
+        tracing::info!(digest = %digest.short(), path = %wish.reference.path, %error, "a blob could not be fetched yet");
+        flight.fill.fail(error.to_string());
+    }
+    shared.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+    flight.outcome.send_replace(Some(result));
+}
+
+async fn fetch_and_store(shared: &Arc<Shared>, flight: &Arc<Flight>, wish: &Wish) -> Result<(), FetchError> {
+    crew::fetch(shared, flight, wish).await?;
     let staged = match flight.fill.finish().await {
         Ok(staged) => staged,
         // Somebody else sealed it and commits it.
         Err(FillError::Finished) => return Ok(()),
         Err(error) => return Err(FetchError::Store(error.to_string())),
     };
-    let rows = wish.rows.iter().map(|key| RowWrite::delete(crate::store::Tree::Meta, key.clone())).collect();
-    shared.store.commit(Batch { rows, blobs: vec![staged], priority: Priority::Normal }).await?;
+    let rows = wish.rows.iter().map(|key| RowWrite::delete(Tree::Meta, key.clone())).collect();
+    shared.store.commit(Batch { rows, blobs: vec![staged], ..Batch::default() }).await?;
     shared.fetched.stored(1);
     Ok(())
 }
 
-impl Engine {
-    /// Where the bytes of a version can be read from: here, or as they arrive from peers.
-    pub async fn source(
-        &self,
-        space: Space,
-        path: &ArtifactPath,
-        digest: Digest,
-        size: u64,
-        checksums: Checksums,
-        author: NodeId,
-    ) -> Result<Source, FetchError> {
-        if let Some(reader) = self.shared.store.reader(&digest)? {
-            return Ok(Source::Stored(reader));
-        }
-        let reference = Reference { space, path: path.clone(), digest };
-        let wish = Wish { reference, size, checksums, author, rows: Vec::new() };
-        Ok(Source::Arriving(depart(&self.shared, wish).await?))
-    }
-}
+/// The flights in the air.
+pub(in crate::engine) type Flights = Mutex<std::collections::HashMap<Digest, Arc<Flight>>>;

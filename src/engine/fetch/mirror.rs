@@ -1,217 +1,248 @@
 //! The task that fetches what this node's mirrors lack. Its queue is the rows at rest, so nothing is forgotten.
+//!
+//! # Why
+//! It reads ahead: batches of small blobs are under way, verified and committed at the same time, so that neither a round
+//! trip nor a sync is waited for with nothing else to do. What bounds it is bytes, not batches. A pass goes through the
+//! list once, as fast as blobs come; the next begins when it is over, so rows are looked at about twice.
+//!
+//! A blob that is here already may be so through another space only. Then it stays on the list, and isn't given to other
+//! members of this one, until one of them has proved to have it, or sent it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use artimesh_core::catalog::Federation;
 use artimesh_core::model::Dot;
 use artimesh_core::replica::{Want, rows};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::flight::{self, Wish};
-use super::peer;
-use crate::engine::bulk::{GROUP_BYTES, Reference, WHOLE_MAX};
+use super::possession;
+use super::small;
+use crate::engine::bulk::{GROUP_BYTES, WHOLE_MAX};
 use crate::engine::shared::Shared;
-use crate::store::{Batch, FillError, Priority, RowWrite, Tree};
+use crate::engine::snapshot::Snapshot;
+use crate::store::{Batch, Priority, Tree};
 
 /// Rows looked at at once.
-const PAGE: usize = 256;
+const PAGE: usize = 512;
 
 /// Blobs up to this size travel many to a request.
 const SMALL_BYTES_MAX: u64 = 256 * 1024;
 
-/// How long to wait before trying again what nobody could give.
-const RETRY: Duration = Duration::from_secs(2);
+/// Bytes of one batch of small blobs.
+const BATCH_BYTES_MAX: u64 = GROUP_BYTES;
+
+/// Small blobs in memory: asked for, verified or being committed. In KiB, and each batch counts at least one hundredth
+/// of it, which bounds the batches too.
+const SMALL_KIB_MAX: u32 = 32 * 1024;
+const BATCH_KIB_MIN: u32 = 160;
+
+/// How long to wait before trying again what nobody could give: from the first time on, doubling up to the last.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(16));
 
 type Busy = Arc<Mutex<HashSet<Dot>>>;
+
+/// What a pass needs beside the engine.
+struct Mirror {
+    shared: Arc<Shared>,
+    /// Wants that are being seen to.
+    busy: Busy,
+    large: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+    units: JoinSet<()>,
+}
+
+/// Why something is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// It isn't here.
+    Bytes,
+    /// It is here, perhaps through another space.
+    Proof,
+}
+
+/// A page of the list, sorted by what there is to do.
+#[derive(Default)]
+struct Page {
+    /// The blob has come, or was here before.
+    here: Vec<Want>,
+    /// It is here, perhaps through another space.
+    unproven: Vec<Want>,
+    missing: Vec<Want>,
+    /// Where the next page begins.
+    next: Option<Vec<u8>>,
+}
 
 /// Fetches wanted blobs until the engine stops.
 pub(in crate::engine) async fn mirror(shared: Arc<Shared>) {
     let stop = shared.stop.clone();
-    let busy: Busy = Arc::default();
-    let permits = Arc::new(Semaphore::new(shared.options.fetches.max(1)));
-    let mut units = JoinSet::new();
+    let large = Arc::new(Semaphore::new(shared.options.fetches.max(1)));
+    let small = Arc::new(Semaphore::new(SMALL_KIB_MAX as usize));
+    let mut mirror = Mirror { shared, busy: Busy::default(), large, small, units: JoinSet::new() };
+    let mut wait = RETRY.0;
     loop {
-        let pass = pass(&shared, &busy, &permits, &mut units);
+        let before = mirror.shared.fetched.blobs();
         let left = tokio::select! {
-            left = pass => left,
+            left = mirror.pass() => left,
             () = stop.cancelled() => return,
         };
-        while units.try_join_next().is_some() {}
+        while mirror.units.try_join_next().is_some() {}
+        let got_on = mirror.shared.fetched.blobs() != before;
+        wait = if got_on { RETRY.0 } else { (wait * 2).min(RETRY.1) };
         tokio::select! {
-            () = shared.wanted.notified() => {}
-            () = tokio::time::sleep(RETRY), if left => {}
+            () = mirror.shared.wanted.notified() => wait = RETRY.0,
+            () = tokio::time::sleep(wait), if left => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
-/// Goes through all wanted blobs once; says whether any was left wanting.
-async fn pass(shared: &Arc<Shared>, busy: &Busy, permits: &Arc<Semaphore>, units: &mut JoinSet<()>) -> bool {
-    let (mut from, end) = (rows::WANTS.to_vec(), rows::end_of(rows::WANTS));
-    let snapshot = shared.snapshot.borrow().clone();
-    let mut left = false;
-    loop {
-        let page = match shared.store.range(Tree::Meta, &from, &end, PAGE) {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::error!(%error, "the list of wanted blobs cannot be read");
-                return true;
+impl Mirror {
+    /// Goes through all wanted blobs once; says whether any was left wanting.
+    async fn pass(&mut self) -> bool {
+        let mut from = Some(rows::WANTS.to_vec());
+        let mut left = false;
+        while let Some(start) = from.take() {
+            let (shared, busy) = (self.shared.clone(), self.busy.clone());
+            let read = spawn_blocking(move || page(&shared, &busy, &start));
+            let Ok(Some(page)) = read.await else { return true };
+            left |= !page.missing.is_empty() || !page.unproven.is_empty();
+            from = page.next;
+            self.forget(page.here).await;
+            for unit in units(page.missing) {
+                self.spawn(unit, Lack::Bytes).await;
             }
-        };
-        let mut small: Vec<Want> = Vec::new();
-        for (_, value) in &page {
-            let Ok(want) = rows::read::<Want>(value) else { continue };
-            if snapshot.repository_of(&want.space).is_none() {
-                // Nobody would read it here; when a repository shows the space again, this is looked at again.
-                continue;
+            for unit in possession::units(page.unproven) {
+                self.spawn(unit, Lack::Proof).await;
             }
-            left = true;
-            if busy.lock().unwrap_or_else(PoisonError::into_inner).contains(&want.dot) {
-                continue;
-            }
-            let full = small.len() == WHOLE_MAX
-                || small.iter().map(|want| want.size).sum::<u64>() + want.size > 4 * GROUP_BYTES
-                || small.first().is_some_and(|first| first.space != want.space);
-            if want.size <= SMALL_BYTES_MAX {
-                if full {
-                    spawn(shared, busy, permits, units, std::mem::take(&mut small)).await;
+        }
+        left || !self.busy.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Takes off the list what is here.
+    async fn forget(&self, here: Vec<Want>) {
+        if !here.is_empty() {
+            let rows = here.iter().map(small::done).collect();
+            small::commit(&self.shared, Batch { rows, priority: Priority::Vital, ..Batch::default() }).await;
+        }
+    }
+
+    /// Fetches some wants as soon as there is room for them, or has it proved that they needn't be.
+    async fn spawn(&mut self, wants: Vec<Want>, lack: Lack) {
+        while self.units.try_join_next().is_some() {}
+        let Some(permit) = self.room(if lack == Lack::Proof { &[] } else { &wants }).await else { return };
+        let dots: Vec<Dot> = wants.iter().map(|want| want.dot).collect();
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).extend(dots.iter().copied());
+        let (shared, busy) = (self.shared.clone(), self.busy.clone());
+        self.units.spawn(async move {
+            let wants = match lack {
+                Lack::Bytes => wants,
+                Lack::Proof => possession::prove(&shared, wants).await,
+            };
+            for unit in units(wants) {
+                match unit.as_slice() {
+                    [want] if want.size > SMALL_BYTES_MAX => large(&shared, want).await,
+                    _ => small::fetch(&shared, unit).await,
                 }
-                small.push(want);
-            } else {
-                spawn(shared, busy, permits, units, vec![want]).await;
             }
+            let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+            for dot in &dots {
+                busy.remove(dot);
+            }
+            drop(permit);
+        });
+    }
+
+    async fn room(&self, wants: &[Want]) -> Option<OwnedSemaphorePermit> {
+        let bytes: u64 = wants.iter().map(|want| want.size).sum();
+        if bytes > SMALL_BYTES_MAX && wants.len() == 1 {
+            return self.large.clone().acquire_owned().await.ok();
         }
-        if !small.is_empty() {
-            spawn(shared, busy, permits, units, small).await;
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE => from = [last.as_slice(), &[0]].concat(),
-            _ => return left,
-        }
+        let kib = u32::try_from(bytes / 1024).unwrap_or(SMALL_KIB_MAX).clamp(BATCH_KIB_MIN, SMALL_KIB_MAX);
+        self.small.clone().acquire_many_owned(kib).await.ok()
     }
 }
 
-async fn spawn(shared: &Arc<Shared>, busy: &Busy, permits: &Arc<Semaphore>, units: &mut JoinSet<()>, wants: Vec<Want>) {
-    let Ok(permit) = permits.clone().acquire_owned().await else { return };
-    let dots: Vec<Dot> = wants.iter().map(|want| want.dot).collect();
-    busy.lock().unwrap_or_else(PoisonError::into_inner).extend(dots.iter().copied());
-    let (shared, busy) = (shared.clone(), busy.clone());
-    units.spawn(async move {
-        fetch(&shared, wants).await;
-        let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-        for dot in &dots {
-            busy.remove(dot);
+/// One page of the list from a key on; `None` when it can't be read. Blocks.
+fn page(shared: &Shared, busy: &Busy, from: &[u8]) -> Option<Page> {
+    let rows = match shared.store.range(Tree::Meta, from, &rows::end_of(rows::WANTS), PAGE) {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::error!(%error, "the list of wanted blobs cannot be read");
+            return None;
         }
-        drop(permit);
-    });
-}
-
-fn done(want: &Want) -> RowWrite {
-    RowWrite::delete(Tree::Meta, rows::want_key(&want.space, &want.dot))
-}
-
-fn reference(want: &Want) -> Reference {
-    Reference { space: want.space, path: want.path.clone(), digest: want.digest }
-}
-
-async fn fetch(shared: &Arc<Shared>, wants: Vec<Want>) {
-    let is_here = |want: &Want| matches!(shared.store.blob(&want.digest), Ok(Some(_)));
-    let (here, missing): (Vec<Want>, Vec<Want>) = wants.into_iter().partition(is_here);
-    if !here.is_empty() {
-        let rows = here.iter().map(done).collect();
-        commit(shared, Batch { rows, blobs: Vec::new(), priority: Priority::Vital }).await;
+    };
+    let snapshot = shared.snapshot.borrow().clone();
+    let mut page = Page::default();
+    if rows.len() == PAGE {
+        page.next = rows.last().map(|(last, _)| [last.as_slice(), &[0]].concat());
     }
-    match missing.as_slice() {
-        [] => {}
-        [want] if want.size > SMALL_BYTES_MAX => large(shared, want).await,
-        _ => small(shared, missing).await,
+    for (_, value) in &rows {
+        let Ok(want) = rows::read::<Want>(value) else { continue };
+        // Nobody would read it here; when a repository shows the space again, this is looked at again.
+        let is_shown = snapshot.repository_of(&want.space).is_some();
+        if !is_shown || busy.lock().unwrap_or_else(PoisonError::into_inner).contains(&want.dot) {
+            continue;
+        }
+        if !matches!(shared.store.blob(&want.digest), Ok(Some(_))) {
+            page.missing.push(want);
+        } else if is_rightly_here(shared, &snapshot, &want) {
+            page.here.push(want);
+        } else {
+            page.unproven.push(want);
+        }
     }
+    Some(page)
+}
+
+/// Whether a blob that is here needs no proof: there is no other space that it could be here through, or nobody to prove
+/// anything to, or this node named it itself.
+fn is_rightly_here(shared: &Shared, snapshot: &Snapshot, want: &Want) -> bool {
+    let me = shared.identity.node;
+    let is_own = want.dot.incarnation.node == me;
+    let has_others = |federation: &Federation| snapshot.members.keys().any(|node| federation.may_hold(node));
+    let is_shared = snapshot.federations.get(&want.space).is_none_or(has_others);
+    is_own || snapshot.federations.len() < 2 || !is_shared
+}
+
+/// What is fetched together: a large blob by itself, small ones of one space many at once.
+fn units(wants: Vec<Want>) -> Vec<Vec<Want>> {
+    let mut units: Vec<Vec<Want>> = Vec::new();
+    let mut open: Vec<Want> = Vec::new();
+    for want in wants {
+        if want.size > SMALL_BYTES_MAX {
+            units.push(vec![want]);
+            continue;
+        }
+        let is_full = open.len() == WHOLE_MAX
+            || open.iter().map(|want| want.size).sum::<u64>() + want.size > BATCH_BYTES_MAX
+            || open.first().is_some_and(|first| first.space != want.space);
+        if is_full {
+            units.push(std::mem::take(&mut open));
+        }
+        open.push(want);
+    }
+    if !open.is_empty() {
+        units.push(open);
+    }
+    units
 }
 
 async fn large(shared: &Arc<Shared>, want: &Want) {
     let wish = Wish {
-        reference: reference(want),
+        reference: small::reference(want),
         size: want.size,
         checksums: want.checksums,
         author: want.dot.incarnation.node,
         rows: vec![rows::want_key(&want.space, &want.dot)],
+        is_kept: true,
     };
     match flight::depart(shared, wish).await {
         // What happened is logged by the flight; the row stays until the blob is here.
         Ok(flight) => drop(flight.landed().await),
         Err(error) => tracing::warn!(path = %want.path, %error, "a blob cannot be stored here"),
-    }
-}
-
-/// Asks one peer after the other for what is still missing of a batch.
-async fn small(shared: &Arc<Shared>, mut missing: Vec<Want>) {
-    let Some(first) = missing.first() else { return };
-    let dice = getrandom::u32().unwrap_or_default() as usize;
-    for (node, key) in peer::candidates(shared, &first.space.clone(), first.dot.incarnation.node, dice) {
-        let references = missing.iter().map(reference).collect();
-        let blobs = match peer::whole_from(shared, key, references).await {
-            Ok(blobs) => blobs,
-            Err(error) => {
-                tracing::debug!(node = %node.short(), %error, "a peer was of no use");
-                continue;
-            }
-        };
-        let mut batch = Batch { rows: Vec::new(), blobs: Vec::new(), priority: Priority::Normal };
-        let mut still = Vec::new();
-        for (want, bytes) in missing.into_iter().zip(blobs) {
-            match stage(shared, &want, bytes).await {
-                Ok(Some(staged)) => {
-                    batch.rows.push(done(&want));
-                    batch.blobs.push(staged);
-                }
-                Ok(None) => still.push(want),
-                Err(reason) => {
-                    tracing::error!(node = %node.short(), path = %want.path, reason, "a peer sent wrong bytes");
-                    still.push(want);
-                }
-            }
-        }
-        let count = batch.blobs.len() as u64;
-        if count > 0 && commit(shared, batch).await {
-            shared.fetched.stored(count);
-        }
-        missing = still;
-        if missing.is_empty() {
-            return;
-        }
-    }
-    shared.fetched.failed();
-}
-
-async fn stage(
-    shared: &Arc<Shared>,
-    want: &Want,
-    bytes: Option<bytes::Bytes>,
-) -> Result<Option<crate::store::Staged>, String> {
-    let Some(bytes) = bytes else { return Ok(None) };
-    let fill = match shared.store.fill(want.digest, want.size, want.checksums).await {
-        Ok(fill) => fill,
-        Err(error) => {
-            tracing::warn!(path = %want.path, %error, "a blob cannot be stored here");
-            return Ok(None);
-        }
-    };
-    match fill.write_group(0, bytes).await {
-        Ok(()) => {}
-        Err(error @ (FillError::BadGroup { .. } | FillError::OutOfRange { .. })) => return Err(error.to_string()),
-        Err(_) => return Ok(None),
-    }
-    Ok(fill.finish().await.ok())
-}
-
-async fn commit(shared: &Arc<Shared>, batch: Batch) -> bool {
-    match shared.store.commit(batch).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(%error, "fetched blobs could not be stored");
-            false
-        }
     }
 }

@@ -37,6 +37,8 @@ pub(in crate::swarm) enum Command {
     Nudge { peer: PeerId },
     /// A member doesn't answer on the other swarm: end its connections here that don't either.
     Doubt { peer: PeerId },
+    /// One connection with this member is the limit: make another, up to so many.
+    Widen { peer: PeerId, connections_max: usize },
     /// A session has both hellos.
     SessionUp { peer: PeerId, session: u64 },
     /// A session has ended.

@@ -6,7 +6,7 @@ use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 use tokio::time::Instant;
 
 use super::run::{Dialling, Net, Waiting};
-use crate::swarm::{fault::Fault, session::HELLO_TIMEOUT, streams::OpenFailure};
+use crate::swarm::{fault::Fault, resolve, session::HELLO_TIMEOUT, streams::OpenFailure};
 
 /// How long a second connection stays a standby before the first, if it lives, makes it superfluous.
 const STANDBY: Duration = Duration::from_secs(10);
@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) since: Instant,
     /// When it last answered.
     pub(super) alive: Instant,
+    /// Streams that this side opened on it.
+    pub(super) streams_opened: u64,
     /// When it ends if it hasn't proved its worth: a stranger's always, a member's without a session.
     pub(super) deadline: Option<Instant>,
 }
@@ -51,6 +53,7 @@ impl Net {
             address: endpoint.get_remote_address().clone(),
             since: now,
             alive: now,
+            streams_opened: 0,
             deadline,
         };
         self.parts.context.counters.connections.increment();
@@ -70,7 +73,34 @@ impl Net {
         if is_member {
             self.open_waiting(&peer, id);
             self.consider(peer);
+            self.count_bulk(&peer);
         }
+    }
+
+    /// Tells how many bulk connections a member has.
+    fn count_bulk(&self, peer: &PeerId) {
+        let Some(known) = self.peers.get(peer).filter(|_| !self.is_control()) else { return };
+        let count = self.connections.values().filter(|connection| connection.peer == *peer).count();
+        self.parts.context.vitals.of(&known.key).set_bulk_connections(count);
+    }
+
+    /// Dials a member that is connected, for one connection more. Behind NAT only the other side can.
+    pub(super) fn widen(&mut self, id: PeerId, connections_max: usize) {
+        let count =
+            self.connections.values().filter(|connection| connection.peer == id && connection.is_member).count();
+        let Some(peer) = self.peers.get(&id) else { return };
+        let is_name = peer.addresses.iter().any(resolve::is_name);
+        if count == 0 || count >= connections_max || peer.dialling != Dialling::No || peer.addresses.is_empty() {
+            return;
+        }
+        // An address by name was looked up for the first connection; where that went is good for the next.
+        let dialled = |connection: &&Connection| connection.peer == id && connection.is_dialled;
+        let addresses = match self.connections.values().find(dialled) {
+            Some(known) => vec![known.address.clone()],
+            None if is_name => return,
+            None => peer.addresses.clone(),
+        };
+        self.connect(id, addresses);
     }
 
     /// The connection ended by itself or by the peer.
@@ -97,6 +127,7 @@ impl Net {
 
     fn lost(&mut self, connection: &Connection, id: ConnectionId, fault: &Fault) {
         let is_control = self.is_control();
+        self.count_bulk(&connection.peer);
         let has_another = self.usable(&connection.peer).is_some();
         let Some(peer) = self.peers.get_mut(&connection.peer) else { return };
         let key = peer.key;
@@ -117,13 +148,14 @@ impl Net {
     }
 
     /// A ping was answered.
-    pub(super) fn on_alive(&mut self, id: ConnectionId) {
+    pub(super) fn on_alive(&mut self, id: ConnectionId, took: Duration) {
         let is_control = self.is_control();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.alive = Instant::now();
-        if let Some(peer) = self.peers.get_mut(&connection.peer)
-            && !is_control
-        {
+        let Some(peer) = self.peers.get_mut(&connection.peer) else { return };
+        if is_control {
+            self.parts.context.vitals.of(&peer.key).answered(took);
+        } else {
             peer.backoff.reset();
         }
     }
@@ -142,6 +174,18 @@ impl Net {
             .filter(|(_, connection)| connection.peer == *peer && connection.is_member)
             .filter(|(_, connection)| !connection.is_refused && !connection.is_pairing)
             .max_by_key(|(_, connection)| connection.since)
+            .map(|(id, _)| *id)
+    }
+
+    /// Where the next stream goes: of a member's bulk connections the one that has had the fewest.
+    pub(super) fn least_used(&self, peer: &PeerId) -> Option<ConnectionId> {
+        if self.is_control() {
+            return self.usable(peer);
+        }
+        self.connections
+            .iter()
+            .filter(|(_, connection)| connection.peer == *peer && connection.is_member)
+            .min_by_key(|(_, connection)| (connection.streams_opened, connection.since))
             .map(|(id, _)| *id)
     }
 

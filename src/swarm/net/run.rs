@@ -165,6 +165,7 @@ impl Net {
             Command::Resolved { peer, addresses } => self.connect(peer, addresses),
             Command::Nudge { peer } => self.nudge(&peer),
             Command::Doubt { peer } => self.doubt(&peer),
+            Command::Widen { peer, connections_max } => self.widen(peer, connections_max),
             Command::SessionUp { peer, session } => self.on_session_up(peer, session),
             Command::SessionDown { peer, session, fault } => self.on_session_down(peer, session, &fault),
             Command::Subscribe { topic, done } => {
@@ -185,8 +186,8 @@ impl Net {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(inbound)) => self.on_inbound(inbound),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(_), .. })) => {
-                self.on_alive(connection);
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(took), .. })) => {
+                self.on_alive(connection, took);
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
@@ -280,7 +281,7 @@ impl Net {
         } else if inbound.protocol == BULK
             && let Some(token) = self.parts.members.token(&inbound.peer)
         {
-            let end = bulk::End { peer: key, token, counters: self.parts.context.counters.clone() };
+            let end = bulk::End::new(&self.parts.context, key, token);
             self.spawn(bulk::accept(inbound, end, events));
         }
     }
@@ -303,8 +304,9 @@ impl Net {
         protocol: libp2p::StreamProtocol,
         opened: Opened,
     ) {
-        if let Some(id) = connection.or_else(|| self.usable(&peer)) {
-            if self.connections.contains_key(&id) {
+        if let Some(id) = connection.or_else(|| self.least_used(&peer)) {
+            if let Some(known) = self.connections.get_mut(&id) {
+                known.streams_opened += 1;
                 self.parts.swarm.behaviour_mut().streams.open(peer, id, protocol, opened);
             } else {
                 let _ = opened.send(Err(OpenFailure::Unavailable));

@@ -123,3 +123,73 @@ async fn an_oversized_bulk_frame_is_refused_by_both_ends() {
     let oversized = Bytes::from(vec![0; crate::swarm::FRAME_BYTES_MAX + 1]);
     assert!(matches!(stream.send(oversized).await, Err(BulkError::TooLarge { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_gets_up_to_four_connections_and_new_streams_go_to_the_least_used() {
+    let (one, mut other) = connected_pair().await;
+    let whom = other.public();
+    let mut held = Vec::new();
+    let (opened, stream) = tokio::join!(one.swarm.open_bulk(&whom), accepted(&mut other));
+    held.push((opened.unwrap(), stream));
+    let count = || one.swarm.vitals(&whom).unwrap().bulk_connections();
+    let grown = async {
+        while count() < 4 {
+            one.swarm.widen_bulk(&whom, 9).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, grown).await.unwrap();
+    // Sixteen streams fit on one connection: more than that shows that they are spread.
+    for _ in 1..64 {
+        let (opened, stream) = tokio::join!(one.swarm.open_bulk(&whom), accepted(&mut other));
+        held.push((opened.unwrap(), stream));
+    }
+    one.swarm.widen_bulk(&whom, 9).await;
+    assert_eq!(one.swarm.open_bulk(&whom).await.unwrap_err(), OpenError::Refused { peer: whom });
+    assert_eq!(count(), 4, "and no fifth");
+    // Who can't be dialled isn't: the other side has to.
+    other.swarm.widen_bulk(&one.public(), 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_go_out_while_answers_come_in_and_all_bytes_are_counted() {
+    let (one, mut other) = connected_pair().await;
+    let whom = other.public();
+    let (opened, mut serving) = tokio::join!(one.swarm.open_bulk(&whom), accepted(&mut other));
+    let served = tokio::spawn(async move {
+        while let Some(request) = serving.recv().await.unwrap() {
+            // Small frames are joined, large ones aren't.
+            serving.send(request).await.unwrap();
+            serving.send(Bytes::from(vec![7; MEGABYTE])).await.unwrap();
+            serving.flush().await.unwrap();
+        }
+    });
+    let (mut sender, mut receiver) = opened.unwrap().split();
+    let asking = async move {
+        for number in 0..40_u8 {
+            sender.send(Bytes::from(vec![number; 100])).await.unwrap();
+        }
+        sender.finish().await.unwrap();
+    };
+    let reading = async {
+        for number in 0..40_u8 {
+            assert_eq!(receiver.recv_unless_idle(DEADLINE).await.unwrap().unwrap(), vec![number; 100]);
+            assert_eq!(receiver.recv_unless_idle(DEADLINE).await.unwrap().unwrap().len(), MEGABYTE);
+        }
+    };
+    tokio::join!(asking, reading);
+    served.await.unwrap();
+    let (asker, server) = (one.swarm.vitals(&whom).unwrap(), other.swarm.vitals(&one.public()).unwrap());
+    assert_eq!(asker.bulk_bytes_in.get(), server.bulk_bytes_out.get());
+    assert!(asker.bulk_bytes_in.get() > 40 * MEGABYTE as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_on_which_nothing_comes_is_given_up() {
+    let (one, mut other) = connected_pair().await;
+    let whom = other.public();
+    let (opened, _silent) = tokio::join!(one.swarm.open_bulk(&whom), accepted(&mut other));
+    let (_sender, mut receiver) = opened.unwrap().split();
+    let idle = receiver.recv_unless_idle(std::time::Duration::from_millis(50)).await;
+    assert!(matches!(idle, Err(BulkError::Idle)), "{idle:?}");
+}
