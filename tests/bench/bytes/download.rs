@@ -23,8 +23,7 @@ struct Side {
 pub async fn run(wish: &Wish, report: &mut Report) {
     let circle = Circle::new(1, 0, Setup::default().with("ARTIMESH_LOG", "warn")).await;
     let node = &circle.nodes[0];
-    let client = node.client();
-    let target = Target { address: client.address, base: "/artifactory/libs".into(), token: client.token };
+    let target = Target::of(node);
     let Some(nginx) = Nginx::start(circle.root.path()) else { return };
     let ours = Side { target, process: node.pid() };
     let theirs = Side { target: nginx.target(), process: nginx.pid() };

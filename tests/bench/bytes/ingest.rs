@@ -23,8 +23,7 @@ pub async fn run(wish: &Wish, report: &mut Report) {
     let setup = Setup::default().with("ARTIMESH_LOG", "warn");
     let circle = Circle::new(1, 0, setup).await;
     let node = &circle.nodes[0];
-    let client = node.client();
-    let ours = Target { address: client.address, base: "/artifactory/libs".into(), token: client.token };
+    let ours = Target::of(node);
     let nginx = Nginx::start(circle.root.path());
     let path = circle.root.path().join("large");
     random_file(&path, wish.size);

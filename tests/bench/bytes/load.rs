@@ -7,6 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use rustix::net::RecvFlags;
 
+use super::harness::{Client, Node, Place};
+
 /// A server, and what it wants to be told with each request.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -14,6 +16,8 @@ pub struct Target {
     /// The start of every path.
     pub base: String,
     pub token: Option<String>,
+    /// The network namespace that the address is of.
+    pub place: Option<Place>,
 }
 
 /// One connection that is kept.
@@ -23,8 +27,19 @@ pub struct Connection {
 }
 
 impl Target {
+    /// A node's repository `libs`, as its administrator.
+    pub fn of(node: &Node) -> Target {
+        let Client { address, token, place } = node.client();
+        Target { address, base: "/artifactory/libs".into(), token, place }
+    }
+
     pub fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(self.address).expect("a server");
+        let address = self.address;
+        let stream = match &self.place {
+            Some(place) => place.within(move || TcpStream::connect(address)),
+            None => TcpStream::connect(address),
+        };
+        let stream = stream.expect("a server");
         stream.set_nodelay(true).expect("a socket");
         Connection { stream: BufReader::with_capacity(64 << 10, stream), target: self.clone() }
     }

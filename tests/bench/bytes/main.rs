@@ -1,10 +1,10 @@
 //! How fast bytes come in, go out and travel, each beside what people would use instead, in the same run:
 //! `cargo bench --bench bytes [-- TOPIC…] [--size BYTES] [--rounds N] [--json FILE]`.
 //!
-//! Topics: `ingest` (nginx DAV, MD5 alone), `download` (nginx), `transfer` (rsync's daemon, plain TCP), `small` (100,000
+//! Topics: `ingest` (nginx DAV, MD5 alone), `download` (nginx), `transfer` (rsync's daemon, plain TCP), `wan` (iperf3, over a shaped link; root), `small` (100,000
 //! artifacts of 4 KiB; rsync's daemon), `start` (how soon a node serves again). Without one, all of them. `--size` is what
 //! a large artifact has (1073741824), `--count` how many small ones there are (100000), `--rounds` how often each side
-//! takes its turn (5): what is shown is the median. Needs nginx, wrk, rsync and curl; what is missing is said and left out.
+//! takes its turn (5): what is shown is the median. Needs nginx, wrk, rsync, iperf3 and curl; what is missing is said and left out.
 //! What is measured is the binary built with the bench, or the one that `ARTIMESH_TEST_BINARY` names (`--profile dist`
 //! builds what is shipped). Results are kept in `tests/bench/README.md`.
 
@@ -13,6 +13,7 @@ mod download;
 #[path = "../../system/harness/mod.rs"]
 mod harness;
 mod ingest;
+mod link;
 mod load;
 mod machine;
 mod nginx;
@@ -21,6 +22,7 @@ mod rsync;
 mod small;
 mod start;
 mod transfer;
+mod wan;
 
 use std::path::PathBuf;
 
@@ -71,6 +73,9 @@ fn main() {
         }
         if is_wanted("transfer") {
             transfer::run(&wish, &mut report).await;
+        }
+        if is_wanted("wan") {
+            wan::run(&wish, &mut report).await;
         }
         if is_wanted("small") {
             small::run(&wish, &mut report).await;

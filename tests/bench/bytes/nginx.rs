@@ -43,7 +43,7 @@ impl Nginx {
     }
 
     pub fn target(&self) -> Target {
-        Target { address: self.address, base: "/files".into(), token: None }
+        Target { address: self.address, base: "/files".into(), token: None, place: None }
     }
 
     /// Where it finds a file of `/files`.

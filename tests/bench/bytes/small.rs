@@ -17,8 +17,7 @@ pub async fn run(wish: &Wish, report: &mut Report) {
     let mut circle = Circle::new(2, 0, Setup::default().with("ARTIMESH_LOG", "warn")).await;
     // Away while everything is written, so that it has all of it before it.
     circle.nodes[1].stop();
-    let client = circle.nodes[0].client();
-    let author = Target { address: client.address, base: "/artifactory/libs".into(), token: client.token };
+    let author = Target::of(&circle.nodes[0]);
     let mut dice = Dice(1);
     let bodies: Vec<Vec<u8>> = (0..wish.count).map(|_| dice.bytes(BYTES)).collect();
     let folder = circle.root.path().join("files");

@@ -10,8 +10,7 @@ use super::report::{Report, Row};
 
 pub async fn run(wish: &Wish, report: &mut Report) {
     let mut circle = Circle::new(1, 0, Setup::default().with("ARTIMESH_LOG", "warn")).await;
-    let client = circle.nodes[0].client();
-    let target = Target { address: client.address, base: "/artifactory/libs".into(), token: client.token };
+    let target = Target::of(&circle.nodes[0]);
     let mut dice = Dice(2);
     for batch in 0..wish.count.div_ceil(100_000) {
         let bodies: Vec<Vec<u8>> = (0..wish.count.min(100_000)).map(|_| dice.bytes(64)).collect();

@@ -21,8 +21,7 @@ pub async fn run(wish: &Wish, report: &mut Report) {
     random_file(&path, size);
     let file = File::open(&path).expect("just written");
     let rsync = Rsync::offering(&folder, circle.root.path());
-    let client = circle.nodes[0].client();
-    let author = Target { address: client.address, base: "/artifactory/libs".into(), token: client.token };
+    let author = Target::of(&circle.nodes[0]);
 
     let (watch, peak) = (Disturbance::watch(), Peak::of(circle.nodes[1].pid()));
     let (mut ours, mut plain, mut synced, mut tcp) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
