@@ -9,7 +9,7 @@ use super::handle::Store;
 use super::large::confirmed;
 use super::pack::record::Meta;
 use super::reader::BlobReader;
-use super::sums::{self, Md5Lane, ShaLane};
+use super::sums::{self, QuickLane, SlowLane};
 
 impl Store {
     /// Reads a blob whose sums are claimed, computes them, and commits them as confirmed. Takes as long as the slowest
@@ -36,22 +36,22 @@ async fn computed(reader: &BlobReader) -> Result<Meta, ConfirmError> {
         let hashed = spawn_blocking(move || sums::of_small(&[bytes])).await.map_err(|_| ReadError::Cancelled)?;
         return if hashed.0 == reader.digest() { Ok(confirmed(hashed.1)) } else { Err(ConfirmError::Rotten) };
     }
-    let (mut sha, mut md5) = (ShaLane::default(), Md5Lane::default());
+    let (mut quick, mut slow) = (QuickLane::default(), SlowLane::default());
     for index in 0..reader.group_count() {
         let bytes = reader.read_at(u64::from(index) * GROUP_BYTES as u64, GROUP_BYTES).await?;
         let other = bytes.clone();
         let first = spawn_blocking(move || {
-            sha.update(&[bytes]);
-            sha
+            quick.update(&[bytes]);
+            quick
         });
         let second = spawn_blocking(move || {
-            md5.update(&[other]);
-            md5
+            slow.update(&[other]);
+            slow
         });
-        sha = first.await.map_err(|_| ReadError::Cancelled)?;
-        md5 = second.await.map_err(|_| ReadError::Cancelled)?;
+        quick = first.await.map_err(|_| ReadError::Cancelled)?;
+        slow = second.await.map_err(|_| ReadError::Cancelled)?;
     }
-    let (checksums, values) = sums::finish(sha, md5);
+    let (checksums, values) = sums::finish(quick, slow);
     if groups::root(&values) != Some(reader.digest()) {
         return Err(ConfirmError::Rotten);
     }

@@ -15,12 +15,15 @@ use super::groups::{self, GROUP_BYTES};
 use super::large::{self, DATA_OFFSET, Header, Part, State, confirmed};
 use super::shared::Shared;
 use super::staged::{Body, Staged};
-use super::sums::{self, Md5Lane, ShaLane};
+use super::sums::{self, QuickLane, SlowLane};
 
 /// Pieces smaller than this are copied together, so that many tiny frames stay cheap.
 const TINY_BYTES: usize = 4096;
 /// Blobs up to this are hashed where they are finished; it takes less than handing them over.
 const HASH_HERE_BYTES: u64 = 16 << 10;
+
+/// So much is written before it is made durable while the upload goes on, so that little is left to do at its end.
+const SYNC_BYTES: u64 = 32 << 20;
 
 /// Groups of all uploads that are hashed and written at once: memory and threads, whoever uploads. It is more than
 /// the cores can hash, and nobody holds a place while a client is awaited.
@@ -29,7 +32,8 @@ pub const GROUPS_AT_WORK_MAX: usize = 16;
 /// An upload in progress. Dropping it leaves nothing behind.
 ///
 /// Up to 1 MiB stays in memory; what is longer goes to a file of its own, group by group: one group is hashed in two
-/// lanes and written while the next arrives, so that at most about 3 MiB are held. No thread waits for the client.
+/// lanes and written while the next arrives, so that at most about 3 MiB are held, and what was written is synced
+/// meanwhile. No thread waits for the client.
 pub struct Ingest {
     shared: Arc<Shared>,
     pending: Vec<Bytes>,
@@ -40,10 +44,13 @@ pub struct Ingest {
 
 struct Spill {
     part: Arc<Part>,
-    sha: Lane<ShaLane>,
-    md5: Lane<Md5Lane>,
+    quick: Lane<QuickLane>,
+    slow: Lane<SlowLane>,
     write: Lane<Result<(), CommitError>>,
+    sync: Lane<Result<(), CommitError>>,
     written_bytes: u64,
+    /// Of which the sync lane was told.
+    synced_bytes: u64,
 }
 
 /// One group on its way through the lanes, and its place among those at work.
@@ -73,6 +80,23 @@ impl<S: Send + 'static> Lane<S> {
     async fn run(&mut self, job: impl FnOnce(S) -> S + Send + 'static) -> Result<(), CommitError> {
         let state = self.take().await?;
         *self = Lane::Busy(spawn_blocking(move || job(state)));
+        Ok(())
+    }
+}
+
+impl Spill {
+    /// Has what was written synced when it is much. A sync that is slower than the upload makes the upload wait: else
+    /// all of it would be left to the end, or fill the memory that the kernel has for it.
+    async fn sync_meanwhile(&mut self, shared: &Arc<Shared>) -> Result<(), CommitError> {
+        let bytes = self.written_bytes - self.synced_bytes;
+        if bytes < SYNC_BYTES {
+            return Ok(());
+        }
+        self.sync.take().await??;
+        self.synced_bytes = self.written_bytes;
+        let (shared, part) = (shared.clone(), self.part.clone());
+        let sync = move || part.file.sync_early().map_err(|error| large_failed(&shared, &error, bytes));
+        self.sync = Lane::Busy(spawn_blocking(sync));
         Ok(())
     }
 }
@@ -134,18 +158,19 @@ impl Ingest {
         let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
         let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };
         let taken = group.clone();
-        let update_md5 = move |mut lane: Md5Lane| {
+        let update_slow = move |mut lane: SlowLane| {
             lane.update(&taken.pieces);
             lane
         };
-        spill.md5.run(update_md5).await?;
+        spill.slow.run(update_slow).await?;
         let taken = group.clone();
-        let update_sha = move |mut lane: ShaLane| {
+        let update_quick = move |mut lane: QuickLane| {
             lane.update(&taken.pieces);
             lane
         };
-        spill.sha.run(update_sha).await?;
+        spill.quick.run(update_quick).await?;
         spill.write.take().await??;
+        spill.sync_meanwhile(&self.shared).await?;
         let (shared, part, at) = (self.shared.clone(), spill.part.clone(), DATA_OFFSET + spill.written_bytes);
         spill.written_bytes += group_bytes;
         let write = move || {
@@ -162,8 +187,9 @@ impl Ingest {
         let header = Header { state: State::Streaming, digest: Digest::ZERO, size_bytes: 0 };
         let created = spawn_blocking(move || Part::create(&shared, &header)).await.map_err(|_| CommitError::Closed)?;
         let part = Arc::new(created.map_err(|error| large_failed(&self.shared, &error, self.total_bytes))?);
-        let (sha, md5) = (Lane::new(ShaLane::default()), Lane::new(Md5Lane::default()));
-        Ok(Spill { part, sha, md5, write: Lane::new(Ok(())), written_bytes: 0 })
+        let (quick, slow) = (Lane::new(QuickLane::default()), Lane::new(SlowLane::default()));
+        let (write, sync) = (Lane::new(Ok(())), Lane::new(Ok(())));
+        Ok(Spill { part, quick, slow, write, sync, written_bytes: 0, synced_bytes: 0 })
     }
 
     async fn finish_small(self) -> Result<Staged, CommitError> {
@@ -179,9 +205,10 @@ impl Ingest {
 
     async fn finish_large(self, mut spill: Spill) -> Result<Staged, CommitError> {
         let size_bytes = self.total_bytes;
-        let (sha, md5) = (spill.sha.take().await?, spill.md5.take().await?);
+        let (quick, slow) = (spill.quick.take().await?, spill.slow.take().await?);
         spill.write.take().await??;
-        let (checksums, values) = sums::finish(sha, md5);
+        spill.sync.take().await??;
+        let (checksums, values) = sums::finish(quick, slow);
         let digest = groups::root(&values).expect("what was spilled has more than one group");
         let meta = confirmed(checksums);
         let part = spill.part;

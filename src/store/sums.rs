@@ -1,4 +1,7 @@
-//! The four hashes of a blob, in two lanes: MD5 is as slow as the other three together.
+//! The four hashes of a blob, in two lanes that take about as long.
+//!
+//! Every step of MD5 waits for the one before, so that most of a core idles under it. Fed block by block in turn, SHA-1
+//! runs in those gaps: 1.60 s/GiB of processor for both, 1.55 for MD5 alone and 0.50 for SHA-1 (with SHA instructions).
 
 use artimesh_core::model::{Checksums, Digest};
 use bytes::Bytes;
@@ -8,56 +11,79 @@ use sha2::{Digest as _, Sha256};
 
 use super::groups::{self, ChainingValue};
 
-/// The first lane: SHA-256, SHA-1, BLAKE3 by groups.
+/// The block of MD5, SHA-1 and SHA-256, in bytes.
+const BLOCK_BYTES: usize = 64;
+
+/// The quicker lane: SHA-256, and BLAKE3 by groups.
 #[derive(Default)]
-pub struct ShaLane {
+pub struct QuickLane {
     sha256: Sha256,
-    sha1: Sha1,
     values: Vec<ChainingValue>,
 }
 
-/// The second lane.
+/// The slower lane: MD5 and SHA-1.
 #[derive(Default)]
-pub struct Md5Lane(Md5);
+pub struct SlowLane {
+    md5: Md5,
+    sha1: Sha1,
+    /// Of a block that was begun.
+    begun_bytes: usize,
+}
 
-impl ShaLane {
+impl QuickLane {
     /// Takes the next group: 1 MiB, or less if it is the last.
     pub fn update(&mut self, group: &[Bytes]) {
         let index = self.values.len() as u32;
         self.values.push(groups::chaining_value(index, group.iter().map(Bytes::as_ref)));
+        group.iter().for_each(|piece| self.sha256.update(piece));
+    }
+}
+
+impl SlowLane {
+    /// Takes the next pieces.
+    pub fn update(&mut self, group: &[Bytes]) {
         for piece in group {
-            self.sha256.update(piece);
-            self.sha1.update(piece);
+            by_blocks(&mut self.begun_bytes, piece, |block| {
+                self.md5.update(block);
+                self.sha1.update(block);
+            });
         }
     }
 }
 
-impl Md5Lane {
-    /// Takes the next pieces.
-    pub fn update(&mut self, group: &[Bytes]) {
-        group.iter().for_each(|piece| self.0.update(piece));
+/// Gives out the bytes block by block, as the hashes divide what they take: a hash that is given a whole block works on
+/// it in place. `begun_bytes` are those of a block that was begun before.
+fn by_blocks(begun_bytes: &mut usize, bytes: &[u8], mut take: impl FnMut(&[u8])) {
+    let missing_bytes = (BLOCK_BYTES - *begun_bytes) % BLOCK_BYTES;
+    let (first, whole) = bytes.split_at(missing_bytes.min(bytes.len()));
+    if !first.is_empty() {
+        take(first);
     }
+    whole.chunks(BLOCK_BYTES).for_each(take);
+    *begun_bytes = (*begun_bytes + bytes.len()) % BLOCK_BYTES;
 }
 
 /// The sums of everything that both lanes took, and the chaining values.
-pub fn finish(sha: ShaLane, md5: Md5Lane) -> (Checksums, Vec<ChainingValue>) {
+pub fn finish(quick: QuickLane, slow: SlowLane) -> (Checksums, Vec<ChainingValue>) {
     let checksums = Checksums {
-        sha256: sha.sha256.finalize().into(),
-        sha1: sha.sha1.finalize().into(),
-        md5: md5.0.finalize().into(),
+        sha256: quick.sha256.finalize().into(),
+        sha1: slow.sha1.finalize().into(),
+        md5: slow.md5.finalize().into(),
     };
-    (checksums, sha.values)
+    (checksums, quick.values)
 }
 
 /// The digest and sums of a blob of one group.
 pub fn of_small(pieces: &[Bytes]) -> (Digest, Checksums) {
     let mut blake3 = blake3::Hasher::new();
-    let (mut sha256, mut sha1, mut md5) = (Sha256::new(), Sha1::new(), Md5::new());
+    let (mut sha256, mut sha1, mut md5, mut begun_bytes) = (Sha256::new(), Sha1::new(), Md5::new(), 0);
     for piece in pieces {
         blake3.update(piece);
-        sha256.update(piece);
-        sha1.update(piece);
-        md5.update(piece);
+        by_blocks(&mut begun_bytes, piece, |block| {
+            md5.update(block);
+            sha1.update(block);
+            sha256.update(block);
+        });
     }
     let checksums =
         Checksums { sha256: sha256.finalize().into(), sha1: sha1.finalize().into(), md5: md5.finalize().into() };
@@ -75,9 +101,26 @@ mod tests {
         assert_eq!(sums.sha256_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(sums.sha1_hex(), "a9993e364706816aba3e25717850c26c9cd0d89d");
         assert_eq!(sums.md5_hex(), "900150983cd24fb0d6963f7d28e17f72");
-        let (mut sha, mut md5) = (ShaLane::default(), Md5Lane::default());
-        sha.update(&[Bytes::from_static(b"abc")]);
-        md5.update(&[Bytes::from_static(b"abc")]);
-        assert_eq!(finish(sha, md5).0, sums);
+        let (mut quick, mut slow) = (QuickLane::default(), SlowLane::default());
+        quick.update(&[Bytes::from_static(b"abc")]);
+        slow.update(&[Bytes::from_static(b"abc")]);
+        assert_eq!(finish(quick, slow).0, sums);
+    }
+
+    #[test]
+    fn the_sums_dont_depend_on_how_the_bytes_are_cut() {
+        let bytes = Bytes::from((0..5000u32).map(|i| (i * 31 + i / 7) as u8).collect::<Vec<_>>());
+        let (sha256, sha1, md5) = (Sha256::digest(&bytes), Sha1::digest(&bytes), Md5::digest(&bytes));
+        for cut in [1, 3, 63, 64, 65, 128, 129, 4096, 5000] {
+            let pieces: Vec<Bytes> = bytes.chunks(cut).map(Bytes::copy_from_slice).collect();
+            let (mut quick, mut slow) = (QuickLane::default(), SlowLane::default());
+            quick.update(&pieces);
+            pieces.iter().for_each(|piece| slow.update(std::slice::from_ref(piece)));
+            for sums in [of_small(&pieces).1, finish(quick, slow).0] {
+                assert_eq!(sums.sha256[..], sha256[..], "in pieces of {cut}");
+                assert_eq!(sums.sha1[..], sha1[..], "in pieces of {cut}");
+                assert_eq!(sums.md5[..], md5[..], "in pieces of {cut}");
+            }
+        }
     }
 }

@@ -105,6 +105,9 @@ pub trait File: Send + Sync + 'static {
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// fdatasync: the bytes and the size are durable when this returns.
     fn sync(&self, point: SyncPoint) -> io::Result<()>;
+    /// A sync on whose success nobody relies, so that the one that counts has less left to do. Its failure does count: the
+    /// operating system tells each only once.
+    fn sync_early(&self) -> io::Result<()>;
 }
 
 /// The device or the quota is full, as the operating system says it.

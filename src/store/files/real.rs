@@ -131,4 +131,8 @@ impl File for RealFile {
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {
         self.file.sync_data()
     }
+
+    fn sync_early(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
 }

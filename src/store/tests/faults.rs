@@ -260,3 +260,21 @@ async fn records_of_an_unknown_kind_are_skipped() {
         machine.index.clear();
     }
 }
+
+#[tokio::test]
+async fn an_early_sync_that_fails_ends_writing_as_the_last_one_would() {
+    let machine = Machine::new();
+    let (store, _) = machine.open().unwrap();
+    machine.files.fail_next(SyncPoint::LargeFile);
+    let mut ingest = store.ingest().unwrap();
+    let group = noise(1, GROUP_BYTES);
+    let mut refused = Ok(());
+    for _ in 0..80 {
+        refused = ingest.write(group.clone()).await;
+        if refused.is_err() {
+            break;
+        }
+    }
+    assert!(matches!(refused, Err(CommitError::Failed { .. })), "{refused:?}");
+    assert!(store.usage().failed.is_some_and(|reason| reason.contains("the disk doesn't answer")));
+}

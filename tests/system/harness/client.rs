@@ -12,8 +12,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
+use super::Place;
 use super::content::Content;
-use super::namespace::Place;
 
 /// Where to ask, and as whom.
 #[derive(Clone, Debug)]

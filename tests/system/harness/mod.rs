@@ -18,7 +18,7 @@ pub use clock::Clock;
 pub use content::Content;
 pub use curl::{Got, curl};
 pub use mount::{Address, Disk};
-pub use namespace::Hub;
+pub use namespace::{Hub, Place};
 pub use node::{Node, Setup};
 pub use raw::{Raw, exchange, status_of};
 pub use wait::{DEADLINE, until};

@@ -96,15 +96,19 @@ impl Place {
         command
     }
 
-    /// Connects from there: a socket belongs to the namespace of the thread that makes it.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// Does something there that takes no time: what a thread opens belongs to the namespace that it is in.
+    pub fn within<T: Send + 'static>(&self, job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let namespace = File::open(format!("/run/netns/{}", self.name))?;
-        let connecting = std::thread::spawn(move || {
+        let doing = std::thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            std::net::TcpStream::connect(address)
+            job()
         });
-        // To an address of the same namespace: at once, or refused.
-        let stream = connecting.join().expect("no panic")?;
+        doing.join().expect("no panic")
+    }
+
+    /// Connects from there to an address of the same namespace: at once, or refused.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = self.within(move || std::net::TcpStream::connect(address))?;
         stream.set_nonblocking(true)?;
         TcpStream::from_std(stream)
     }

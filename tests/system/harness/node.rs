@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::Place;
 use super::client::Client;
 use super::clock::Clock;
-use super::namespace::Place;
 use super::wait::{DEADLINE, until};
 
 /// How a node is set up.
