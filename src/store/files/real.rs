@@ -133,6 +133,6 @@ impl File for RealFile {
     }
 
     fn sync_early(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
