@@ -55,7 +55,7 @@ impl Engine {
         if let Some(reason) = &options.reborn {
             tracing::warn!(reason, "{reason}: this node goes on under a new incarnation");
             let row = RowWrite::put(Tree::Meta, rows::INCARNATION, rows::write(&fresh_incarnation));
-            let batch = Batch { rows: vec![row], blobs: Vec::new(), priority: Priority::Vital };
+            let batch = Batch { rows: vec![row], priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
         let loaded = Replica::load(&view, identity.clone(), options.waking(fresh_incarnation));
@@ -63,7 +63,7 @@ impl Engine {
         for output in outputs {
             let Output::Persist(rows) = output else { continue };
             let rows = rows.into_iter().map(row_write).collect();
-            let batch = Batch { rows, blobs: Vec::new(), priority: Priority::Vital };
+            let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
         let shared = Arc::new(Shared {

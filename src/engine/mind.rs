@@ -203,7 +203,7 @@ impl Mind {
     async fn persist(&mut self, rows: Vec<Row>, waiting: &mut Waiting) -> Result<(), Unpersisted> {
         let blobs = waiting.staged.iter_mut().filter_map(Option::take).collect();
         let priority = if waiting.vital { Priority::Vital } else { Priority::Normal };
-        let batch = Batch { rows: rows.into_iter().map(row_write).collect(), blobs, priority };
+        let batch = Batch { rows: rows.into_iter().map(row_write).collect(), blobs, priority, ..Batch::default() };
         match self.view.0.commit(batch).await {
             Ok(_) => Ok(()),
             Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),

@@ -45,8 +45,12 @@
 
 pub mod backup;
 mod batch;
+mod carry;
 mod committer;
+mod compact;
 mod confirm;
+mod demand;
+mod effects;
 mod error;
 pub mod files;
 mod fill;
@@ -64,6 +68,7 @@ mod overlay;
 mod pack;
 mod reader;
 mod recovery;
+mod removal;
 mod replay;
 mod shared;
 mod staged;
@@ -72,9 +77,11 @@ mod sums;
 mod tests;
 mod tidy;
 mod value;
+mod walk;
 
 pub use batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};
-pub use error::{BadGroups, CommitError, ConfirmError, FillError, IndexError, OpenError, ReadError};
+pub use compact::{Compacted, Compaction};
+pub use error::{BadGroups, CommitError, CompactError, ConfirmError, FillError, IndexError, OpenError, ReadError};
 pub use files::RealFiles;
 pub use fill::Fill;
 pub use groups::GROUP_BYTES;
@@ -85,3 +92,4 @@ pub use options::{IndexKind, Options};
 pub use reader::{BlobInfo, BlobReader};
 pub use recovery::{IndexFault, IndexRecovery, Recovery};
 pub use staged::Staged;
+pub use walk::{Spot, Verdict, Walk, Walked};

@@ -79,6 +79,9 @@ pub enum IndexFault {
     /// It knows commits that the packs no longer have: the packs were rolled back, and acknowledged commits are lost.
     #[error("it is ahead of the packs")]
     Ahead,
+    /// It is older than a compaction of the packs, which counts on newer ones.
+    #[error("the packs were compacted since")]
+    Compacted,
     /// Its checkpoint isn't a commit of the packs.
     #[error("its checkpoint is no commit in the packs")]
     Contradicts,
@@ -118,6 +121,7 @@ pub fn open(
     let shared = Arc::new(Shared::new(folder, found.store_id(), options, files, index));
     shared.counts.pack_bytes.store(found.bytes, Ordering::Relaxed);
     shared.counts.packs.store(found.headers.len() as u64, Ordering::Relaxed);
+    shared.indexed_pack.store(checkpoint.pack, Ordering::Release);
     start_indexer(&shared);
     let brought_up = bring_up(&shared, &found, checkpoint, &mut recovery);
     let (tail, entries) = brought_up.inspect_err(|_| shared.overlay.stop())?;
@@ -149,7 +153,7 @@ fn bring_up(
         recovery.index = IndexRecovery::Replayed;
     }
     shared.reserve_large(end.next_file);
-    tidy::large_files(shared, checkpoint.first_open_file, recovery)?;
+    tidy::large_files(shared, checkpoint.first_open_file.min(replay.first_gone()), recovery)?;
     let (next_file, first_open_file) = shared.large_numbers();
     let reached = Checkpoint { next_file, first_open_file, ..end };
     shared.set_mark(&reached);

@@ -1,6 +1,6 @@
 //! What the threads, uploads, fills and readers of one store hold in common.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::backup::Mark;
 use super::batch::Priority;
+use super::demand::Demand;
 use super::error::{CommitError, IndexError, ReadError};
 use super::files::{File, FileSystem};
 use super::fill::FillState;
@@ -20,6 +21,7 @@ use super::ingest::GROUPS_AT_WORK_MAX;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
+use super::removal::Removal;
 use super::value::{BlobEntry, RowValue, Table};
 
 /// How many packs are held open for reading.
@@ -48,7 +50,15 @@ pub struct Shared {
     packs: Mutex<HashMap<u64, Arc<dyn File>>>,
     large: Mutex<LargeNumbers>,
     fills: Mutex<Fills>,
-    abandoned: Mutex<Vec<Abandoned>>,
+    /// Large files that are to be removed, and who keeps them.
+    pub removal: Removal,
+    /// How busy the store is with what somebody waits for.
+    pub demand: Demand,
+    /// The pack in which the index's checkpoint stands, durably: older ones may be compacted.
+    pub indexed_pack: AtomicU64,
+    /// Held by the one compaction that runs.
+    pub compacting: Mutex<()>,
+    hollow: Mutex<HashSet<u64>>,
     mark: Mutex<Mark>,
 }
 
@@ -79,13 +89,6 @@ struct Fills {
     at_rest: HashMap<Digest, u64>,
 }
 
-/// A large file that nobody wants any more.
-struct Abandoned {
-    number: u64,
-    paths: Vec<PathBuf>,
-    bytes: u64,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -112,7 +115,11 @@ impl Shared {
             packs: Mutex::default(),
             large: Mutex::default(),
             fills: Mutex::default(),
-            abandoned: Mutex::default(),
+            removal: Removal::default(),
+            demand: Demand::default(),
+            indexed_pack: AtomicU64::new(0),
+            compacting: Mutex::default(),
+            hollow: Mutex::default(),
             mark: Mutex::default(),
         }
     }
@@ -171,11 +178,15 @@ impl Shared {
         Ok(())
     }
 
-    /// A pack, open for reading.
-    pub fn pack(&self, number: u64) -> Result<Arc<dyn File>, ReadError> {
+    /// A pack, open for reading; `None` when its records were repeated elsewhere: then whoever was sent here looked up
+    /// before that, and must look up again.
+    pub fn pack(&self, number: u64) -> Result<Option<Arc<dyn File>>, ReadError> {
         let mut packs = lock(&self.packs);
         if let Some(file) = packs.get(&number) {
-            return Ok(file.clone());
+            return Ok(Some(file.clone()));
+        }
+        if lock(&self.hollow).contains(&number) {
+            return Ok(None);
         }
         let path = pack::path(&self.packs_folder(), number);
         let file = self.files.open(&path).map_err(ReadError::io(&path))?;
@@ -184,7 +195,14 @@ impl Shared {
             oldest.and_then(|oldest| packs.remove(&oldest));
         }
         packs.insert(number, file.clone());
-        Ok(file)
+        Ok(Some(file))
+    }
+
+    /// Nobody opens this pack from now on. Who has it open goes on.
+    pub fn close_pack(&self, number: u64) {
+        let mut packs = lock(&self.packs);
+        lock(&self.hollow).insert(number);
+        packs.remove(&number);
     }
 
     /// The encoded index value of a key.
@@ -202,20 +220,33 @@ impl Shared {
         BlobEntry::decode(&value).map(Some).ok_or_else(|| self.bad_row())
     }
 
-    /// The bytes that an encoded row value stands for.
-    pub fn resolve(&self, value: &[u8]) -> Result<Vec<u8>, ReadError> {
+    /// The bytes that an encoded row value stands for; `None` when they have moved since it was looked up.
+    pub fn resolve(&self, value: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         match RowValue::decode(value).ok_or_else(|| self.bad_row())? {
-            RowValue::Inline(value) => Ok(value.to_vec()),
+            RowValue::Inline(value) => Ok(Some(value.to_vec())),
             RowValue::Pointer(extent, crc) => {
+                let Some(file) = self.pack(extent.pack)? else { return Ok(None) };
                 let path = pack::path(&self.packs_folder(), extent.pack);
                 let mut value = vec![0; extent.bytes as usize];
-                self.pack(extent.pack)?.read_at(&mut value, extent.offset).map_err(ReadError::io(&path))?;
+                file.read_at(&mut value, extent.offset).map_err(ReadError::io(&path))?;
                 if crc32fast::hash(&value) != crc {
                     return Err(ReadError::Damaged { path, offset: extent.offset });
                 }
-                Ok(value)
+                Ok(Some(value))
             }
         }
+    }
+
+    /// Looks up and resolves, again when what was found has moved meanwhile: that happens once for each compaction that
+    /// overtakes the lookup.
+    pub fn settled<T>(&self, look: impl Fn() -> Result<Option<T>, ReadError>) -> Result<T, ReadError> {
+        const LOOKUPS_MAX: usize = 16;
+        for _ in 0..LOOKUPS_MAX {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+        }
+        Err(self.bad_row())
     }
 
     /// At most `limit` live rows of a range with their encoded values, as of one moment.
@@ -330,31 +361,6 @@ impl Shared {
         let open_files = lock(&self.large).open.clone();
         let Checkpoint { commit, pack, offset, next_file, .. } = *reached;
         *lock(&self.mark) = Mark { commit, pack, offset, next_file, open_files };
-    }
-
-    /// Has a file removed soon, by a thread that may block; at once when that thread has ended.
-    pub fn abandon(&self, number: u64, paths: Vec<PathBuf>, bytes: u64) {
-        lock(&self.abandoned).push(Abandoned { number, paths, bytes });
-        if !self.overlay.nudge() {
-            self.remove_abandoned();
-        }
-    }
-
-    /// Removes what was abandoned. Blocks.
-    pub fn remove_abandoned(&self) {
-        let abandoned = std::mem::take(&mut *lock(&self.abandoned));
-        for file in abandoned {
-            for path in &file.paths {
-                match self.files.remove(path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        tracing::warn!(path = %path.display(), %error, "an abandoned file can't be removed; the next start will");
-                    }
-                    _ => {}
-                }
-            }
-            self.counts.large_bytes.fetch_sub(file.bytes, Ordering::Relaxed);
-            self.close_large(file.number);
-        }
     }
 
     /// The fill of a blob that somebody holds, or the one that `start` makes, given the file it left behind.

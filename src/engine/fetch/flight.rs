@@ -199,7 +199,7 @@ async fn store(shared: &Arc<Shared>, flight: &Flight, wish: &Wish) -> Result<(),
         Err(error) => return Err(FetchError::Store(error.to_string())),
     };
     let rows = wish.rows.iter().map(|key| RowWrite::delete(crate::store::Tree::Meta, key.clone())).collect();
-    shared.store.commit(Batch { rows, blobs: vec![staged], priority: Priority::Normal }).await?;
+    shared.store.commit(Batch { rows, blobs: vec![staged], priority: Priority::Normal, ..Batch::default() }).await?;
     shared.fetched.stored(1);
     Ok(())
 }

@@ -121,7 +121,7 @@ async fn fetch(shared: &Arc<Shared>, wants: Vec<Want>) {
     let (here, missing): (Vec<Want>, Vec<Want>) = wants.into_iter().partition(is_here);
     if !here.is_empty() {
         let rows = here.iter().map(done).collect();
-        commit(shared, Batch { rows, blobs: Vec::new(), priority: Priority::Vital }).await;
+        commit(shared, Batch { rows, priority: Priority::Vital, ..Batch::default() }).await;
     }
     match missing.as_slice() {
         [] => {}
@@ -158,7 +158,7 @@ async fn small(shared: &Arc<Shared>, mut missing: Vec<Want>) {
                 continue;
             }
         };
-        let mut batch = Batch { rows: Vec::new(), blobs: Vec::new(), priority: Priority::Normal };
+        let mut batch = Batch { priority: Priority::Normal, ..Batch::default() };
         let mut still = Vec::new();
         for (want, bytes) in missing.into_iter().zip(blobs) {
             match stage(shared, &want, bytes).await {

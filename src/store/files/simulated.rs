@@ -101,6 +101,11 @@ impl SimulatedFiles {
         self.disk().omitted.is_none()
     }
 
+    /// Whether syncs at this point are lies.
+    pub fn omits(&self, point: SyncPoint) -> bool {
+        self.disk().omitted == Some(point)
+    }
+
     /// Lets the next sync at this point fail; what it should have written looks clean but never reaches the disk.
     pub fn fail_next(&self, point: SyncPoint) {
         self.disk().failing = Some(point);
