@@ -118,6 +118,16 @@ pub struct Store {
     pub reserve: u64,
     /// Bytes of a pack.
     pub pack_size: u64,
+    /// Between collections of garbage.
+    pub gc_interval: Duration,
+    /// How long garbage stays.
+    pub gc_grace: Duration,
+    /// Packs of which fewer per cent are live are compacted.
+    pub compact_below: u8,
+    /// Between scrubs.
+    pub scrub_interval: Duration,
+    /// Bytes that a scrub reads in a second.
+    pub scrub_rate: u64,
 }
 
 /// The log on standard error.
@@ -164,6 +174,11 @@ impl Settings {
                 quota: values.limit("store.quota"),
                 reserve: values.number("store.reserve"),
                 pack_size: values.number("store.pack_size"),
+                gc_interval: values.time("store.gc_interval"),
+                gc_grace: values.time("store.gc_grace"),
+                scrub_interval: values.time("store.scrub_interval"),
+                scrub_rate: values.number("store.scrub_rate"),
+                compact_below: u8::try_from(values.number("store.compact_below")).unwrap_or(100),
             },
             log: Log {
                 format: match values.text("log.format").as_deref() {

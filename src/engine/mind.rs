@@ -1,22 +1,25 @@
 //! The task that owns the replica.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use artimesh_core::model::{NodeId, Space};
+use artimesh_core::catalog::Versions;
+use artimesh_core::model::{Digest, NodeId, Space};
 use artimesh_core::replica::{
-    Command, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault,
+    Command, Event, Hello, Input, Output, Placement, Receipt, Refusal, Replica, Row, Table, Verdict, View as _,
+    ViewFault, Want, rows,
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::announce::{self, Topic};
 use super::error::{CommandFailure, EngineFailed};
+use super::gc::named::Named;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::view::{StoreView, row_write};
-use crate::store::{Batch, CommitError, Priority, Staged};
+use crate::store::{Batch, CommitError, Priority, RowWrite, Staged, Tree};
 use crate::swarm;
 
 /// Commands handled together at most: one segment's worth.
@@ -30,10 +33,38 @@ type Question = Box<dyn FnOnce(&Replica, &StoreView) + Send>;
 
 /// A message to the mind.
 pub(super) enum Message {
-    Command { command: Box<Command>, staged: Option<Staged>, answer: Answer },
+    Command {
+        command: Box<Command>,
+        staged: Option<Staged>,
+        answer: Answer,
+    },
     Inspect(Question),
     Input(Input),
-    Gossip { space: Space, bytes: Vec<u8>, verdict: swarm::Verdict },
+    Gossip {
+        space: Space,
+        bytes: Vec<u8>,
+        verdict: swarm::Verdict,
+    },
+    /// Garbage is collected from now on: what is named meanwhile is noted.
+    CollectionBegins(oneshot::Sender<()>),
+    CollectionEnds,
+    /// Blobs that are to go; the answer says which did.
+    Drop {
+        blobs: Vec<Digest>,
+        cause: DropCause,
+        answer: oneshot::Sender<Result<HashSet<Digest>, String>>,
+    },
+    /// Blobs that are to be fetched if, as far as rows at rest tell, they still are missing.
+    Want(Vec<Want>),
+}
+
+/// Why blobs go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DropCause {
+    /// A collection found that nothing named them.
+    Garbage,
+    /// Their bytes aren't what they were.
+    Rotten,
 }
 
 pub(super) struct Mind {
@@ -44,6 +75,8 @@ pub(super) struct Mind {
     pub(super) topics: BTreeMap<Space, Topic>,
     /// The replica has more to do than fitted its last input.
     pub(super) has_more: bool,
+    /// What was named since the garbage collection that runs began.
+    pub(super) named: Option<Named>,
 }
 
 /// What waits for the outputs of the input being handled.
@@ -106,7 +139,66 @@ impl Mind {
                 let waiting = Waiting { verdict: Some(verdict), vital: true, ..Waiting::default() };
                 self.handle(Input::Gossip(space, bytes), waiting).await
             }
+            Message::CollectionBegins(answer) => {
+                self.named = Some(Named::new());
+                // A collector that is gone needs no answer; the next one begins anew.
+                let _ = answer.send(());
+                Ok(())
+            }
+            Message::CollectionEnds => {
+                self.named = None;
+                Ok(())
+            }
+            Message::Drop { blobs, cause, answer } => self.drop_blobs(blobs, cause, answer).await,
+            Message::Want(wants) => self.want(wants).await,
         }
+    }
+
+    /// Removes blobs. Nothing else is written by the mind meanwhile, so what wasn't named before this isn't until it is done;
+    /// who names one of them later finds that it isn't here.
+    async fn drop_blobs(
+        &mut self,
+        mut blobs: Vec<Digest>,
+        cause: DropCause,
+        answer: oneshot::Sender<Result<HashSet<Digest>, String>>,
+    ) -> Result<(), EngineFailed> {
+        if cause == DropCause::Garbage {
+            // Without notes nobody knows what was named.
+            blobs.retain(|digest| self.named.as_ref().is_some_and(|named| !named.contains(digest)));
+        }
+        let batch = Batch { dropped: blobs.clone(), priority: Priority::Vital, ..Batch::default() };
+        let outcome = match self.view.0.commit(batch).await {
+            Ok(_) => Ok(blobs.into_iter().collect()),
+            Err(error @ CommitError::NoSpace { .. }) => Err(error.to_string()),
+            Err(error) => return Err(EngineFailed { reason: error.to_string() }),
+        };
+        // Whoever asked may be gone.
+        let _ = answer.send(outcome);
+        Ok(())
+    }
+
+    /// Lists blobs that a live version names and that were here once.
+    async fn want(&mut self, wants: Vec<Want>) -> Result<(), EngineFailed> {
+        let mut rows = Vec::new();
+        for want in wants {
+            let snapshot = self.shared.snapshot.borrow().clone();
+            let is_mirrored = snapshot.repository_of(&want.space).is_some_and(|r| r.placement == Placement::Mirror);
+            let failed = |ViewFault(reason)| EngineFailed { reason };
+            let key = rows::catalog_key(&want.space, &want.path);
+            let row = self.view.get(Table::Catalog, &key).map_err(failed)?;
+            let versions = row.and_then(|row| rows::read::<Versions>(&row).ok()).unwrap_or_default();
+            let is_live = versions.iter().any(|version| version.dot == want.dot);
+            if is_mirrored && is_live && !self.view.has_blob(&want.digest).map_err(failed)? {
+                rows.push(RowWrite::put(Tree::Meta, rows::want_key(&want.space, &want.dot), rows::write(&want)));
+            }
+        }
+        let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
+        match self.view.0.commit(batch).await {
+            Ok(_) => self.shared.wanted.notify_one(),
+            Err(error @ CommitError::NoSpace { .. }) => tracing::warn!(%error, "missing blobs cannot be listed"),
+            Err(error) => return Err(EngineFailed { reason: error.to_string() }),
+        }
+        Ok(())
     }
 
     /// Handles a command together with those that already wait behind it.
@@ -203,11 +295,26 @@ impl Mind {
     async fn persist(&mut self, rows: Vec<Row>, waiting: &mut Waiting) -> Result<(), Unpersisted> {
         let blobs = waiting.staged.iter_mut().filter_map(Option::take).collect();
         let priority = if waiting.vital { Priority::Vital } else { Priority::Normal };
-        let batch = Batch { rows: rows.into_iter().map(row_write).collect(), blobs, priority, ..Batch::default() };
+        let rows: Vec<RowWrite> = rows.into_iter().map(row_write).collect();
+        if let Some(named) = &mut self.named {
+            rows.iter().for_each(|row| named.note(row));
+        }
+        self.remember_paths(&rows);
+        let batch = Batch { rows, blobs, priority, ..Batch::default() };
         match self.view.0.commit(batch).await {
             Ok(_) => Ok(()),
             Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),
             Err(error) => Err(Unpersisted::Failed(EngineFailed { reason: error.to_string() })),
+        }
+    }
+
+    /// What leaves the history may soon be removed: the journal is to say where it was.
+    fn remember_paths(&self, rows: &[RowWrite]) {
+        for row in rows.iter().filter(|row| row.tree == Tree::History && row.value.is_none()) {
+            if let Ok(Some(value)) = self.view.get(Table::History, &row.key) {
+                let mut paths = self.shared.last_paths.lock().unwrap_or_else(PoisonError::into_inner);
+                paths.forget_row(&row.key, &value);
+            }
         }
     }
 

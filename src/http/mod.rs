@@ -40,6 +40,7 @@ mod storage;
 mod system;
 mod target;
 mod ui;
+mod upkeep;
 mod versions;
 
 pub use error::HttpError;

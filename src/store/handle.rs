@@ -23,6 +23,7 @@ use super::pack::record::Meta;
 use super::reader::{BlobInfo, BlobReader};
 use super::recovery::{self, Recovery};
 use super::shared::Shared;
+use super::value::{BlobEntry, Table};
 
 /// How many batches may wait for the committer before callers wait.
 const QUEUE_BATCHES: usize = 256;
@@ -164,6 +165,23 @@ impl Store {
     /// What is known of a blob, if it is stored.
     pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, ReadError> {
         Ok(self.0.shared.blob(digest)?.map(|entry| BlobInfo::of(&entry)))
+    }
+
+    /// At most `limit` stored blobs from `from` on, in the order of their digests, with their sizes.
+    pub fn blobs(&self, from: &Digest, limit: usize) -> Result<Vec<(Digest, u64)>, ReadError> {
+        const BEHIND_ALL: [u8; 33] = [u8::MAX; 33];
+        let shared = &self.0.shared;
+        let rows = shared.scan(Table::Blobs, &from.0, &BEHIND_ALL, limit)?;
+        let decode = |(key, value): Row| {
+            let digest = Digest(key.as_slice().try_into().ok()?);
+            Some((digest, BlobEntry::decode(&value)?.size_bytes()))
+        };
+        rows.into_iter().map(|row| decode(row).ok_or_else(|| shared.bad_row())).collect()
+    }
+
+    /// Has work in the background end soon: compaction and scrubbing stop where they are.
+    pub fn end_background(&self) {
+        self.0.shared.demand.close();
     }
 
     /// Opens a blob for reading, if it is stored.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::error::OpenError;
 use super::files::{File, FileSystem, SyncPoint};
@@ -139,8 +139,11 @@ fn bring_up(
 ) -> Result<(Tail, Vec<Entry>), OpenError> {
     let tail = cut_tail(shared, found, &checkpoint, recovery)?;
     let mut replay = Replay::new(shared, checkpoint);
-    for header in &found.headers[checkpoint.pack as usize - 1..] {
+    let headers = &found.headers[checkpoint.pack as usize - 1..];
+    let mut progress = Progress::new(headers.len());
+    for header in headers {
         replay_pack(shared, found, &mut replay, header, &checkpoint)?;
+        progress.advance(replay.records_read());
     }
     let newest = found.newest().number;
     let end = replay.reached();
@@ -163,6 +166,31 @@ fn bring_up(
     let entries = reader.entries(PACK_HEADER_BYTES as u64, tail.end).map_err(OpenError::io(&path))?;
     let entries = entries.ok_or_else(|| found.damaged(newest, 0, "a record's header is unreadable"))?;
     Ok((tail, entries))
+}
+
+/// Tells the log how far a long replay has come, pack by pack.
+struct Progress {
+    packs: usize,
+    done: usize,
+    told: Instant,
+}
+
+impl Progress {
+    /// So often at most.
+    const INTERVAL: Duration = Duration::from_secs(2);
+
+    fn new(packs: usize) -> Progress {
+        Progress { packs, done: 0, told: Instant::now() }
+    }
+
+    fn advance(&mut self, records: u64) {
+        self.done += 1;
+        if self.told.elapsed() >= Self::INTERVAL {
+            self.told = Instant::now();
+            let (packs, done, percent) = (self.packs, self.done, self.done * 100 / self.packs.max(1));
+            tracing::info!(percent, packs, done, records, "the index is being brought up from the packs: {percent} %");
+        }
+    }
 }
 
 /// Where the reading of a pack starts.

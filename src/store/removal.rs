@@ -3,20 +3,28 @@
 //! A file that a blob had goes only after the commit that says so is durable. Its number counts as open until the
 //! removal is durable too, so that whatever a crash leaves is looked at, and removed, by the next open.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::error::ReadError;
 use super::files::SyncPoint;
-use super::large;
+use super::handle::Store;
 use super::shared::Shared;
+use super::{large, pack};
+
+/// What the file of a rotten blob is called.
+const ROTTEN: &str = "rotten";
 
 /// What is to be removed, and how many keep it from that.
 #[derive(Default)]
 pub struct Removal {
     waiting: Mutex<Vec<Abandoned>>,
     pins: Mutex<usize>,
+    /// Files whose blob rotted: they get another name instead of going, for a piece of them may be all that is left.
+    spoiled: Mutex<HashSet<u64>>,
 }
 
 /// A large file that nobody wants any more.
@@ -83,8 +91,14 @@ impl Shared {
         self.removal.waiting().extend(kept);
         let mut must_sync = false;
         for file in &gone {
+            let is_spoiled = self.removal.spoiled.lock().unwrap_or_else(PoisonError::into_inner).remove(&file.number);
             for path in &file.paths {
-                match self.files.remove(path) {
+                let removed = if is_spoiled {
+                    self.files.rename(path, &path.with_extension(ROTTEN))
+                } else {
+                    self.files.remove(path)
+                };
+                match removed {
                     Ok(()) => must_sync |= path.extension().is_some_and(|extension| extension == "blob"),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => {
@@ -100,6 +114,32 @@ impl Shared {
             return;
         }
         gone.iter().for_each(|file| self.close_large(file.number));
+    }
+}
+
+impl Store {
+    /// When the blob of this large file is dropped, the file is kept under another name until the blob is whole again.
+    pub fn spoil(&self, file: u64) {
+        self.shared().removal.spoiled.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
+    }
+
+    /// Removes what was kept of rotten blobs that are here again. Blocks.
+    pub(super) fn release_spoiled(&self) -> Result<(), ReadError> {
+        let shared = self.shared();
+        let folder = shared.large_folder();
+        for listed in shared.files.list(&folder).map_err(ReadError::io(&folder))? {
+            if pack::number_of(&listed.name, ROTTEN).is_none() {
+                continue;
+            }
+            let path = folder.join(&listed.name);
+            let header = shared.files.open(&path).ok().and_then(|file| large::Header::read(file.as_ref()));
+            if let Some(header) = header
+                && shared.blob(&header.digest)?.is_some()
+            {
+                shared.files.remove(&path).map_err(ReadError::io(&path))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
 use super::removal::Removal;
+use super::scrub::{Scrubbed, Verified};
 use super::value::{BlobEntry, RowValue, Table};
 
 /// How many packs are held open for reading.
@@ -58,6 +59,13 @@ pub struct Shared {
     pub indexed_pack: AtomicU64,
     /// Held by the one compaction that runs.
     pub compacting: Mutex<()>,
+    /// Held by the one scrub that runs.
+    pub scrubbing: Mutex<()>,
+    /// When what was verified.
+    pub verified: Mutex<Verified>,
+    scrubbed: Mutex<Scrubbed>,
+    /// Damaged records, by pack and place, whose blobs were written once more.
+    mended: Mutex<HashSet<(u64, u64)>>,
     hollow: Mutex<HashSet<u64>>,
     mark: Mutex<Mark>,
 }
@@ -119,6 +127,10 @@ impl Shared {
             demand: Demand::default(),
             indexed_pack: AtomicU64::new(0),
             compacting: Mutex::default(),
+            scrubbing: Mutex::default(),
+            verified: Mutex::default(),
+            scrubbed: Mutex::default(),
+            mended: Mutex::default(),
             hollow: Mutex::default(),
             mark: Mutex::default(),
         }
@@ -314,7 +326,8 @@ impl Shared {
         }
     }
 
-    fn bad_row(&self) -> ReadError {
+    /// The index has a row that makes no sense.
+    pub fn bad_row(&self) -> ReadError {
         ReadError::Damaged { path: self.folder.join("index"), offset: 0 }
     }
 
@@ -349,6 +362,21 @@ impl Shared {
     pub fn large_numbers(&self) -> (u64, u64) {
         let large = lock(&self.large);
         (large.next, large.open.first().copied().unwrap_or(large.next))
+    }
+
+    /// Changes what is known of the scrub that runs.
+    pub fn note_scrub(&self, change: impl FnOnce(&mut Scrubbed)) {
+        change(&mut lock(&self.scrubbed));
+    }
+
+    /// Notes that a record is mended; `false` when it was before.
+    pub fn note_mended(&self, pack: u64, offset: u64) -> bool {
+        lock(&self.mended).insert((pack, offset))
+    }
+
+    /// What is known of it.
+    pub fn scrubbed(&self) -> Scrubbed {
+        lock(&self.scrubbed).clone()
     }
 
     /// What the last commit reached: what a backup covers.

@@ -17,3 +17,4 @@ mod strangers;
 mod tokens;
 mod trust;
 mod upgrade;
+mod upkeep;

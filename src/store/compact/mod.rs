@@ -22,6 +22,7 @@ mod survey;
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
+use artimesh_core::model::Digest;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -30,7 +31,9 @@ use super::committer::Work;
 use super::demand::Pace;
 use super::error::{CommitError, CompactError};
 use super::handle::Store;
-use source::PackSource;
+use super::pack::record::{Entry, HEADER_BYTES, META_BYTES, kind};
+use super::value::Place;
+pub(in crate::store) use source::PackSource;
 
 /// So much is read and repeated at a time: commits wait no longer than that takes.
 const PIECE_BYTES: u64 = 2 << 20;
@@ -80,14 +83,16 @@ impl Store {
     /// the background until the store is closed; only one runs at a time.
     pub async fn compact(&self, compaction: Compaction) -> Result<Compacted, CompactError> {
         let store = self.clone();
-        let run = move || {
-            let turn = store.shared().compacting.try_lock();
-            if matches!(turn, Err(TryLockError::WouldBlock)) {
-                return Err(CompactError::Busy);
-            }
-            Compactor { store: &store, compaction }.run()
-        };
-        spawn_blocking(run).await.map_err(|_| CommitError::Closed)?
+        spawn_blocking(move || store.compact_here(compaction)).await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// The same, in this thread. Blocks; not to be called where futures run.
+    pub fn compact_here(&self, compaction: Compaction) -> Result<Compacted, CompactError> {
+        let turn = self.shared().compacting.try_lock();
+        if matches!(turn, Err(TryLockError::WouldBlock)) {
+            return Err(CompactError::Busy);
+        }
+        Compactor { store: self, compaction }.run()
     }
 }
 
@@ -166,7 +171,13 @@ impl Compactor<'_> {
         let (mut items, mut bytes) = (Vec::new(), 0);
         for entry in &source.entries {
             bytes += entry.payload_bytes as u64;
-            source.items(entry, &mut items)?;
+            match source.items(entry, &mut items) {
+                Err(CompactError::Damaged { pack, offset }) if entry.kind == kind::BLOB => {
+                    let saved = self.save(pack, entry)?.ok_or(CompactError::Damaged { pack, offset })?;
+                    items.extend(saved);
+                }
+                other => other?,
+            }
             if bytes >= PIECE_BYTES || items.len() >= PIECE_ITEMS {
                 self.hand_over(source.number, std::mem::take(&mut items), keeps_deletes, &mut carried)?;
                 if !pace.worked(std::mem::take(&mut bytes)) {
@@ -177,6 +188,21 @@ impl Compactor<'_> {
         // Even when nothing is left: the number of blobs must be written down behind the pack.
         self.hand_over(source.number, items, keeps_deletes, &mut carried)?;
         Ok(carried)
+    }
+
+    /// What is to be repeated of a blob whose record is damaged: nothing when it doesn't count, what the index has of a
+    /// tiny one; `None` when the blob is lost with it.
+    fn save(&self, pack: u64, entry: &Entry) -> Result<Option<Option<Item>>, CompactError> {
+        let digest = entry.key;
+        let offset = entry.offset + (HEADER_BYTES + META_BYTES) as u64;
+        Ok(match self.store.shared().blob(&digest)?.map(|known| known.place) {
+            Some(Place::Pack(extent)) if (extent.pack, extent.offset) == (pack, offset) => None,
+            Some(Place::Inline(bytes)) if Digest::of(&bytes) == digest => {
+                Some(Some(Item::Blob { digest, offset, bytes }))
+            }
+            Some(Place::Inline(_)) => None,
+            Some(Place::Pack(_) | Place::Large { .. }) | None => Some(None),
+        })
     }
 
     fn hand_over(

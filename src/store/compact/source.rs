@@ -54,6 +54,18 @@ impl PackSource {
         Ok(Some(PackSource { number, header, last_commit, end, file_bytes, entries, reader }))
     }
 
+    /// The newest pack, as far as the commit that ends at `end`.
+    pub fn newest(shared: &Shared, number: u64, end: u64) -> Result<Option<PackSource>, CompactError> {
+        let path = pack::path(&shared.packs_folder(), number);
+        let file = shared.files.open(&path).map_err(ReadError::io(&path))?;
+        let header = header_of(shared, number)?;
+        let start = PACK_HEADER_BYTES as u64;
+        let reader = Reader::new(file, header.seal(), start).map_err(ReadError::io(&path))?;
+        let entries = reader.entries(start, end).map_err(ReadError::io(&path))?;
+        let entries = entries.ok_or(CompactError::Damaged { pack: number, offset: start })?;
+        Ok(Some(PackSource { number, header, last_commit: 0, end, file_bytes: end, entries, reader }))
+    }
+
     /// The checked payload of a record.
     pub fn payload(&self, entry: &Entry) -> Result<Vec<u8>, CompactError> {
         let payload = self.reader.record(entry).ok().flatten();

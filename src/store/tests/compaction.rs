@@ -234,6 +234,9 @@ async fn a_damaged_pack_stays_as_it_is() {
     assert_eq!(path, PathBuf::from(format!("/disk/store/packs/{:016x}.pack", done.damaged[0].0)));
     assert_eq!(machine.pack_sizes()[done.damaged[0].0 as usize - 1], sizes[done.damaged[0].0 as usize - 1]);
     assert!(done.compacted > 0, "the others were compacted");
+    store.commit(Batch { dropped: vec![blobs[2]], ..Batch::default() }).await.unwrap();
+    let done = compact(&store, 100).await;
+    assert!(done.damaged.is_empty(), "what is damaged and doesn't count is in nobody's way: {done:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -10,6 +10,7 @@ mod fills;
 mod golden;
 mod index_damage;
 mod model;
+mod scrub;
 
 use std::path::Path;
 use std::sync::Arc;
