@@ -1,14 +1,12 @@
 //! The task that owns the replica.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use artimesh_core::catalog::Versions;
 use artimesh_core::model::{Digest, NodeId, Space};
 use artimesh_core::replica::{
-    Command, Event, Hello, Input, Output, Placement, Receipt, Refusal, Replica, Row, Table, Verdict, View as _,
-    ViewFault, Want, rows,
+    Command, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault, Want,
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -16,10 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::announce::{self, Topic};
 use super::error::{CommandFailure, EngineFailed};
 use super::gc::named::Named;
+use super::removal::DropCause;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::view::{StoreView, row_write};
-use crate::store::{Batch, CommitError, Priority, RowWrite, Staged, Tree};
+use crate::store::{Batch, CommitError, Priority, RowWrite, Staged};
 use crate::swarm;
 
 /// Commands handled together at most: one segment's worth.
@@ -56,15 +55,6 @@ pub(super) enum Message {
     },
     /// Blobs that are to be fetched if, as far as rows at rest tell, they still are missing.
     Want(Vec<Want>),
-}
-
-/// Why blobs go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum DropCause {
-    /// A collection found that nothing named them.
-    Garbage,
-    /// Their bytes aren't what they were.
-    Rotten,
 }
 
 pub(super) struct Mind {
@@ -152,53 +142,6 @@ impl Mind {
             Message::Drop { blobs, cause, answer } => self.drop_blobs(blobs, cause, answer).await,
             Message::Want(wants) => self.want(wants).await,
         }
-    }
-
-    /// Removes blobs. Nothing else is written by the mind meanwhile, so what wasn't named before this isn't until it is done;
-    /// who names one of them later finds that it isn't here.
-    async fn drop_blobs(
-        &mut self,
-        mut blobs: Vec<Digest>,
-        cause: DropCause,
-        answer: oneshot::Sender<Result<HashSet<Digest>, String>>,
-    ) -> Result<(), EngineFailed> {
-        if cause == DropCause::Garbage {
-            // Without notes nobody knows what was named.
-            blobs.retain(|digest| self.named.as_ref().is_some_and(|named| !named.contains(digest)));
-        }
-        let batch = Batch { dropped: blobs.clone(), priority: Priority::Vital, ..Batch::default() };
-        let outcome = match self.view.0.commit(batch).await {
-            Ok(_) => Ok(blobs.into_iter().collect()),
-            Err(error @ CommitError::NoSpace { .. }) => Err(error.to_string()),
-            Err(error) => return Err(EngineFailed { reason: error.to_string() }),
-        };
-        // Whoever asked may be gone.
-        let _ = answer.send(outcome);
-        Ok(())
-    }
-
-    /// Lists blobs that a live version names and that were here once.
-    async fn want(&mut self, wants: Vec<Want>) -> Result<(), EngineFailed> {
-        let mut rows = Vec::new();
-        for want in wants {
-            let snapshot = self.shared.snapshot.borrow().clone();
-            let is_mirrored = snapshot.repository_of(&want.space).is_some_and(|r| r.placement == Placement::Mirror);
-            let failed = |ViewFault(reason)| EngineFailed { reason };
-            let key = rows::catalog_key(&want.space, &want.path);
-            let row = self.view.get(Table::Catalog, &key).map_err(failed)?;
-            let versions = row.and_then(|row| rows::read::<Versions>(&row).ok()).unwrap_or_default();
-            let is_live = versions.iter().any(|version| version.dot == want.dot);
-            if is_mirrored && is_live && !self.view.has_blob(&want.digest).map_err(failed)? {
-                rows.push(RowWrite::put(Tree::Meta, rows::want_key(&want.space, &want.dot), rows::write(&want)));
-            }
-        }
-        let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
-        match self.view.0.commit(batch).await {
-            Ok(_) => self.shared.wanted.notify_one(),
-            Err(error @ CommitError::NoSpace { .. }) => tracing::warn!(%error, "missing blobs cannot be listed"),
-            Err(error) => return Err(EngineFailed { reason: error.to_string() }),
-        }
-        Ok(())
     }
 
     /// Handles a command together with those that already wait behind it.
@@ -305,16 +248,6 @@ impl Mind {
             Ok(_) => Ok(()),
             Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),
             Err(error) => Err(Unpersisted::Failed(EngineFailed { reason: error.to_string() })),
-        }
-    }
-
-    /// What leaves the history may soon be removed: the journal is to say where it was.
-    fn remember_paths(&self, rows: &[RowWrite]) {
-        for row in rows.iter().filter(|row| row.tree == Tree::History && row.value.is_none()) {
-            if let Ok(Some(value)) = self.view.get(Table::History, &row.key) {
-                let mut paths = self.shared.last_paths.lock().unwrap_or_else(PoisonError::into_inner);
-                paths.forget_row(&row.key, &value);
-            }
         }
     }
 

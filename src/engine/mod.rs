@@ -20,6 +20,7 @@ mod mind;
 mod pairing;
 mod pool;
 mod quarantine;
+mod removal;
 mod scrub;
 mod shared;
 mod snapshot;

@@ -15,7 +15,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::gc::JOURNAL;
-use super::mind::{DropCause, Message};
+use super::mind::Message;
+use super::removal::DropCause;
 use super::shared::Shared;
 use crate::store::{ReadError, Rotten, Tree};
 

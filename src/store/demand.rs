@@ -11,6 +11,11 @@ const LOOK: Duration = Duration::from_millis(2);
 /// No nap is longer, so that a store that is closed need not wait for it.
 const NAP_MAX: Duration = Duration::from_millis(50);
 
+/// So many tiny pieces of work count as one.
+const GATHERED_MAX: u64 = 512;
+/// So many bytes of them do.
+const GATHERED_BYTES_MAX: u64 = 1 << 20;
+
 /// Commits and readers, counted.
 #[derive(Default)]
 pub struct Demand {
@@ -72,6 +77,8 @@ pub struct Pace<'a> {
     started: Instant,
     bytes: u64,
     reads_seen: u64,
+    gathered: u64,
+    gathered_bytes: u64,
 }
 
 impl<'a> Pace<'a> {
@@ -83,7 +90,21 @@ impl<'a> Pace<'a> {
             started: Instant::now(),
             bytes: 0,
             reads_seen: demand.reads.load(Ordering::Relaxed),
+            gathered: 0,
+            gathered_bytes: 0,
         }
+    }
+
+    /// The same for pieces that may be tiny: some of them together count as one.
+    pub fn worked_a_little(&mut self, bytes: u64) -> bool {
+        self.gathered += 1;
+        self.gathered_bytes += bytes;
+        if self.gathered < GATHERED_MAX && self.gathered_bytes < GATHERED_BYTES_MAX {
+            return true;
+        }
+        self.gathered = 0;
+        let bytes = std::mem::take(&mut self.gathered_bytes);
+        self.worked(bytes)
     }
 
     /// Call it after each piece of at most some megabytes. Blocks. `false` when the work must end: the store is closing.

@@ -194,14 +194,14 @@ mod tests {
         let garbage = |i: u32| Garbage {
             digest: Digest([&i.to_be_bytes()[..], &[7; 28]].concat().try_into().unwrap()),
             since_ms: u64::from(i) * 1000,
-            path: (i % 3 == 0).then(|| format!("libs/{i}/{}", "x".repeat(i as usize % 300))),
+            path: i.is_multiple_of(3).then(|| format!("libs/{i}/{}", "x".repeat(i as usize % 300))),
         };
         assert!(store.garbage().find(&garbage(0).digest).is_none());
         let mut writer = store.write_garbage().unwrap();
         (0..5000).for_each(|i| writer.push(&garbage(i)).unwrap());
         writer.finish().unwrap();
         let mut reader = store.garbage();
-        for i in (0..5000).filter(|i| i % 7 != 0) {
+        for i in (0..5000).filter(|i| !i.is_multiple_of(7)) {
             assert_eq!(reader.find(&garbage(i).digest), Some(garbage(i)));
             assert_eq!(reader.find(&Digest([&i.to_be_bytes()[..], &[8; 28]].concat().try_into().unwrap())), None);
         }

@@ -106,6 +106,7 @@ pub use index::MemoryIndex;
 pub use ingest::Ingest;
 pub use journal::Journal;
 pub use options::{IndexKind, Options};
+pub use pack::HOLLOW_PACK_BYTES;
 pub use reader::{BlobInfo, BlobReader};
 pub use recovery::{IndexFault, IndexRecovery, Recovery};
 pub use scrub::{Rotten, Scrub, ScrubError, Scrubbed, Unit};

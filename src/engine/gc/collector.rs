@@ -1,5 +1,6 @@
 //! One collection, in a thread that may block.
 
+use std::io;
 use std::sync::{Arc, PoisonError};
 
 use artimesh_core::model::Digest;
@@ -9,7 +10,8 @@ use super::journal;
 use super::names::Names;
 use super::roots::{self, Roots};
 use super::{CollectError, Collected, Collection};
-use crate::engine::mind::{DropCause, Message};
+use crate::engine::mind::Message;
+use crate::engine::removal::DropCause;
 use crate::engine::shared::Shared;
 use crate::store::{CommitError, CompactError, Compacted, Compaction, Garbage, GarbageReader, GarbageWriter, Journal};
 
@@ -62,6 +64,10 @@ impl<'a> Collector<'a> {
             // Somebody else does it already.
             Err(CompactError::Busy) => Compacted::default(),
             Err(CompactError::Commit(CommitError::Closed)) => return Err(CollectError::Stopping),
+            Err(CompactError::Commit(error @ CommitError::NoSpace { .. })) => {
+                tracing::warn!(%error, "no space to compact packs");
+                Compacted::default()
+            }
             other => other?,
         };
         self.done.ended_ms = self.shared.clock.now().0;
@@ -73,8 +79,8 @@ impl<'a> Collector<'a> {
         let is_dry = self.collection.is_dry;
         let mut sweep = Sweep {
             before: store.garbage(),
-            after: if is_dry { None } else { Some(store.write_garbage()?) },
-            journal: if is_dry { None } else { Some(store.journal(journal::FILE_NAME)?) },
+            after: if is_dry { None } else { unless_full("the list of garbage", store.write_garbage()) },
+            journal: if is_dry { None } else { unless_full("the journal", store.journal(journal::FILE_NAME)) },
             ripe: Vec::new(),
         };
         let mut from = Some(0);
@@ -85,7 +91,7 @@ impl<'a> Collector<'a> {
             self.done.passes += 1;
         }
         self.remove(&mut sweep)?;
-        sweep.after.map_or(Ok(()), GarbageWriter::finish)?;
+        sweep.after.and_then(|after| unless_full("the list of garbage", after.finish()));
         Ok(())
     }
 
@@ -136,8 +142,9 @@ impl<'a> Collector<'a> {
         // A list from a clock that was ahead must not keep it for ever.
         let since_ms = known.map_or(now, |known| known.since_ms.min(now));
         let garbage = Garbage { digest, since_ms, path };
-        if let Some(after) = &mut sweep.after {
-            after.push(&garbage)?;
+        let listed = sweep.after.as_mut().map_or(Ok(()), |after| after.push(&garbage));
+        if unless_full("the list of garbage", listed).is_none() {
+            sweep.after = None;
         }
         if u128::from(now - since_ms) < self.collection.grace.as_millis() {
             self.done.young.add(bytes);
@@ -169,10 +176,11 @@ impl<'a> Collector<'a> {
                 self.done.named_meanwhile.add(*bytes);
             }
         }
-        match &mut sweep.journal {
-            Some(journal) if !lines.is_empty() => Ok(journal.append(&lines)?),
-            _ => Ok(()),
+        let written = sweep.journal.as_mut().filter(|_| !lines.is_empty()).map(|journal| journal.append(&lines));
+        if written.is_some_and(|written| unless_full("the journal", written).is_none()) {
+            tracing::warn!(removed = %lines, "what was removed, for want of a journal");
         }
+        Ok(())
     }
 
     fn last_path(&self, digest: &Digest) -> Option<String> {
@@ -185,6 +193,11 @@ impl<'a> Collector<'a> {
         self.shared.inbox.blocking_send(message(answer)).map_err(|_| CollectError::Stopping)?;
         told.blocking_recv().map_err(|_| CollectError::Stopping)
     }
+}
+
+/// On a full disk garbage is removed all the same: what can't be written down is done without.
+fn unless_full<T>(what: &str, written: io::Result<T>) -> Option<T> {
+    written.inspect_err(|error| tracing::warn!(%error, "{what} can't be written")).ok()
 }
 
 /// The digest behind this one.

@@ -112,9 +112,6 @@ pub enum CollectError {
     /// The store can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The list or the journal can't be written.
-    #[error("the collection cannot be written down: {0}")]
-    Write(#[from] std::io::Error),
     /// The store refused the removal.
     #[error("the removal was refused: {0}")]
     Refused(String),

@@ -104,7 +104,7 @@ fn visit(
             let row = RowWrite { tree, key, value: Some(value) };
             let unreadable = |reason| CollectError::Unreadable { roots: roots.name(), reason };
             let named = roots.named_by(&row).unwrap_or_else(|| Ok(Vec::new())).map_err(unreadable)?;
-            if !named.iter().all(|digest| see(digest)) {
+            if !named.iter().all(&mut *see) {
                 return Err(CollectError::Stopping);
             }
         }

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 
 use super::collector::Collector;
 use super::*;
-use crate::engine::mind::{DropCause, Message};
+use crate::engine::mind::Message;
+use crate::engine::removal::DropCause;
 use crate::engine::{Options, Upkeep, WallClock};
 use crate::store::{Batch, Options as StoreOptions, RealFiles, RowWrite, Store, Tree, Verdict, Walk};
 use crate::swarm::{self, Swarm};

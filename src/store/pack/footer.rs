@@ -12,7 +12,8 @@ use super::record::{Entry, HEADER_BYTES, Header, Input, Seal, kind};
 use crate::store::files::File;
 
 const ENTRY_BYTES: usize = 46;
-const TRAILER_BYTES: usize = 24;
+/// What finds a footer from behind.
+pub const TRAILER_BYTES: usize = 24;
 const MAGIC: [u8; 4] = *b"\xA7End";
 
 /// The most records a pack may list, so that its writer's memory and its footer stay small.

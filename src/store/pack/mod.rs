@@ -65,6 +65,9 @@ impl PackHeader {
     }
 }
 
+/// The size of a pack that was compacted away: no pack that holds anything is as small.
+pub const HOLLOW_PACK_BYTES: u64 = (PACK_HEADER_BYTES + record::HEADER_BYTES + 8 + footer::TRAILER_BYTES) as u64;
+
 /// What a pack is called that is to replace another, until it does.
 pub const HOLLOW: &str = "hollow";
 

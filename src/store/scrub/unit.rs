@@ -63,7 +63,7 @@ fn verify_pack(store: &Store, number: u64, pace: &mut Pace<'_>) -> Result<Looked
         if !is_right(&source, entry) {
             damaged(store, number, &path, entry, &mut looked)?;
         }
-        if !pace.worked(HEADER_BYTES as u64 + u64::from(entry.payload_bytes)) {
+        if !pace.worked_a_little(HEADER_BYTES as u64 + u64::from(entry.payload_bytes)) {
             return Err(ScrubError::Stopping);
         }
     }
