@@ -201,7 +201,7 @@ mod tests {
         (0..5000).for_each(|i| writer.push(&garbage(i)).unwrap());
         writer.finish().unwrap();
         let mut reader = store.garbage();
-        for i in (0..5000).filter(|i| !i.is_multiple_of(7)) {
+        for i in (0..5000_u32).filter(|i| !i.is_multiple_of(7)) {
             assert_eq!(reader.find(&garbage(i).digest), Some(garbage(i)));
             assert_eq!(reader.find(&Digest([&i.to_be_bytes()[..], &[8; 28]].concat().try_into().unwrap())), None);
         }

@@ -24,6 +24,8 @@ pub enum Loss {
     Names,
     /// The first write to each file is lost, the others and the names are kept.
     FirstWrites,
+    /// Of the names only the newest file's is kept, with all bytes: they came to the disk in another order.
+    NewestName,
     /// Each write and each name is lost, kept or torn by the dice of this seed.
     Dice(u64),
 }
@@ -161,8 +163,11 @@ impl SimulatedFiles {
             _ => 0,
         });
         let mut names = disk.durable_names.clone();
-        for change in &disk.pending_names {
+        // A new file that replaces another is two changes: it was made, and it was renamed.
+        let newest = disk.pending_names.len().saturating_sub(2);
+        for (position, change) in disk.pending_names.iter().enumerate() {
             let is_kept = match loss {
+                Loss::NewestName => position >= newest,
                 Loss::Everything | Loss::Names => false,
                 Loss::Nothing | Loss::Bytes | Loss::FirstWrites => true,
                 Loss::Dice(_) => dice.roll(2) == 0,
@@ -250,7 +255,7 @@ impl Inode {
         for (position, change) in self.pending.iter().enumerate() {
             match loss {
                 Loss::Everything | Loss::Bytes => {}
-                Loss::Nothing | Loss::Names => change.apply(&mut bytes),
+                Loss::Nothing | Loss::Names | Loss::NewestName => change.apply(&mut bytes),
                 Loss::FirstWrites if position == 0 => {}
                 Loss::FirstWrites => change.apply(&mut bytes),
                 Loss::Dice(_) => match (dice.roll(3), change) {
