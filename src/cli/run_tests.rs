@@ -178,6 +178,8 @@ async fn ask(words: &str, status: u16, body: &'static str) -> (anyhow::Result<()
         Command::Federation(command) => federation::run(&cli.global, &command).await,
         Command::Conflict(command) => conflict::run(&cli.global, &command).await,
         Command::Rollback(command) => rollback::run(&cli.global, &command).await,
+        Command::Gc(command) => gc::run(&cli.global, &command).await,
+        Command::Scrub(command) => scrub::run(&cli.global, &command).await,
         other => panic!("{other:?} doesn't talk to a node"),
     };
     let asked = node.asked();
@@ -195,6 +197,9 @@ async fn each_command_asks_what_the_contract_says() {
     let mesh = "/artifactory/api/mesh";
     let cases = [
         ("status", format!("GET {mesh}/status"), Value::Null),
+        ("gc --dry-run", format!("POST {mesh}/gc"), json!({"dry_run": true, "grace_s": null})),
+        ("scrub --detach --rate 2MiB", format!("POST {mesh}/scrub"), json!({"bytes_per_s": 2 << 20})),
+        ("gc --grace 2h", format!("POST {mesh}/gc"), json!({"dry_run": false, "grace_s": 7200})),
         (
             "pair create --role edge --for a,b --ttl 90s --can admit",
             format!("POST {mesh}/pairing"),

@@ -138,6 +138,16 @@ pub struct Store {
     pub pack_size: u64,
     /// For groups that leave without being hashed again.
     pub verify_max_age: Duration,
+    /// Between collections of garbage.
+    pub gc_interval: Duration,
+    /// How long garbage stays.
+    pub gc_grace: Duration,
+    /// Packs of which fewer per cent are live are compacted.
+    pub compact_below: u8,
+    /// Between scrubs.
+    pub scrub_interval: Duration,
+    /// Bytes that a scrub reads in a second.
+    pub scrub_rate: u64,
 }
 
 /// The log on standard error.
@@ -187,6 +197,11 @@ impl Settings {
                 reserve: values.number("store.reserve"),
                 pack_size: values.number("store.pack_size"),
                 verify_max_age: values.time("store.verify_max_age"),
+                gc_interval: values.time("store.gc_interval"),
+                gc_grace: values.time("store.gc_grace"),
+                scrub_interval: values.time("store.scrub_interval"),
+                scrub_rate: values.number("store.scrub_rate"),
+                compact_below: u8::try_from(values.number("store.compact_below")).unwrap_or(100),
             },
             log: Log {
                 format: match values.text("log.format").as_deref() {

@@ -225,6 +225,34 @@ pub const KEYS: &[Key] = &[
         ..key("store.verify_max_age", seconds(0, 3650 * 86_400), Some("7d"))
     },
     Key {
+        doc: "How often garbage is collected: artifacts that no version and no history names any more are removed, and \
+              packs that hold little are compacted. `artimesh gc` does it at once.",
+        example: "6h",
+        ..key("store.gc_interval", seconds(1, 365 * 86_400), Some("24h"))
+    },
+    Key {
+        doc: "How long garbage stays after a collection has first seen it, as a help for whoever deleted the wrong thing \
+              and finds out late.",
+        example: "7d",
+        ..key("store.gc_grace", seconds(0, 365 * 86_400), Some("24h"))
+    },
+    Key {
+        doc: "A pack of which fewer per cent than this are in use is compacted. More saves disk space and costs writing.",
+        example: "75",
+        ..key("store.compact_below", Kind::Count { min: 1, max: 100 }, Some("50"))
+    },
+    Key {
+        doc: "How often everything at rest is read and hashed again. What rotted is taken out of use, reported, and fetched \
+              from other members; `artimesh scrub` does it at once.",
+        example: "30d",
+        ..key("store.scrub_interval", seconds(1, 10 * 365 * 86_400), Some("7d"))
+    },
+    Key {
+        doc: "How many bytes a second such a scrub reads at most. It steps aside while requests wait, too.",
+        example: "100MiB",
+        ..key("store.scrub_rate", Kind::Size { min: 64 * KIB, max: TIB }, Some("32MiB"))
+    },
+    Key {
         doc: "The shape of log lines on standard error: text for people, json for machines.",
         example: "json",
         flag: Some("log-format"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use artimesh_core::model::{KeyPair, NodeId, PublicKey};
 use artimesh_core::replica::{Command, Identity, Output, Receipt, Replica, rows};
 use artimesh_core::trust::Addresses;
@@ -21,6 +21,7 @@ use super::line::Lines;
 use super::mind::{Message, Mind};
 use super::shared::{Counts, Options, Shared};
 use super::snapshot::Snapshot;
+use super::upkeep::{self, Upkeep};
 use super::view::{StoreView, row_write};
 use crate::store::{Batch, Priority, RowWrite, Staged, Store, Tree};
 use crate::swarm::{self, Swarm};
@@ -59,7 +60,7 @@ impl Engine {
         if let Some(reason) = &options.reborn {
             tracing::warn!(reason, "{reason}: this node goes on under a new incarnation");
             let row = RowWrite::put(Tree::Meta, rows::INCARNATION, rows::write(&fresh_incarnation));
-            let batch = Batch { rows: vec![row], blobs: Vec::new(), priority: Priority::Vital };
+            let batch = Batch { rows: vec![row], priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
         let loaded = Replica::load(&view, identity.clone(), options.waking(fresh_incarnation));
@@ -67,7 +68,7 @@ impl Engine {
         for output in outputs {
             let Output::Persist(rows) = output else { continue };
             let rows = rows.into_iter().map(row_write).collect();
-            let batch = Batch { rows, blobs: Vec::new(), priority: Priority::Vital };
+            let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
         let shared = Arc::new(Shared {
@@ -98,14 +99,26 @@ impl Engine {
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
             fresh_incarnation,
+            last_paths: Mutex::default(),
+            collecting: Mutex::default(),
+            collected: ArcSwapOption::empty(),
         });
-        let mind =
-            Mind { replica, view, shared: shared.clone(), inbox: messages, topics: BTreeMap::new(), has_more: true };
+        let mind = Mind {
+            replica,
+            view,
+            shared: shared.clone(),
+            inbox: messages,
+            topics: BTreeMap::new(),
+            has_more: true,
+            named: None,
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(mind_until_stopped(mind, shared.clone()));
         tasks.spawn(events::pump(shared.clone(), events));
         tasks.spawn(events::tick(shared.clone()));
         tasks.spawn(fetch::mirror(shared.clone()));
+        tasks.spawn(upkeep::collecting(shared.clone()));
+        tasks.spawn(upkeep::scrubbing(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 
@@ -139,6 +152,11 @@ impl Engine {
     /// The rows at rest, as the replica reads them.
     pub fn view(&self) -> StoreView {
         StoreView(self.shared.store.clone())
+    }
+
+    /// What is done in the background, and how often.
+    pub fn upkeep(&self) -> Upkeep {
+        self.shared.options.upkeep
     }
 
     /// The store.
@@ -222,6 +240,7 @@ impl Engine {
     /// Ends the engine's tasks; what waits unanswered is dropped. The store and the swarm are the caller's to close.
     pub async fn stop(&self) {
         self.shared.stop.cancel();
+        self.shared.store.end_background();
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut tasks) = tasks {
             while tasks.join_next().await.is_some() {}

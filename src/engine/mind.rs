@@ -1,22 +1,24 @@
 //! The task that owns the replica.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use artimesh_core::model::{NodeId, Space};
+use artimesh_core::model::{Digest, NodeId, Space};
 use artimesh_core::replica::{
-    Command, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault,
+    Command, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault, Want,
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::announce::{self, Topic};
 use super::error::{CommandFailure, EngineFailed};
+use super::gc::named::Named;
+use super::removal::DropCause;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::view::{MindView, StoreView, row_write};
-use crate::store::{Batch, CommitError, Priority, Staged};
+use crate::store::{Batch, CommitError, Priority, RowWrite, Staged};
 use crate::swarm;
 
 /// Commands handled together at most: one segment's worth.
@@ -30,10 +32,29 @@ type Question = Box<dyn FnOnce(&Replica, &StoreView) + Send>;
 
 /// A message to the mind.
 pub(super) enum Message {
-    Command { command: Box<Command>, staged: Option<Staged>, answer: Answer },
+    Command {
+        command: Box<Command>,
+        staged: Option<Staged>,
+        answer: Answer,
+    },
     Inspect(Question),
     Input(Input),
-    Gossip { space: Space, bytes: Vec<u8>, verdict: swarm::Verdict },
+    Gossip {
+        space: Space,
+        bytes: Vec<u8>,
+        verdict: swarm::Verdict,
+    },
+    /// Garbage is collected from now on: what is named meanwhile is noted.
+    CollectionBegins(oneshot::Sender<()>),
+    CollectionEnds,
+    /// Blobs that are to go; the answer says which did.
+    Drop {
+        blobs: Vec<Digest>,
+        cause: DropCause,
+        answer: oneshot::Sender<Result<HashSet<Digest>, String>>,
+    },
+    /// Blobs that are to be fetched if, as far as rows at rest tell, they still are missing.
+    Want(Vec<Want>),
 }
 
 pub(super) struct Mind {
@@ -44,6 +65,8 @@ pub(super) struct Mind {
     pub(super) topics: BTreeMap<Space, Topic>,
     /// The replica has more to do than fitted its last input.
     pub(super) has_more: bool,
+    /// What was named since the garbage collection that runs began.
+    pub(super) named: Option<Named>,
 }
 
 /// What waits for the outputs of the input being handled.
@@ -106,6 +129,18 @@ impl Mind {
                 let waiting = Waiting { verdict: Some(verdict), vital: true, ..Waiting::default() };
                 self.handle(Input::Gossip(space, bytes), waiting).await
             }
+            Message::CollectionBegins(answer) => {
+                self.named = Some(Named::new());
+                // A collector that is gone needs no answer; the next one begins anew.
+                let _ = answer.send(());
+                Ok(())
+            }
+            Message::CollectionEnds => {
+                self.named = None;
+                Ok(())
+            }
+            Message::Drop { blobs, cause, answer } => self.drop_blobs(blobs, cause, answer).await,
+            Message::Want(wants) => self.want(wants).await,
         }
     }
 
@@ -204,7 +239,12 @@ impl Mind {
     async fn persist(&mut self, rows: Vec<Row>, waiting: &mut Waiting) -> Result<(), Unpersisted> {
         let blobs = waiting.staged.iter_mut().filter_map(Option::take).collect();
         let priority = if waiting.vital { Priority::Vital } else { Priority::Normal };
-        let batch = Batch { rows: rows.into_iter().map(row_write).collect(), blobs, priority };
+        let rows: Vec<RowWrite> = rows.into_iter().map(row_write).collect();
+        if let Some(named) = &mut self.named {
+            rows.iter().for_each(|row| named.note(row));
+        }
+        self.remember_paths(&rows);
+        let batch = Batch { rows, blobs, priority, ..Batch::default() };
         match self.view.0.commit(batch).await {
             Ok(_) => Ok(()),
             Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),

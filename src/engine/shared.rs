@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use artimesh_core::model::{CircleId, Incarnation, KeyPair, NodeId, PublicKey, Space};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
 use artimesh_core::replica::{
@@ -19,9 +19,12 @@ use tokio_util::task::TaskTracker;
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::fetch::{FetchCounts, Flights, Standings};
+use super::gc::Collected;
+use super::gc::paths::LastPaths;
 use super::line::Lines;
 use super::mind::Message;
 use super::snapshot::Snapshot;
+use super::upkeep::Upkeep;
 use super::view::StoreView;
 use crate::store::Store;
 use crate::swarm::{Member, Swarm};
@@ -50,6 +53,8 @@ pub struct Options {
     pub reborn: Option<String>,
     /// Whether nothing is written where others are members before one of them was heard: after what ends a life.
     pub asks_first: bool,
+    /// What is done in the background, and how often.
+    pub upkeep: Upkeep,
 }
 
 impl Options {
@@ -155,6 +160,10 @@ pub(super) struct Shared {
     /// Flights in the air.
     pub(super) tracker: TaskTracker,
     pub(super) fresh_incarnation: u64,
+    pub(super) last_paths: Mutex<LastPaths>,
+    /// Held by the one collection that runs.
+    pub(super) collecting: Mutex<()>,
+    pub(super) collected: ArcSwapOption<Collected>,
 }
 
 impl Shared {

@@ -24,7 +24,9 @@ use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
 use super::transport::Transport;
-use super::{artifact, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, versions};
+use super::{
+    artifact, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, upkeep, versions,
+};
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
 /// The longest request target, in bytes.
@@ -172,6 +174,9 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::Metrics => system::metrics(&ask),
         Endpoint::Status => mesh::status(ask).await,
         Endpoint::Backup => backup::get(ask).await,
+        Endpoint::CollectGarbage => upkeep::collect_garbage(ask).await,
+        Endpoint::ScrubBegin => upkeep::begin_scrub(ask).await,
+        Endpoint::ScrubProgress => upkeep::scrub(&ask),
         Endpoint::PairingCreate => mesh::create_pairing(ask).await,
         Endpoint::PairingAccept => mesh::accept_pairing(ask).await,
         Endpoint::Trust => mesh::trust(ask).await,

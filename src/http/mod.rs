@@ -48,6 +48,7 @@ mod threads;
 mod tls;
 mod transport;
 mod ui;
+mod upkeep;
 mod versions;
 mod wire;
 mod within;

@@ -32,6 +32,9 @@ pub enum Endpoint {
     Metrics,
     Status,
     Backup,
+    CollectGarbage,
+    ScrubBegin,
+    ScrubProgress,
     PairingCreate,
     PairingAccept,
     Trust,
@@ -115,6 +118,9 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
     route(GET, "/artifactory/api/mesh/status", "status", Needs::Administer, Endpoint::Status, "The node, its members, repositories and lags"),
     route(GET, "/artifactory/api/mesh/backup", "backup", Needs::Administer, Endpoint::Backup, "All of this node as a tar archive, as of one commit, keys included"),
+    route(POST, "/artifactory/api/mesh/gc", "gc", Needs::Administer, Endpoint::CollectGarbage, "Collects garbage and compacts packs, and says what came of it: {dry_run, grace_s}"),
+    route(POST, "/artifactory/api/mesh/scrub", "scrub", Needs::Administer, Endpoint::ScrubBegin, "Begins to read and hash again what is at rest: {bytes_per_s}"),
+    route(GET, "/artifactory/api/mesh/scrub", "scrub_progress", Needs::Administer, Endpoint::ScrubProgress, "How far that has come, and what rotted"),
     route(POST, "/artifactory/api/mesh/pairing", "pairing_create", Needs::Administer, Endpoint::PairingCreate, "Makes a pairing token: {role, for, ttl_s, can}"),
     route(POST, "/artifactory/api/mesh/pairing/accept", "pairing_accept", Needs::Administer, Endpoint::PairingAccept, "Joins the circle of a token: {pairing_token}"),
     route(GET, "/artifactory/api/mesh/trust", "trust", Needs::Administer, Endpoint::Trust, "The circle of trust and every node ever granted"),
@@ -243,6 +249,9 @@ GET /artifactory/api/v1/system/liveness Open
 GET /artifactory/api/v1/system/readiness Open
 GET /artifactory/api/mesh/status Administer
 GET /artifactory/api/mesh/backup Administer
+POST /artifactory/api/mesh/gc Administer
+POST /artifactory/api/mesh/scrub Administer
+GET /artifactory/api/mesh/scrub Administer
 POST /artifactory/api/mesh/pairing Administer
 POST /artifactory/api/mesh/pairing/accept Administer
 GET /artifactory/api/mesh/trust Administer

@@ -115,6 +115,13 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         reborn: None,
         asks_first: false,
+        upkeep: engine::Upkeep {
+            gc_interval: settings.store.gc_interval,
+            gc_grace: settings.store.gc_grace,
+            compact_below_percent: settings.store.compact_below,
+            scrub_interval: settings.store.scrub_interval,
+            scrub_bytes_per_s: settings.store.scrub_rate,
+        },
     }
 }
 

@@ -21,10 +21,13 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::config::write_new;
+use crate::store::HOLLOW_PACK_BYTES;
 
 const FILE_NAME: &str = "imprint.json";
-/// Files that live as long as their folder: the keys, and the first pack, which a store that is set back brings along.
-const LASTING: [&str; 3] = [".", "keys/log.key", "store/packs/0000000000000001.pack"];
+/// What lives as long as its folder. Beside these the oldest pack that holds anything is noted, which a store that is set
+/// back brings along.
+const LASTING: [&str; 2] = [".", "keys/log.key"];
+const PACKS: &str = "store/packs";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Imprint {
@@ -75,7 +78,7 @@ pub(super) fn look(folder: &Path, commit: u64) -> anyhow::Result<Seen> {
     let Ok(noted) = serde_json::from_slice::<Imprint>(&text) else {
         return changed(format!("{} can't be understood", path.display()));
     };
-    Ok(Seen { changed: noted.differs(&Imprint::of(folder, commit, false)), asks: noted.asks })
+    Ok(Seen { changed: noted.differs(folder, &Imprint::of(folder, commit, false)), asks: noted.asks })
 }
 
 /// Whether any release has noted anything of this folder.
@@ -106,19 +109,25 @@ fn write(folder: &Path, imprint: &Imprint) -> anyhow::Result<()> {
 
 impl Imprint {
     fn of(folder: &Path, commit: u64, asks: bool) -> Imprint {
-        let mark = |name: &&str| Some(((*name).to_owned(), Mark::of(&folder.join(name)).ok()?));
-        Imprint { machine: machine(), files: LASTING.iter().filter_map(mark).collect(), commit, restored: false, asks }
+        let names = LASTING.iter().map(|name| (*name).to_owned()).chain(oldest_pack(folder));
+        let files = names.filter_map(|name| Mark::of(&folder.join(&name)).ok().map(|mark| (name, mark))).collect();
+        Imprint { machine: machine(), files, commit, restored: false, asks }
     }
 
     /// Why `now` isn't what was noted.
-    fn differs(&self, now: &Imprint) -> Option<String> {
+    fn differs(&self, folder: &Path, now: &Imprint) -> Option<String> {
         if self.restored {
             return Some(format!("it was restored from a backup as of commit {}", self.commit));
         }
         if self.machine != now.machine {
             return Some("it was last used on another machine".into());
         }
-        let other = self.files.iter().find(|(name, mark)| now.files.get(*name) != Some(mark));
+        let is_other = |(name, mark): &(&String, &Mark)| {
+            let path = folder.join(name);
+            // A pack that was compacted since is another file, and says nothing.
+            !is_hollow(&path) && Mark::of(&path).ok().as_ref() != Some(mark)
+        };
+        let other = self.files.iter().find(is_other);
         if let Some((name, _)) = other {
             let what = if name == "." { "this folder" } else { name };
             return Some(format!("{what} is a copy, and not what the node last ran on"));
@@ -126,6 +135,18 @@ impl Imprint {
         (now.commit < self.commit)
             .then(|| format!("its store was set back: it ends at commit {}, and was at {}", now.commit, self.commit))
     }
+}
+
+/// The name of the oldest pack that holds anything.
+fn oldest_pack(folder: &Path) -> Option<String> {
+    let names = fs::read_dir(folder.join(PACKS)).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let packs = names.filter(|name| name.ends_with(".pack")).map(|name| format!("{PACKS}/{name}"));
+    packs.filter(|name| !is_hollow(&folder.join(name))).min()
+}
+
+fn is_hollow(path: &Path) -> bool {
+    let is_pack = path.extension().is_some_and(|extension| extension == "pack");
+    is_pack && path.metadata().is_ok_and(|metadata| metadata.len() <= HOLLOW_PACK_BYTES)
 }
 
 impl Mark {
@@ -151,6 +172,8 @@ mod tests {
 
     use super::*;
 
+    const FIRST: &str = "store/packs/0000000000000001.pack";
+
     /// A folder with what lasts in it, on which a node ran up to commit 7.
     fn used() -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a folder");
@@ -158,8 +181,8 @@ mod tests {
         for name in ["keys", "store/packs"] {
             fs::create_dir_all(folder.join(name)).expect("made");
         }
-        for name in &LASTING[1..] {
-            fs::write(folder.join(name), name).expect("written");
+        for name in [LASTING[1], FIRST, "store/packs/0000000000000002.pack"] {
+            fs::write(folder.join(name), [7; 1000]).expect("written");
         }
         note(&folder, 7, false).expect("noted");
         root
@@ -207,6 +230,20 @@ mod tests {
         fs::remove_dir_all(folder.join("store")).expect("removed");
         copy(root.path(), "old", "node/store");
         assert!(reason(&folder, 7).contains("0000000000000001.pack is a copy"));
+    }
+
+    #[test]
+    fn a_pack_that_was_compacted_is_no_other_and_then_the_next_one_counts() {
+        let root = used();
+        let folder = root.path().join("node");
+        fs::write(root.path().join("hollow"), vec![7; HOLLOW_PACK_BYTES as usize]).expect("written");
+        fs::rename(root.path().join("hollow"), folder.join(FIRST)).expect("renamed");
+        assert_eq!(reason(&folder, 7), "");
+        note(&folder, 8, false).expect("noted");
+        copy(root.path(), "node/store", "old");
+        fs::remove_dir_all(folder.join("store")).expect("removed");
+        copy(root.path(), "old", "node/store");
+        assert!(reason(&folder, 8).contains("0000000000000002.pack is a copy"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod rollback;
 mod shown;
 mod small;
 mod status;
+mod upkeep;
 mod versions;
 
 pub use artifacts::{Entry, Expected, Folder, Found, Item, Upload};
@@ -38,6 +39,10 @@ pub use reconciliation::{Checkpoint, Confirmation};
 pub use relocation::{Destination, Effect, Relocation};
 pub use repositories::{MemberView, RepositorySpec, RepositoryView};
 pub use rollback::{RollbackWish, RolledBack};
+
+// What the engine tells of its upkeep.
+pub use crate::engine::{Collected, Tally};
+pub use crate::store::Scrubbed;
 
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.
 pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version, Versions};

@@ -18,6 +18,7 @@ use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::pairing::state_of;
+use super::upkeep;
 use crate::engine::{Engine, StoreView};
 
 /// How often a walk is tried again because the repository changed meanwhile.
@@ -89,6 +90,8 @@ impl Service {
             "blobs": usage.blobs,
             "last_commit": usage.last_commit,
             "failed": usage.failed,
+            "scrub": upkeep::of_scrubbed(&self.engine().scrubbed()),
+            "gc": self.engine().collected().map(|done| upkeep::of_collected(&done)),
         });
         Ok(status)
     }

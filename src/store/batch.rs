@@ -1,5 +1,7 @@
 //! What is committed as one: row writes and staged blobs.
 
+use artimesh_core::model::Digest;
+
 use super::staged::Staged;
 
 /// Which ordered map a row lives in.
@@ -62,6 +64,9 @@ pub struct Batch {
     pub rows: Vec<RowWrite>,
     /// Blobs that were ingested or filled; one that is stored already is dropped.
     pub blobs: Vec<Staged>,
+    /// Blobs that go; those that aren't there make no difference. They go before the batch's own blobs come, and batches
+    /// count in the order in which they were handed over, so that a blob which comes later is there.
+    pub dropped: Vec<Digest>,
     /// Who is served when space is short.
     pub priority: Priority,
 }

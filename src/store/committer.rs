@@ -5,27 +5,26 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use artimesh_core::model::{Assurance, Digest};
-use bytes::Bytes;
+use artimesh_core::model::Digest;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{Batch, RowWrite};
-use super::error::CommitError;
-use super::files::is_full;
-use super::index::{Checkpoint, IndexRow};
+use super::batch::Batch;
+use super::carry::{Carried, Carry};
+use super::effects::Effects;
+use super::error::{CommitError, ReadError};
+use super::files::{SyncPoint, is_full};
+use super::index::Checkpoint;
 use super::overlay;
-use super::pack::record::{HEADER_BYTES, Large, META_BYTES, Meta, encode_row, kind};
-use super::pack::writer::{Group, Writer};
+use super::pack::record::{HEADER_BYTES, META_BYTES, Meta};
+use super::pack::writer::Writer;
+use super::pack::{FORMAT, FORMAT_PLAIN, PACK_HEADER_BYTES};
 use super::shared::Shared;
-use super::staged::{Body, Staged};
-use super::value::{BlobEntry, Extent, INLINE_BYTES_MAX, Place, RowValue, Table};
+use super::staged::Body;
 
 /// A group is closed when it has so many bytes.
 const GROUP_BYTES_MAX: u64 = 64 << 20;
 /// A group is closed when it has so many batches.
 const GROUP_BATCHES_MAX: usize = 1024;
-/// A record of rows is closed when it has so many bytes.
-const ROWS_BYTES: usize = 256 << 10;
 
 /// A batch on its way, and who waits for it.
 pub struct Request {
@@ -44,12 +43,21 @@ impl Request {
         let rows: usize =
             self.batch.rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len) + 64).sum();
         let blobs: u64 = self.batch.blobs.iter().map(|blob| record + blob.memory_bytes()).sum();
-        rows as u64 + blobs + self.confirmed.len() as u64 * record + 2 * record
+        let short = (self.confirmed.len() + self.batch.dropped.len()) as u64;
+        rows as u64 + blobs + short * record + 2 * record
     }
 
     fn records(&self) -> usize {
-        2 + self.batch.rows.len() + self.batch.blobs.len() + self.confirmed.len()
+        2 + self.batch.rows.len() + self.batch.blobs.len() + self.batch.dropped.len() + self.confirmed.len()
     }
+}
+
+/// What the thread is asked to do.
+pub enum Work {
+    /// A batch.
+    Commit(Request),
+    /// Records of a pack that is to go.
+    Carry(Carry),
 }
 
 /// The thread's state.
@@ -60,15 +68,6 @@ pub struct Committer {
     is_sealed: bool,
 }
 
-/// What one group does once it is durable.
-#[derive(Default)]
-struct Effects {
-    rows: Vec<IndexRow>,
-    files: Vec<u64>,
-    seen: HashSet<Digest>,
-    blobs: u64,
-}
-
 impl Committer {
     /// Goes on after commit `last_commit`; `is_sealed` says that the pack has its footer already.
     pub fn new(shared: Arc<Shared>, pack: Writer, last_commit: u64, is_sealed: bool) -> Committer {
@@ -76,18 +75,51 @@ impl Committer {
     }
 
     /// Commits until every sender is gone, then stops the indexer.
-    pub fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+    pub fn run(mut self, mut queue: mpsc::Receiver<Work>) {
         while let Some(first) = queue.blocking_recv() {
-            let mut bytes = first.bytes();
-            let mut requests = vec![first];
-            while bytes < GROUP_BYTES_MAX && requests.len() < GROUP_BATCHES_MAX {
-                let Ok(next) = queue.try_recv() else { break };
-                bytes += next.bytes();
-                requests.push(next);
+            let mut bytes = 0;
+            let mut requests = Vec::new();
+            let mut next = Some(first);
+            let mut carry = None;
+            while let Some(work) = next.take() {
+                match work {
+                    Work::Commit(request) => {
+                        bytes += request.bytes();
+                        requests.push(request);
+                    }
+                    Work::Carry(repeated) => {
+                        carry = Some(repeated);
+                        break;
+                    }
+                }
+                if bytes < GROUP_BYTES_MAX && requests.len() < GROUP_BATCHES_MAX {
+                    next = queue.try_recv().ok();
+                }
             }
             self.commit(requests);
+            if let Some(carry) = carry {
+                self.carry(carry);
+            }
         }
         self.shared.overlay.stop();
+    }
+
+    /// Repeats what is still current of an older pack's records, as a commit of its own.
+    fn carry(&mut self, carry: Carry) {
+        let carried = self.append_carry(&carry);
+        // Whoever compacts may have stopped; what was repeated is only there twice.
+        let _ = carry.reply.send(carried);
+    }
+
+    fn append_carry(&mut self, carry: &Carry) -> Result<Carried, CommitError> {
+        self.shared.check()?;
+        let bytes = carry.bytes();
+        self.make_room(bytes, carry.items.len() + 2, FORMAT)?;
+        let shared = self.shared.clone();
+        let mut effects = Effects::new(&shared, self.pack.number(), self.pack.group());
+        let carried = effects.carry(carry).map_err(|error| self.unreadable(&error))?;
+        self.write(effects, bytes, SyncPoint::Carry, &HashSet::new())?;
+        Ok(carried)
     }
 
     /// Commits what there is room for as one group; answers everybody.
@@ -111,9 +143,9 @@ impl Committer {
             return;
         }
         match self.append(&admitted, bytes) {
-            Ok(number) => {
+            Ok((number, taken)) => {
                 for request in admitted {
-                    accept(&self.shared, request, number);
+                    accept(request, number, &taken);
                 }
             }
             Err(CommitError::NoSpace { .. }) if admitted.len() > 1 => {
@@ -129,41 +161,68 @@ impl Committer {
         }
     }
 
-    fn append(&mut self, requests: &[Request], bytes: u64) -> Result<u64, CommitError> {
-        let records = requests.iter().map(Request::records).sum();
-        if self.is_sealed || self.pack.is_full(bytes, records, self.shared.options.pack_bytes) {
-            self.roll().map_err(|error| self.failed("rolling the pack", &error, bytes))?;
-        }
-        let mut group = self.pack.group();
-        let mut effects = Effects::default();
+    /// Returns the commit's number and the large files that belong to a blob by it.
+    fn append(&mut self, requests: &[Request], bytes: u64) -> Result<(u64, HashSet<u64>), CommitError> {
+        let records = 1 + requests.iter().map(Request::records).sum::<usize>();
+        let removes = requests.iter().any(|request| !request.batch.dropped.is_empty());
+        self.make_room(bytes, records, if removes { FORMAT } else { FORMAT_PLAIN })?;
+        let shared = self.shared.clone();
+        let mut effects = Effects::new(&shared, self.pack.number(), self.pack.group());
         for request in requests {
-            self.add(&mut group, &mut effects, request)?;
+            add(&mut effects, request).map_err(|error| self.unreadable(&error))?;
         }
+        let taken = std::mem::take(&mut effects.taken);
+        let number = self.write(effects, bytes, SyncPoint::Commit, &taken)?;
+        Ok((number, taken))
+    }
+
+    /// Rolls the pack when it is full, sealed, or of an earlier format than what is to be written needs.
+    fn make_room(&mut self, bytes: u64, records: usize, format: u32) -> Result<(), CommitError> {
+        let is_full = self.pack.is_full(bytes, records, self.shared.options.pack_bytes);
+        if self.is_sealed || is_full || self.pack.format() < format {
+            self.roll(format).map_err(|error| self.failed("rolling the pack", &error, bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a group, makes it durable and shows it.
+    fn write(
+        &mut self,
+        mut effects: Effects<'_>,
+        bytes: u64,
+        point: SyncPoint,
+        taken: &HashSet<u64>,
+    ) -> Result<u64, CommitError> {
         let number = self.next_commit;
         let wall_ms = (self.shared.options.clock)();
-        if let Err(error) = self.pack.write(&mut group, number, wall_ms) {
+        effects.close(self.shared.counts.blobs.load(Ordering::Relaxed));
+        if let Err(error) = self.pack.write(&mut effects.group, number, wall_ms) {
             let cut = self.pack.cut();
             if let Err(error) = cut {
                 return Err(self.failed("taking back a commit that found no space", &error, 0));
             }
             return Err(self.failed("writing the pack", &error, bytes));
         }
-        self.pack.sync().map_err(|error| {
+        self.pack.sync(point).map_err(|error| {
             self.shared.fail(format!("fdatasync of the pack: {error}"));
             CommitError::Failed { reason: format!("fdatasync of the pack: {error}") }
         })?;
-        self.publish(group, effects, number);
+        self.publish(effects, number, taken);
         Ok(number)
     }
 
-    fn publish(&mut self, group: Group, effects: Effects, number: u64) {
+    fn publish(&mut self, effects: Effects<'_>, number: u64, taken: &HashSet<u64>) {
+        let Effects { group, rows, gone, change, .. } = effects;
         let counts = &self.shared.counts;
         counts.pack_bytes.fetch_add(group.bytes(), Ordering::Relaxed);
-        counts.blobs.fetch_add(effects.blobs, Ordering::Relaxed);
+        let blobs = counts.blobs.load(Ordering::Relaxed).saturating_add_signed(change);
+        counts.blobs.store(blobs, Ordering::Relaxed);
         counts.last_commit.store(number, Ordering::Relaxed);
         self.pack.accept(group);
         self.next_commit += 1;
-        effects.files.iter().for_each(|file| self.shared.close_large(*file));
+        taken.iter().for_each(|file| self.shared.close_large(*file));
+        // Open again until they are removed for good, so that an open after a crash looks at them.
+        gone.iter().for_each(|(file, _)| self.shared.reopen_large(*file));
         let (next_file, first_open_file) = self.shared.large_numbers();
         let checkpoint = Checkpoint {
             store_id: self.shared.store_id,
@@ -172,85 +231,31 @@ impl Committer {
             offset: self.pack.end(),
             next_file,
             first_open_file,
-            blobs: counts.blobs.load(Ordering::Relaxed),
+            blobs,
         };
         self.shared.set_mark(&checkpoint);
-        self.shared.overlay.publish(overlay::Group { rows: effects.rows, checkpoint: Some(checkpoint) });
+        self.shared.overlay.publish(overlay::Group { rows, checkpoint: Some(checkpoint) });
+        for (file, size_bytes) in gone {
+            self.shared.condemn(file, size_bytes);
+        }
     }
 
-    fn add(&self, group: &mut Group, effects: &mut Effects, request: &Request) -> Result<(), CommitError> {
-        for staged in &request.batch.blobs {
-            self.add_blob(group, effects, staged)?;
-        }
-        for (digest, meta) in &request.confirmed {
-            self.add_confirmed(group, effects, digest, *meta)?;
-        }
-        let mut rows = request.batch.rows.as_slice();
-        while !rows.is_empty() {
-            rows = add_rows(group, effects, rows, self.pack.number());
-        }
-        Ok(())
+    fn unreadable(&self, error: &ReadError) -> CommitError {
+        let reason = error.to_string();
+        self.shared.fail(reason.clone());
+        CommitError::Failed { reason }
     }
 
-    fn add_blob(&self, group: &mut Group, effects: &mut Effects, staged: &Staged) -> Result<(), CommitError> {
-        if !effects.seen.insert(staged.digest) {
-            return Ok(());
-        }
-        if let Some(known) = self.known(&staged.digest)? {
-            let is_news = known.meta.assurance == Assurance::Claimed && staged.assurance() == Assurance::Confirmed;
-            return if is_news { self.add_confirmed(group, effects, &staged.digest, staged.meta) } else { Ok(()) };
-        }
-        let place = match &staged.body {
-            Body::Memory(pieces) => {
-                let mut payload = vec![Bytes::copy_from_slice(&staged.meta.encode())];
-                payload.extend(pieces.iter().cloned());
-                let payload_at = group.push(kind::BLOB, &staged.digest, &payload);
-                let offset = payload_at + META_BYTES as u64;
-                place_small(pieces, Extent { pack: self.pack.number(), offset, bytes: staged.size_bytes as u32 })
-            }
-            Body::Large(part) => {
-                let large = Large { meta: staged.meta, size_bytes: staged.size_bytes, file: part.number };
-                group.push(kind::LARGE, &staged.digest, &[large.encode().into()]);
-                effects.files.push(part.number);
-                Place::Large { file: part.number, size_bytes: staged.size_bytes }
-            }
-        };
-        effects.blobs += 1;
-        effects.rows.push(blob_row(&staged.digest, &BlobEntry { meta: staged.meta, place }));
-        Ok(())
-    }
-
-    fn add_confirmed(
-        &self,
-        group: &mut Group,
-        effects: &mut Effects,
-        digest: &Digest,
-        meta: Meta,
-    ) -> Result<(), CommitError> {
-        if let Some(known) = self.known(digest)? {
-            group.push(kind::CONFIRMED, digest, &[Bytes::copy_from_slice(&meta.encode())]);
-            effects.rows.push(blob_row(digest, &BlobEntry { meta, place: known.place }));
-        }
-        Ok(())
-    }
-
-    fn known(&self, digest: &Digest) -> Result<Option<BlobEntry>, CommitError> {
-        self.shared.blob(digest).map_err(|error| {
-            let reason = error.to_string();
-            self.shared.fail(reason.clone());
-            CommitError::Failed { reason }
-        })
-    }
-
-    fn roll(&mut self) -> io::Result<()> {
+    fn roll(&mut self, format: u32) -> io::Result<()> {
         if !self.is_sealed {
             let footer_bytes = self.pack.seal(self.next_commit - 1)?;
             self.shared.counts.pack_bytes.fetch_add(footer_bytes, Ordering::Relaxed);
             self.is_sealed = true;
         }
-        let header = Writer::header(self.shared.store_id, self.pack.number() + 1, self.next_commit);
+        let header = self.pack.next_header(format.max(self.pack.format()), self.next_commit);
         self.pack = Writer::create(self.shared.files.as_ref(), &self.shared.packs_folder(), header)?;
         self.shared.counts.packs.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.pack_bytes.fetch_add(PACK_HEADER_BYTES as u64, Ordering::Relaxed);
         self.is_sealed = false;
         Ok(())
     }
@@ -266,48 +271,21 @@ impl Committer {
     }
 }
 
-/// The place of a blob in a pack: in the index as well when it is tiny.
-pub fn place_small(pieces: &[Bytes], extent: Extent) -> Place {
-    if extent.bytes as usize > INLINE_BYTES_MAX {
-        return Place::Pack(extent);
-    }
-    Place::Inline(pieces.concat().into())
-}
-
-/// The index row of a blob.
-pub fn blob_row(digest: &Digest, entry: &BlobEntry) -> IndexRow {
-    IndexRow { table: Table::Blobs, key: Bytes::copy_from_slice(&digest.0), value: Some(entry.encode()) }
-}
-
-/// Puts as many rows as fit into one record; returns the others.
-fn add_rows<'a>(group: &mut Group, effects: &mut Effects, rows: &'a [RowWrite], pack: u64) -> &'a [RowWrite] {
-    let mut payload = Vec::new();
-    let mut values_at = Vec::new();
-    let mut count = 0;
-    while count < rows.len() && payload.len() < ROWS_BYTES {
-        encode_row(&rows[count], &mut payload);
-        values_at.push(payload.len() - rows[count].value.as_ref().map_or(0, Vec::len));
-        count += 1;
-    }
-    let payload_at = group.push(kind::ROWS, &Digest::ZERO, &[payload.into()]);
-    for (row, value_at) in rows.iter().zip(values_at) {
-        let value = row.value.as_ref().map(|value| RowValue::new(value, pack, payload_at + value_at as u64).encode());
-        effects.rows.push(IndexRow { table: row.tree.into(), key: Bytes::copy_from_slice(&row.key), value });
-    }
-    &rows[count..]
+fn add(effects: &mut Effects<'_>, request: &Request) -> Result<(), ReadError> {
+    request.batch.dropped.iter().try_for_each(|digest| effects.drop_blob(digest))?;
+    request.batch.blobs.iter().try_for_each(|staged| effects.put(staged))?;
+    request.confirmed.iter().try_for_each(|(digest, meta)| effects.confirm(digest, *meta))?;
+    effects.write_rows(&request.batch.rows);
+    Ok(())
 }
 
 /// Answers a batch that is durable; its files stay, those of duplicates go.
-fn accept(shared: &Shared, request: Request, number: u64) {
+fn accept(request: Request, number: u64, taken: &HashSet<u64>) {
     for staged in request.batch.blobs {
-        if let Body::Large(part) = staged.body {
-            let is_duplicate = match shared.blob(&staged.digest) {
-                Ok(Some(known)) => !matches!(known.place, Place::Large { file, .. } if file == part.number),
-                Ok(None) | Err(_) => false,
-            };
-            if !is_duplicate {
-                part.keep();
-            }
+        if let Body::Large(part) = staged.body
+            && taken.contains(&part.number)
+        {
+            part.keep();
         }
     }
     // Whoever asked may have stopped waiting; the batch is durable all the same.

@@ -235,3 +235,33 @@ pub enum ConfirmError {
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
+
+/// The packs weren't compacted to the end. What was done is done; nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// Another compaction runs.
+    #[error("the packs are being compacted already")]
+    Busy,
+    /// A record is damaged, so its pack must stay as it is: scrub the store.
+    #[error("pack {pack:016x} is damaged at byte {offset}")]
+    Damaged {
+        /// The pack.
+        pack: u64,
+        /// Where the record starts.
+        offset: u64,
+    },
+    /// A newer release has written something that this one doesn't know: use that one.
+    #[error("pack {pack:016x} has a record of kind {kind}, which this release does not know")]
+    Unknown {
+        /// The pack.
+        pack: u64,
+        /// The record's kind.
+        kind: u16,
+    },
+    /// Something can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store takes no writes.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}

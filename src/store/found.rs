@@ -7,7 +7,7 @@ use super::error::OpenError;
 use super::files::{File, FileSystem, SyncPoint};
 use super::pack::reader::Reader;
 use super::pack::writer::Writer;
-use super::pack::{self, FORMAT, PACK_HEADER_BYTES, PackHeader};
+use super::pack::{self, FORMAT, FORMAT_PLAIN, PACK_HEADER_BYTES, PackHeader};
 
 /// The packs as found.
 pub struct Found {
@@ -27,6 +27,10 @@ impl Found {
         let packs = folder.join("packs");
         let mut found = Found { folder: packs.clone(), headers: Vec::new(), bytes: 0, is_created: false };
         let listed = files.list(&packs).map_err(OpenError::io(&packs))?;
+        for leftover in listed.iter().filter(|file| pack::number_of(&file.name, pack::HOLLOW).is_some()) {
+            let path = packs.join(&leftover.name);
+            files.remove(&path).map_err(OpenError::io(&path))?;
+        }
         let numbers: Vec<(u64, u64)> =
             listed.iter().filter_map(|file| Some((pack::number_of(&file.name, "pack")?, file.bytes))).collect();
         for (position, (number, bytes)) in numbers.iter().enumerate() {
@@ -48,9 +52,10 @@ impl Found {
         }
         if found.headers.is_empty() {
             refuse_orphans(files, folder)?;
-            let header = Writer::header(fresh_id, 1, 1);
+            let header = PackHeader { format: FORMAT_PLAIN, store_id: fresh_id, number: 1, first_commit: 1 };
             Writer::create(files, &packs, header).map_err(OpenError::io(&packs))?;
             found.headers.push(header);
+            found.bytes = PACK_HEADER_BYTES as u64;
             found.is_created = true;
         }
         files.sync_folder(&packs, SyncPoint::FoundPackFolder).map_err(OpenError::io(&packs))?;

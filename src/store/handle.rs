@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};
-use super::committer::{Committer, Request};
+use super::committer::{Committer, Request, Work};
 use super::error::{CommitError, OpenError, ReadError};
 use super::files::FileSystem;
 use super::fill::{Fill, FillState};
@@ -23,6 +23,7 @@ use super::pack::record::Meta;
 use super::reader::{BlobInfo, BlobReader};
 use super::recovery::{self, Recovery};
 use super::shared::Shared;
+use super::value::{BlobEntry, Table};
 
 /// How many batches may wait for the committer before callers wait.
 const QUEUE_BATCHES: usize = 256;
@@ -34,7 +35,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    queue: Mutex<Option<mpsc::Sender<Work>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -88,7 +89,7 @@ impl Store {
         Ok((Store(Arc::new(inner)), recovery))
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }
 
@@ -99,8 +100,11 @@ impl Store {
 
     /// The value of a key.
     pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let value = self.0.shared.lookup(tree.into(), key)?;
-        value.map(|value| self.0.shared.resolve(&value)).transpose()
+        let shared = &self.0.shared;
+        shared.settled(|| match shared.lookup(tree.into(), key)? {
+            Some(value) => Ok(shared.resolve(&value)?.map(Some)),
+            None => Ok(Some(None)),
+        })
     }
 
     /// How often rows of a tree have changed since the start. What was read after this was asked for is current as long as
@@ -111,14 +115,18 @@ impl Store {
 
     /// At most `limit` rows from `from` up to but without `to`, in the order of their keys, as of one moment.
     pub fn range(&self, tree: Tree, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, ReadError> {
-        let rows = self.0.shared.scan(tree.into(), from, to, limit)?;
-        rows.into_iter().map(|(key, value)| Ok((key, self.0.shared.resolve(&value)?))).collect()
+        let shared = &self.0.shared;
+        let resolve = |(key, value): Row| Ok(shared.resolve(&value)?.map(|value| (key, value)));
+        shared.settled(|| shared.scan(tree.into(), from, to, limit)?.into_iter().map(resolve).collect())
     }
 
     /// The last row from `from` up to but without `to`.
     pub fn last(&self, tree: Tree, from: &[u8], to: &[u8]) -> Result<Option<Row>, ReadError> {
-        let row = self.0.shared.last(tree.into(), from, to)?;
-        row.map(|(key, value)| Ok((key, self.0.shared.resolve(&value)?))).transpose()
+        let shared = &self.0.shared;
+        shared.settled(|| match shared.last(tree.into(), from, to)? {
+            Some((key, value)) => Ok(shared.resolve(&value)?.map(|value| Some((key, value)))),
+            None => Ok(Some(None)),
+        })
     }
 
     /// Commits a batch: when this returns its rows and blobs are durable and visible, all of them. Returns the number
@@ -134,12 +142,18 @@ impl Store {
 
     async fn send(&self, batch: Batch, confirmed: Vec<(Digest, Meta)>) -> Result<u64, CommitError> {
         self.0.shared.check()?;
-        let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let queue = queue.ok_or(CommitError::Closed)?;
+        let queue = self.queue()?;
+        let _waiting = self.0.shared.demand.wait();
         let (reply, answer) = oneshot::channel();
-        queue.send(Request { batch, confirmed, reply }).await.map_err(|_| CommitError::Closed)?;
+        queue.send(Work::Commit(Request { batch, confirmed, reply })).await.map_err(|_| CommitError::Closed)?;
         drop(queue);
         answer.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Where the committer is reached.
+    pub(super) fn queue(&self) -> Result<mpsc::Sender<Work>, CommitError> {
+        let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        queue.ok_or(CommitError::Closed)
     }
 
     /// Whether `bytes` more would be taken now: so that an upload can be refused before its body is sent.
@@ -159,10 +173,31 @@ impl Store {
         Ok(self.0.shared.blob(digest)?.map(|entry| BlobInfo::of(&entry)))
     }
 
+    /// At most `limit` stored blobs from `from` on, in the order of their digests, with their sizes.
+    pub fn blobs(&self, from: &Digest, limit: usize) -> Result<Vec<(Digest, u64)>, ReadError> {
+        const BEHIND_ALL: [u8; 33] = [u8::MAX; 33];
+        let shared = &self.0.shared;
+        let rows = shared.scan(Table::Blobs, &from.0, &BEHIND_ALL, limit)?;
+        let decode = |(key, value): Row| {
+            let digest = Digest(key.as_slice().try_into().ok()?);
+            Some((digest, BlobEntry::decode(&value)?.size_bytes()))
+        };
+        rows.into_iter().map(|row| decode(row).ok_or_else(|| shared.bad_row())).collect()
+    }
+
+    /// Has work in the background end soon: compaction and scrubbing stop where they are.
+    pub fn end_background(&self) {
+        self.0.shared.demand.close();
+    }
+
     /// Opens a blob for reading, if it is stored.
     pub fn reader(&self, digest: &Digest) -> Result<Option<BlobReader>, ReadError> {
-        let entry = self.0.shared.blob(digest)?;
-        entry.map(|entry| BlobReader::new(&self.0.shared, digest, &entry)).transpose()
+        let shared = &self.0.shared;
+        shared.demand.read();
+        shared.settled(|| match shared.blob(digest)? {
+            Some(entry) => Ok(BlobReader::new(shared, digest, &entry)?.map(Some)),
+            None => Ok(Some(None)),
+        })
     }
 
     /// The chaining values of a stored blob, empty for one of up to 1 MiB. Blocks for 32 KiB per GiB.
@@ -209,6 +244,7 @@ impl Store {
 impl Inner {
     /// Closes the queue; the threads end when it is empty.
     fn stop(&self) -> Vec<JoinHandle<()>> {
+        self.shared.demand.close();
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
     }

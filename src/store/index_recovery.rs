@@ -8,6 +8,7 @@ use super::found::Found;
 use super::index::{Checkpoint, Index, SledIndex};
 use super::options::{IndexKind, Options};
 use super::pack::PACK_HEADER_BYTES;
+use super::pack::footer::Footer;
 use super::pack::record::COMMIT_BYTES;
 use super::recovery::{IndexFault, IndexRecovery, Recovery};
 
@@ -109,6 +110,11 @@ fn contradiction(
     if checkpoint.commit == 0 {
         let is_start = checkpoint.pack == 1 && checkpoint.offset == PACK_HEADER_BYTES as u64;
         return Ok((!is_start).then_some(IndexFault::Contradicts));
+    }
+    let header = &found.headers[checkpoint.pack as usize - 1];
+    let footer = Footer::read(file.as_ref(), header.seal()).map_err(OpenError::io(&path))?;
+    if footer.is_some_and(|footer| footer.is_hollow()) {
+        return Ok(Some(IndexFault::Compacted));
     }
     if checkpoint.offset > file.size().map_err(OpenError::io(&path))? {
         return Ok(Some(IndexFault::Ahead));

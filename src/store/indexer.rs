@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::error::IndexError;
@@ -93,9 +94,10 @@ impl<'a> Indexer<'a> {
         self.apply()?;
         self.batches = 0;
         self.deadline = None;
-        match self.reached.take() {
-            Some(checkpoint) => self.shared.index.set_checkpoint(&checkpoint),
-            None => Ok(()),
+        if let Some(checkpoint) = self.reached.take() {
+            self.shared.index.set_checkpoint(&checkpoint)?;
+            self.shared.indexed_pack.store(checkpoint.pack, Ordering::Release);
         }
+        Ok(())
     }
 }

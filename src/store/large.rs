@@ -177,6 +177,8 @@ impl Part {
         self.file.write_at(&trailer, DATA_OFFSET + size_bytes)?;
         self.file.set_size(DATA_OFFSET + size_bytes + trailer.len() as u64)?;
         self.file.write_at(&header.encode(), 0)?;
+        let whole_bytes = DATA_OFFSET + size_bytes + trailer.len() as u64;
+        self.count(whole_bytes.saturating_sub(self.counted_bytes.load(Ordering::Relaxed)));
         self.file.sync(SyncPoint::LargeFile)?;
         let folder = self.shared.large_folder();
         self.shared.files.rename(&path(&folder, self.number, "part"), &path(&folder, self.number, "blob"))?;
@@ -202,6 +204,11 @@ impl Drop for Part {
         let paths = Part::paths(&self.shared, self.number);
         self.shared.abandon(self.number, paths, self.counted_bytes.load(Ordering::Relaxed));
     }
+}
+
+/// What the sealed file of a blob takes.
+pub fn sealed_bytes(size_bytes: u64) -> u64 {
+    DATA_OFFSET + size_bytes + u64::from(groups::count(size_bytes)) * 32 + END_BYTES as u64
 }
 
 /// A blob's meta whose sums were computed here.

@@ -7,6 +7,8 @@
 //! packs/<number>.pack    records and commits, append-only: the journal and the truth
 //! large/<number>.blob    one blob of more than 1 MiB (.part while it grows, .map beside it while it is filled)
 //! index/                 sled: key → value or pointer, digest → bytes or place; can be thrown away
+//! garbage, verified      what collections and scrubs remember; can be lost
+//! gc.log                 a line for each blob that was removed, or rotted
 //! ```
 //!
 //! **An upload.** [`Ingest`] hashes four ways while it writes, and hands out a [`Staged`] blob: in memory up to 1 MiB, else
@@ -19,6 +21,11 @@
 //!
 //! **A download** is a [`BlobStream`]: pieces that were verified lately and are in memory, by reference to the mapped file
 //! ([`mapping`]) where the kernel is to send them.
+//!
+//! **A delete** is a record, too. The space of a large blob comes back at once; that of others when their pack holds so
+//! little that it is *compacted* ([`Store::compact`]): what is live is repeated in the newest pack, and a hollow one takes
+//! the old one's place. A *scrub* ([`Store::scrub_here`]) reads and hashes everything again; a [`Walk`] does so from outside.
+//! All of these step aside for whoever waits.
 //!
 //! **A backup** ([`backup`]) streams packs and large files as of one commit while writing goes on.
 //!
@@ -41,6 +48,11 @@
 //!   disk is different: blocks are reserved before a commit counts, and the tail is taken back.
 //! - **The index follows.** Acknowledging needs one fdatasync; rows reach sled in batches of at most 256 KiB, each followed by
 //!   the fsync that sled leaves out, and the checkpoint only after that.
+//! - **Records are void, not erased.** A delete, and the number of blobs behind it, are appended like anything else, so that
+//!   reading the packs in order tells the truth at every point. Packs that hold such records have a format of their own,
+//!   which a release that doesn't know them refuses.
+//! - **A large file goes after the commit that deletes its blob,** and its number is looked at by every open until its
+//!   removal is durable. While a backup is made nothing goes.
 //! - **Numbers, not digests, name large files,** so that a duplicate in flight never touches the stored one.
 //!   Nothing reads such a name out of a digest: the index and the packs map one to the other.
 //! - **Every file call goes through [`files::FileSystem`],** and every sync names its reason ([`files::SyncPoint`]): the tests
@@ -48,19 +60,25 @@
 
 pub mod backup;
 mod batch;
+mod carry;
 mod committer;
+mod compact;
 mod confirm;
+mod demand;
+mod effects;
 mod error;
 pub mod files;
 mod fill;
 mod fill_map;
 mod found;
+mod garbage;
 pub mod groups;
 mod handle;
 mod index;
 mod index_recovery;
 mod indexer;
 mod ingest;
+mod journal;
 mod large;
 pub mod mapping;
 mod options;
@@ -68,7 +86,9 @@ mod overlay;
 mod pack;
 mod reader;
 mod recovery;
+mod removal;
 mod replay;
+mod scrub;
 mod shared;
 mod staged;
 mod stream;
@@ -78,17 +98,24 @@ mod tests;
 mod tidy;
 mod value;
 mod verified;
+mod walk;
 
 pub use batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};
-pub use error::{BadGroups, CommitError, ConfirmError, FillError, IndexError, OpenError, ReadError};
+pub use compact::{Compacted, Compaction};
+pub use error::{BadGroups, CommitError, CompactError, ConfirmError, FillError, IndexError, OpenError, ReadError};
 pub use files::RealFiles;
 pub use fill::Fill;
+pub use garbage::{Garbage, GarbageReader, GarbageWriter};
 pub use groups::GROUP_BYTES;
 pub use handle::{Store, Usage};
 pub use index::MemoryIndex;
 pub use ingest::Ingest;
+pub use journal::Journal;
 pub use options::{IndexKind, Options};
+pub use pack::HOLLOW_PACK_BYTES;
 pub use reader::{BlobInfo, BlobReader};
 pub use recovery::{IndexFault, IndexRecovery, Recovery};
+pub use scrub::{Rotten, Scrub, ScrubError, Scrubbed, Unit};
 pub use staged::Staged;
 pub use stream::{BlobStream, Carriage};
+pub use walk::{Spot, Verdict, Walk, Walked};

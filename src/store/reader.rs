@@ -1,5 +1,6 @@
 //! Reads a committed blob.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,20 +59,28 @@ enum Source {
 }
 
 impl BlobReader {
-    pub(super) fn new(shared: &Shared, digest: &Digest, entry: &BlobEntry) -> Result<BlobReader, ReadError> {
+    /// `None` when the bytes have moved, or gone, since `entry` was looked up.
+    pub(super) fn new(shared: &Shared, digest: &Digest, entry: &BlobEntry) -> Result<Option<BlobReader>, ReadError> {
         let source = match &entry.place {
             Place::Inline(bytes) => Source::Memory(bytes.clone()),
             Place::Pack(extent) => {
+                let Some(file) = shared.pack(extent.pack)? else { return Ok(None) };
                 let path = pack::path(&shared.packs_folder(), extent.pack);
-                Source::File { file: shared.pack(extent.pack)?, offset: extent.offset, path }
+                Source::File { file, offset: extent.offset, path }
             }
             Place::Large { file, .. } => {
                 let path = large::path(&shared.large_folder(), *file, "blob");
-                let file = shared.large_file(*file, &path).map_err(ReadError::io(&path))?;
+                let file = match shared.large_file(*file, &path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        let is_current = shared.blob(digest)?.as_ref() == Some(entry);
+                        return if is_current { Err(ReadError::io(&path)(error)) } else { Ok(None) };
+                    }
+                    other => other.map_err(ReadError::io(&path))?,
+                };
                 Source::File { file, offset: DATA_OFFSET, path }
             }
         };
-        Ok(BlobReader { digest: *digest, info: BlobInfo::of(entry), source, outflow: shared.outflow.clone() })
+        Ok(Some(BlobReader { digest: *digest, info: BlobInfo::of(entry), source, outflow: shared.outflow.clone() }))
     }
 
     /// Its address.
@@ -85,7 +94,9 @@ impl BlobReader {
     }
 
     /// The file that holds its bytes, and where they start in it; `None` for a tiny blob, which is in the index. The
-    /// file is never changed or truncated there, so the range may be mapped or sent as it is.
+    /// file is never changed or truncated there, so the range of an open descriptor may be mapped or sent as it is. The
+    /// *name* may stand for another, shorter file soon, or for none, when the blob was moved or deleted: whoever opens it
+    /// and finds it too short asks the store for a new reader.
     pub fn extent(&self) -> Option<(&Path, u64)> {
         match &self.source {
             Source::Memory(_) => None,

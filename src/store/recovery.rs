@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::error::OpenError;
 use super::files::{File, FileSystem, SyncPoint};
@@ -79,6 +79,9 @@ pub enum IndexFault {
     /// It knows commits that the packs no longer have: the packs were rolled back, and acknowledged commits are lost.
     #[error("it is ahead of the packs")]
     Ahead,
+    /// It is older than a compaction of the packs, which counts on newer ones.
+    #[error("the packs were compacted since")]
+    Compacted,
     /// Its checkpoint isn't a commit of the packs.
     #[error("its checkpoint is no commit in the packs")]
     Contradicts,
@@ -118,6 +121,7 @@ pub fn open(
     let shared = Arc::new(Shared::new(folder, found.store_id(), options, files, index));
     shared.counts.pack_bytes.store(found.bytes, Ordering::Relaxed);
     shared.counts.packs.store(found.headers.len() as u64, Ordering::Relaxed);
+    shared.indexed_pack.store(checkpoint.pack, Ordering::Release);
     start_indexer(&shared);
     let brought_up = bring_up(&shared, &found, checkpoint, &mut recovery);
     let (tail, entries) = brought_up.inspect_err(|_| shared.overlay.stop())?;
@@ -135,8 +139,11 @@ fn bring_up(
 ) -> Result<(Tail, Vec<Entry>), OpenError> {
     let tail = cut_tail(shared, found, &checkpoint, recovery)?;
     let mut replay = Replay::new(shared, checkpoint);
-    for header in &found.headers[checkpoint.pack as usize - 1..] {
+    let headers = &found.headers[checkpoint.pack as usize - 1..];
+    let mut progress = Progress::new(headers.len());
+    for header in headers {
         replay_pack(shared, found, &mut replay, header, &checkpoint)?;
+        progress.advance(replay.records_read());
     }
     let newest = found.newest().number;
     let end = replay.reached();
@@ -149,7 +156,7 @@ fn bring_up(
         recovery.index = IndexRecovery::Replayed;
     }
     shared.reserve_large(end.next_file);
-    tidy::large_files(shared, checkpoint.first_open_file, recovery)?;
+    tidy::large_files(shared, checkpoint.first_open_file.min(replay.first_gone()), recovery)?;
     let (next_file, first_open_file) = shared.large_numbers();
     let reached = Checkpoint { next_file, first_open_file, ..end };
     shared.set_mark(&reached);
@@ -159,6 +166,31 @@ fn bring_up(
     let entries = reader.entries(PACK_HEADER_BYTES as u64, tail.end).map_err(OpenError::io(&path))?;
     let entries = entries.ok_or_else(|| found.damaged(newest, 0, "a record's header is unreadable"))?;
     Ok((tail, entries))
+}
+
+/// Tells the log how far a long replay has come, pack by pack.
+struct Progress {
+    packs: usize,
+    done: usize,
+    told: Instant,
+}
+
+impl Progress {
+    /// So often at most.
+    const INTERVAL: Duration = Duration::from_secs(2);
+
+    fn new(packs: usize) -> Progress {
+        Progress { packs, done: 0, told: Instant::now() }
+    }
+
+    fn advance(&mut self, records: u64) {
+        self.done += 1;
+        if self.told.elapsed() >= Self::INTERVAL {
+            self.told = Instant::now();
+            let (packs, done, percent) = (self.packs, self.done, self.done * 100 / self.packs.max(1));
+            tracing::info!(percent, packs, done, records, "the index is being brought up from the packs: {percent} %");
+        }
+    }
 }
 
 /// Where the reading of a pack starts.

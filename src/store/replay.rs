@@ -5,16 +5,18 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::committer::{blob_row, place_small};
+use super::effects::{blob_row, place_small};
 use super::error::OpenError;
 use super::files::File;
 use super::index::{Checkpoint, IndexRow};
 use super::overlay::Group;
 use super::pack::footer::Footer;
 use super::pack::reader::{Reader, Record};
-use super::pack::record::{Commit, Entry, HEADER_BYTES, Large, META_BYTES, Meta, decode_rows, kind};
+use super::pack::record::{
+    Commit, Entry, HEADER_BYTES, Input, Large, META_BYTES, Meta, decode_deleted, decode_rows, kind,
+};
 use super::shared::Shared;
-use super::value::{BlobEntry, Extent, INLINE_BYTES_MAX, Place, RowValue};
+use super::value::{BlobEntry, Extent, INLINE_BYTES_MAX, Place, RowValue, Table};
 
 /// So many rows of a sealed pack are published at a time.
 const CHUNK_ROWS: usize = 4096;
@@ -26,6 +28,7 @@ pub struct Replay<'a> {
     rows: Vec<IndexRow>,
     records_read: u64,
     damaged_blobs: u64,
+    first_gone: u64,
 }
 
 /// Why a record can't be replayed.
@@ -57,7 +60,7 @@ impl From<io::Error> for Fault {
 impl<'a> Replay<'a> {
     /// From `checkpoint` on.
     pub fn new(shared: &'a Shared, checkpoint: Checkpoint) -> Replay<'a> {
-        Replay { shared, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0 }
+        Replay { shared, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0, first_gone: u64::MAX }
     }
 
     /// The last commit that was replayed.
@@ -78,6 +81,11 @@ impl<'a> Replay<'a> {
     /// How many blobs couldn't be read.
     pub fn damaged_blobs(&self) -> u64 {
         self.damaged_blobs
+    }
+
+    /// The first large file whose blob was deleted: it and later ones may not have been removed yet.
+    pub fn first_gone(&self) -> u64 {
+        self.first_gone
     }
 
     /// Replays one commit that was read with all its records.
@@ -115,6 +123,11 @@ impl<'a> Replay<'a> {
             if self.rows.len() >= CHUNK_ROWS {
                 self.publish(None);
             }
+        }
+        if footer.is_hollow() {
+            // No checkpoint may point into it: whoever compares that with the pack finds no commit there.
+            self.at.commit = footer.last_commit;
+            return Ok(());
         }
         self.reach(pack, footer.last_commit, footer.end);
         Ok(())
@@ -172,6 +185,14 @@ impl<'a> Replay<'a> {
                     self.rows.push(blob_row(&entry.key, &BlobEntry { meta, place: known.place }));
                 }
             }
+            kind::DELETED => {
+                if let Some(file) = decode_deleted(payload)? {
+                    self.first_gone = self.first_gone.min(file);
+                }
+                let key = Bytes::copy_from_slice(&entry.key.0);
+                self.rows.push(IndexRow { table: Table::Blobs, key, value: None });
+            }
+            kind::COUNT => self.at.blobs = Input(payload).u64()?,
             _ => {}
         }
         Some(())

@@ -1,6 +1,6 @@
 //! What the threads, uploads, fills and readers of one store hold in common.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::backup::Mark;
 use super::batch::Priority;
+use super::demand::Demand;
 use super::error::{CommitError, IndexError, ReadError};
 use super::files::{File, FileSystem};
 use super::fill::FillState;
@@ -21,6 +22,8 @@ use super::ingest::GROUPS_AT_WORK_MAX;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
+use super::removal::Removal;
+use super::scrub::{Scrubbed, Verified};
 use super::stream::Outflow;
 use super::value::{BlobEntry, RowValue, Table};
 
@@ -54,7 +57,22 @@ pub struct Shared {
     pub outflow: Arc<Outflow>,
     large: Mutex<LargeNumbers>,
     fills: Mutex<Fills>,
-    abandoned: Mutex<Vec<Abandoned>>,
+    /// Large files that are to be removed, and who keeps them.
+    pub removal: Removal,
+    /// How busy the store is with what somebody waits for.
+    pub demand: Demand,
+    /// The pack in which the index's checkpoint stands, durably: older ones may be compacted.
+    pub indexed_pack: AtomicU64,
+    /// Held by the one compaction that runs.
+    pub compacting: Mutex<()>,
+    /// Held by the one scrub that runs.
+    pub scrubbing: Mutex<()>,
+    /// When what was verified.
+    pub verified: Mutex<Verified>,
+    scrubbed: Mutex<Scrubbed>,
+    /// Damaged records, by pack and place, whose blobs were written once more.
+    mended: Mutex<HashSet<(u64, u64)>>,
+    hollow: Mutex<HashSet<u64>>,
     mark: Mutex<Mark>,
 }
 
@@ -85,13 +103,6 @@ struct Fills {
     at_rest: HashMap<Digest, u64>,
 }
 
-/// A large file that nobody wants any more.
-struct Abandoned {
-    number: u64,
-    paths: Vec<PathBuf>,
-    bytes: u64,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -120,7 +131,15 @@ impl Shared {
             open_large_files: Mutex::default(),
             large: Mutex::default(),
             fills: Mutex::default(),
-            abandoned: Mutex::default(),
+            removal: Removal::default(),
+            demand: Demand::default(),
+            indexed_pack: AtomicU64::new(0),
+            compacting: Mutex::default(),
+            scrubbing: Mutex::default(),
+            verified: Mutex::default(),
+            scrubbed: Mutex::default(),
+            mended: Mutex::default(),
+            hollow: Mutex::default(),
             mark: Mutex::default(),
         }
     }
@@ -179,11 +198,15 @@ impl Shared {
         Ok(())
     }
 
-    /// A pack, open for reading.
-    pub fn pack(&self, number: u64) -> Result<Arc<dyn File>, ReadError> {
+    /// A pack, open for reading; `None` when its records were repeated elsewhere: then whoever was sent here looked up
+    /// before that, and must look up again.
+    pub fn pack(&self, number: u64) -> Result<Option<Arc<dyn File>>, ReadError> {
         let mut packs = lock(&self.packs);
         if let Some(file) = packs.get(&number) {
-            return Ok(file.clone());
+            return Ok(Some(file.clone()));
+        }
+        if lock(&self.hollow).contains(&number) {
+            return Ok(None);
         }
         let path = pack::path(&self.packs_folder(), number);
         let file = self.files.open(&path).map_err(ReadError::io(&path))?;
@@ -192,7 +215,14 @@ impl Shared {
             oldest.and_then(|oldest| packs.remove(&oldest));
         }
         packs.insert(number, file.clone());
-        Ok(file)
+        Ok(Some(file))
+    }
+
+    /// Nobody opens this pack from now on. Who has it open goes on.
+    pub fn close_pack(&self, number: u64) {
+        let mut packs = lock(&self.packs);
+        lock(&self.hollow).insert(number);
+        packs.remove(&number);
     }
 
     /// A committed large file, open for reading: one descriptor and one mapping for all who read it at the same time.
@@ -224,20 +254,33 @@ impl Shared {
         BlobEntry::decode(&value).map(Some).ok_or_else(|| self.bad_row())
     }
 
-    /// The bytes that an encoded row value stands for.
-    pub fn resolve(&self, value: &[u8]) -> Result<Vec<u8>, ReadError> {
+    /// The bytes that an encoded row value stands for; `None` when they have moved since it was looked up.
+    pub fn resolve(&self, value: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         match RowValue::decode(value).ok_or_else(|| self.bad_row())? {
-            RowValue::Inline(value) => Ok(value.to_vec()),
+            RowValue::Inline(value) => Ok(Some(value.to_vec())),
             RowValue::Pointer(extent, crc) => {
+                let Some(file) = self.pack(extent.pack)? else { return Ok(None) };
                 let path = pack::path(&self.packs_folder(), extent.pack);
                 let mut value = vec![0; extent.bytes as usize];
-                self.pack(extent.pack)?.read_at(&mut value, extent.offset).map_err(ReadError::io(&path))?;
+                file.read_at(&mut value, extent.offset).map_err(ReadError::io(&path))?;
                 if crc32fast::hash(&value) != crc {
                     return Err(ReadError::Damaged { path, offset: extent.offset });
                 }
-                Ok(value)
+                Ok(Some(value))
             }
         }
+    }
+
+    /// Looks up and resolves, again when what was found has moved meanwhile: that happens once for each compaction that
+    /// overtakes the lookup.
+    pub fn settled<T>(&self, look: impl Fn() -> Result<Option<T>, ReadError>) -> Result<T, ReadError> {
+        const LOOKUPS_MAX: usize = 16;
+        for _ in 0..LOOKUPS_MAX {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+        }
+        Err(self.bad_row())
     }
 
     /// At most `limit` live rows of a range with their encoded values, as of one moment.
@@ -305,7 +348,8 @@ impl Shared {
         }
     }
 
-    fn bad_row(&self) -> ReadError {
+    /// The index has a row that makes no sense.
+    pub fn bad_row(&self) -> ReadError {
         ReadError::Damaged { path: self.folder.join("index"), offset: 0 }
     }
 
@@ -342,6 +386,21 @@ impl Shared {
         (large.next, large.open.first().copied().unwrap_or(large.next))
     }
 
+    /// Changes what is known of the scrub that runs.
+    pub fn note_scrub(&self, change: impl FnOnce(&mut Scrubbed)) {
+        change(&mut lock(&self.scrubbed));
+    }
+
+    /// Notes that a record is mended; `false` when it was before.
+    pub fn note_mended(&self, pack: u64, offset: u64) -> bool {
+        lock(&self.mended).insert((pack, offset))
+    }
+
+    /// What is known of it.
+    pub fn scrubbed(&self) -> Scrubbed {
+        lock(&self.scrubbed).clone()
+    }
+
     /// What the last commit reached: what a backup covers.
     pub fn mark(&self) -> Mark {
         lock(&self.mark).clone()
@@ -352,31 +411,6 @@ impl Shared {
         let open_files = lock(&self.large).open.clone();
         let Checkpoint { commit, pack, offset, next_file, .. } = *reached;
         *lock(&self.mark) = Mark { commit, pack, offset, next_file, open_files };
-    }
-
-    /// Has a file removed soon, by a thread that may block; at once when that thread has ended.
-    pub fn abandon(&self, number: u64, paths: Vec<PathBuf>, bytes: u64) {
-        lock(&self.abandoned).push(Abandoned { number, paths, bytes });
-        if !self.overlay.nudge() {
-            self.remove_abandoned();
-        }
-    }
-
-    /// Removes what was abandoned. Blocks.
-    pub fn remove_abandoned(&self) {
-        let abandoned = std::mem::take(&mut *lock(&self.abandoned));
-        for file in abandoned {
-            for path in &file.paths {
-                match self.files.remove(path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        tracing::warn!(path = %path.display(), %error, "an abandoned file can't be removed; the next start will");
-                    }
-                    _ => {}
-                }
-            }
-            self.counts.large_bytes.fetch_sub(file.bytes, Ordering::Relaxed);
-            self.close_large(file.number);
-        }
     }
 
     /// The fill of a blob that somebody holds, or the one that `start` makes, given the file it left behind.

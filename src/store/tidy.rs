@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::error::OpenError;
+use super::files::SyncPoint;
 use super::large;
 use super::pack;
 use super::recovery::Recovery;
@@ -15,6 +16,7 @@ pub fn large_files(shared: &Shared, first_open: u64, recovery: &mut Recovery) ->
     let folder = shared.large_folder();
     let listed = shared.files.list(&folder).map_err(OpenError::io(&folder))?;
     let mut fills = Vec::new();
+    let mut must_sync = false;
     for file in &listed {
         let path = folder.join(&file.name);
         let is_wanted = if let Some(number) = pack::number_of(&file.name, "blob") {
@@ -41,8 +43,13 @@ pub fn large_files(shared: &Shared, first_open: u64, recovery: &mut Recovery) ->
         };
         if !is_wanted {
             shared.files.remove(&path).map_err(OpenError::io(&path))?;
+            must_sync |= pack::number_of(&file.name, "blob").is_some();
             recovery.removed_files += 1;
         }
+    }
+    if must_sync {
+        // Before the checkpoint says that files of these numbers need no look.
+        shared.files.sync_folder(&folder, SyncPoint::LargeRemoved).map_err(OpenError::io(&folder))?;
     }
     recovery.resumable_fills = fills.len() as u64;
     Ok(())

@@ -31,7 +31,7 @@ impl Rows {
             }
             Rows::Stored(store, _) => {
                 let rows = rows.into_iter().map(write).collect();
-                let batch = Batch { rows, blobs: Vec::new(), priority: Priority::Vital };
+                let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
                 store.commit(batch).await.expect("room on the disk");
             }
         }

@@ -18,3 +18,4 @@ mod tokens;
 mod transfer;
 mod trust;
 mod upgrade;
+mod upkeep;

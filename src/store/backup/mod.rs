@@ -12,7 +12,8 @@
 //!
 //! # Why
 //! - **While writes go on:** packs only ever grow, and a large file is never changed once it has its final name; so a commit
-//!   number, the length of the newest pack and a list of names are a snapshot. Nothing waits for a backup.
+//!   number, the length of the newest pack and a list of names are a snapshot. Nobody's write waits for a backup; files that
+//!   are to be removed, and packs that are to be compacted, wait until it is done.
 //! - **The index is left out.** It can be built anew from the packs, and is the one thing that changes in place.
 //! - **The manifest comes last,** so that the archive is made in one pass; and without it a backup is none: one that was cut
 //!   off is noticed, whatever carried it. Its length is known before, so that the whole stream's is.

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::manifest::{ABOUT, About, FORMAT, Line, MANIFEST};
 use crate::store::files::FileSystem;
+use crate::store::removal::Pin;
 use crate::store::shared::Shared;
 use crate::store::{Store, pack};
 
@@ -64,6 +66,8 @@ pub(super) struct Planned {
 pub struct Plan {
     pub(super) about: About,
     pub(super) files: Vec<Planned>,
+    /// Keeps what a running store would remove or compact meanwhile.
+    _pin: Option<Pin>,
 }
 
 /// A backup can't be made. Nothing was written.
@@ -101,7 +105,9 @@ impl Plan {
     }
 
     /// The store's packs up to its last commit, and the large files that belong to them. Blocks for two listings.
-    fn of_running(about: About, own: Vec<OwnFile>, shared: &Shared) -> Result<Plan, PlanError> {
+    fn of_running(about: About, own: Vec<OwnFile>, shared: &Arc<Shared>) -> Result<Plan, PlanError> {
+        // First of all, so that neither the mark nor the lists are older than what is kept.
+        let pin = Pin::new(shared);
         let mark = shared.mark();
         let mut packs = listed(shared.files.as_ref(), &shared.packs_folder(), "pack")?;
         packs.retain(|(number, _)| *number <= mark.pack);
@@ -111,7 +117,8 @@ impl Plan {
         check_packs(&shared.packs_folder(), &packs)?;
         let mut large = listed(shared.files.as_ref(), &shared.large_folder(), "blob")?;
         large.retain(|(number, _)| *number < mark.next_file && !mark.open_files.contains(number));
-        Ok(Plan::new(About { commit: Some(mark.commit), ..about }, own, &shared.folder, packs, large))
+        let plan = Plan::new(About { commit: Some(mark.commit), ..about }, own, &shared.folder, packs, large);
+        Ok(Plan { _pin: Some(pin), ..plan })
     }
 
     fn new(about: About, own: Vec<OwnFile>, folder: &Path, packs: Vec<(u64, u64)>, large: Vec<(u64, u64)>) -> Plan {
@@ -136,7 +143,7 @@ impl Plan {
         let page =
             Planned { path: ABOUT.into(), bytes: text.len() as u64, mode: mode(false), source: Source::Memory(text) };
         files.insert(0, page);
-        Plan { about, files }
+        Plan { about, files, _pin: None }
     }
 
     /// What the archive says of itself.

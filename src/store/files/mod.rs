@@ -34,11 +34,19 @@ pub enum SyncPoint {
     LargeFile,
     /// The folder `large`, before a commit refers to a file in it.
     LargeFolder,
+    /// The folder `large`, after files that no commit refers to any more were removed, and before that is forgotten.
+    LargeRemoved,
+    /// The newest pack, after records of an older one were repeated in it.
+    Carry,
+    /// The file that is to replace a pack whose records were repeated, before it gets its name.
+    HollowPack,
+    /// The folder `packs`, after that, and before anything relies on the older records being gone.
+    HollowFolder,
 }
 
 impl SyncPoint {
     /// All of them.
-    pub const ALL: [SyncPoint; 9] = [
+    pub const ALL: [SyncPoint; 13] = [
         SyncPoint::StoreFolder,
         SyncPoint::Subfolders,
         SyncPoint::PackHeader,
@@ -48,6 +56,10 @@ impl SyncPoint {
         SyncPoint::FoundPackFolder,
         SyncPoint::LargeFile,
         SyncPoint::LargeFolder,
+        SyncPoint::LargeRemoved,
+        SyncPoint::Carry,
+        SyncPoint::HollowPack,
+        SyncPoint::HollowFolder,
     ];
 }
 

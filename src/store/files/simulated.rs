@@ -24,6 +24,8 @@ pub enum Loss {
     Names,
     /// The first write to each file is lost, the others and the names are kept.
     FirstWrites,
+    /// Of the names only the newest file's is kept, with all bytes: they came to the disk in another order.
+    NewestName,
     /// Each write and each name is lost, kept or torn by the dice of this seed.
     Dice(u64),
 }
@@ -101,6 +103,11 @@ impl SimulatedFiles {
         self.disk().omitted.is_none()
     }
 
+    /// Whether syncs at this point are lies.
+    pub fn omits(&self, point: SyncPoint) -> bool {
+        self.disk().omitted == Some(point)
+    }
+
     /// Lets the next sync at this point fail; what it should have written looks clean but never reaches the disk.
     pub fn fail_next(&self, point: SyncPoint) {
         self.disk().failing = Some(point);
@@ -156,8 +163,11 @@ impl SimulatedFiles {
             _ => 0,
         });
         let mut names = disk.durable_names.clone();
-        for change in &disk.pending_names {
+        // A new file that replaces another is two changes: it was made, and it was renamed.
+        let newest = disk.pending_names.len().saturating_sub(2);
+        for (position, change) in disk.pending_names.iter().enumerate() {
             let is_kept = match loss {
+                Loss::NewestName => position >= newest,
                 Loss::Everything | Loss::Names => false,
                 Loss::Nothing | Loss::Bytes | Loss::FirstWrites => true,
                 Loss::Dice(_) => dice.roll(2) == 0,
@@ -245,7 +255,7 @@ impl Inode {
         for (position, change) in self.pending.iter().enumerate() {
             match loss {
                 Loss::Everything | Loss::Bytes => {}
-                Loss::Nothing | Loss::Names => change.apply(&mut bytes),
+                Loss::Nothing | Loss::Names | Loss::NewestName => change.apply(&mut bytes),
                 Loss::FirstWrites if position == 0 => {}
                 Loss::FirstWrites => change.apply(&mut bytes),
                 Loss::Dice(_) => match (dice.roll(3), change) {

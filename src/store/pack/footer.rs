@@ -7,11 +7,13 @@ use std::io;
 
 use artimesh_core::model::Digest;
 
+use super::PACK_HEADER_BYTES;
 use super::record::{Entry, HEADER_BYTES, Header, Input, Seal, kind};
 use crate::store::files::File;
 
 const ENTRY_BYTES: usize = 46;
-const TRAILER_BYTES: usize = 24;
+/// What finds a footer from behind.
+pub const TRAILER_BYTES: usize = 24;
 const MAGIC: [u8; 4] = *b"\xA7End";
 
 /// The most records a pack may list, so that its writer's memory and its footer stay small.
@@ -29,6 +31,16 @@ pub struct Footer {
 }
 
 impl Footer {
+    /// The footer of a pack without commits: there never were any, or the pack was compacted away.
+    pub fn hollow(last_commit: u64) -> Footer {
+        Footer { last_commit, end: PACK_HEADER_BYTES as u64, entries: Vec::new() }
+    }
+
+    /// Whether it is one.
+    pub fn is_hollow(&self) -> bool {
+        self.end == PACK_HEADER_BYTES as u64
+    }
+
     /// The footer record and the trailer.
     pub fn encode(&self, seal: Seal) -> Vec<u8> {
         let mut payload = Vec::with_capacity(8 + self.entries.len() * ENTRY_BYTES);

@@ -11,8 +11,11 @@ use record::{Input, Seal};
 
 /// The size of a pack's header.
 pub const PACK_HEADER_BYTES: usize = 64;
-/// The format that this release writes.
-pub const FORMAT: u32 = 1;
+/// The newest format that this release reads: packs in which records may be void because of later ones. A release that
+/// doesn't know those would bring back what was deleted, so it must refuse the store.
+pub const FORMAT: u32 = 2;
+/// The format of packs in a store from which nothing was removed yet: earlier releases read it.
+pub const FORMAT_PLAIN: u32 = 1;
 const MAGIC: [u8; 8] = *b"ArtiPack";
 
 /// The first bytes of a pack.
@@ -61,6 +64,12 @@ impl PackHeader {
         Seal::of(&self.store_id)
     }
 }
+
+/// The size of a pack that was compacted away: no pack that holds anything is as small.
+pub const HOLLOW_PACK_BYTES: u64 = (PACK_HEADER_BYTES + record::HEADER_BYTES + 8 + footer::TRAILER_BYTES) as u64;
+
+/// What a pack is called that is to replace another, until it does.
+pub const HOLLOW: &str = "hollow";
 
 /// Where pack `number` lies.
 pub fn path(folder: &Path, number: u64) -> PathBuf {

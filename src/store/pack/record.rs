@@ -28,6 +28,12 @@ pub mod kind {
     pub const CONFIRMED: u16 = 5;
     /// The list of a sealed pack's records.
     pub const FOOTER: u16 = 6;
+    /// The blob of this key is gone; the payload is the number of the large file that it had, as a little-endian u64, or
+    /// empty. Since format 2.
+    pub const DELETED: u16 = 7;
+    /// How many blobs there are with this commit, as a little-endian u64: it follows whatever makes records before it
+    /// void or repeats them, so that counting records is right again from here on. Since format 2.
+    pub const COUNT: u16 = 8;
 }
 
 /// Mixed into every checksum, so that bytes of another store, or of an upload that imitates a record, are no record.
@@ -172,6 +178,16 @@ impl Large {
         let mut input = Input(&bytes[META_BYTES..]);
         Some(Large { meta, size_bytes: input.u64()?, file: input.u64()? })
     }
+}
+
+/// The payload of [`kind::DELETED`]: the number of the large file that goes with the blob.
+pub fn encode_deleted(file: Option<u64>) -> Vec<u8> {
+    file.map_or_else(Vec::new, |file| file.to_le_bytes().to_vec())
+}
+
+/// What that says; `None` when malformed.
+pub fn decode_deleted(payload: &[u8]) -> Option<Option<u64>> {
+    if payload.is_empty() { Some(None) } else { Some(Some(u64::from_le_bytes(payload.try_into().ok()?))) }
 }
 
 /// The payload of [`kind::COMMIT`].

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::footer::{ENTRIES_MAX, Footer};
 use super::record::{Commit, Entry, HEADER_BYTES, Header, Seal, kind};
-use super::{FORMAT, PACK_HEADER_BYTES, PackHeader};
+use super::{PACK_HEADER_BYTES, PackHeader};
 use crate::store::files::{File, FileSystem, SyncPoint};
 
 /// Pieces at least this large are written as they are; smaller ones are gathered first.
@@ -53,9 +53,9 @@ impl Writer {
         Ok(Writer { file, header, end, allocated: end, entries: Vec::new() })
     }
 
-    /// The header of a new pack of this format.
-    pub fn header(store_id: [u8; 16], number: u64, first_commit: u64) -> PackHeader {
-        PackHeader { format: FORMAT, store_id, number, first_commit }
+    /// The header of the pack after this one.
+    pub fn next_header(&self, format: u32, first_commit: u64) -> PackHeader {
+        PackHeader { format, number: self.header.number + 1, first_commit, ..self.header }
     }
 
     /// Goes on with a pack whose last commit ends at `end`.
@@ -66,6 +66,11 @@ impl Writer {
     /// The pack's number.
     pub fn number(&self) -> u64 {
         self.header.number
+    }
+
+    /// The pack's format.
+    pub fn format(&self) -> u32 {
+        self.header.format
     }
 
     /// Where the last commit ends.
@@ -110,8 +115,8 @@ impl Writer {
     }
 
     /// Makes what was written durable.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync(SyncPoint::Commit)
+    pub fn sync(&self, point: SyncPoint) -> io::Result<()> {
+        self.file.sync(point)
     }
 
     /// Counts a group that was written and synced.

@@ -234,13 +234,14 @@ async fn packs_of_another_store_or_a_newer_release_are_refused() {
     header.store_id = [9; 16];
     machine.file(2).write_at(&header.encode(), 0).unwrap();
     assert!(matches!(machine.open(), Err(OpenError::Foreign { file }) if file == Machine::pack(2)));
-    header.format = 2;
+    header.format = 3;
     machine.file(2).write_at(&header.encode(), 0).unwrap();
-    assert!(matches!(machine.open(), Err(OpenError::Newer { version: 2, known: 1, .. })));
+    assert!(matches!(machine.open(), Err(OpenError::Newer { version: 3, known: 2, .. })));
 }
 
 #[tokio::test]
 async fn records_of_an_unknown_kind_are_skipped() {
+    use crate::store::pack::PackHeader;
     use crate::store::pack::writer::Writer;
     let machine = Machine::new();
     let (store, _) = machine.open().unwrap();
@@ -248,7 +249,8 @@ async fn records_of_an_unknown_kind_are_skipped() {
     drop(store);
     let file = machine.file(1);
     let end = file.size().unwrap();
-    let mut writer = Writer::resume(file, Writer::header(ID, 1, 1), end, Vec::new());
+    let header = PackHeader { format: 1, store_id: ID, number: 1, first_commit: 1 };
+    let mut writer = Writer::resume(file, header, end, Vec::new());
     let mut group = writer.group();
     group.push(4711, &Digest::ZERO, &[bytes::Bytes::from_static(b"from the future")]);
     writer.write(&mut group, 2, 0).unwrap();

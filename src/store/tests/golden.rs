@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{ID, noise, put, read, rows, sums_of};
 use crate::store::files::{FileSystem, SimulatedFiles};
 use crate::store::groups::{self, GROUP_BYTES};
-use crate::store::{Batch, IndexKind, MemoryIndex, Options, RowWrite, Store, Tree};
+use crate::store::{Batch, Compaction, HOLLOW_PACK_BYTES, IndexKind, MemoryIndex, Options, RowWrite, Store, Tree};
 
 fn folder() -> PathBuf {
     PathBuf::from("/disk/store")
@@ -120,4 +120,55 @@ fn a_map_that_was_written_once_is_read() {
     assert_eq!(listed, [1, 0]);
     let other = crate::store::fill_map::FillMap::open(&files, path, Digest::ZERO).unwrap().1;
     assert!(other.is_empty(), "a map of another blob lists nothing");
+}
+
+/// A store from which a small and a large blob went, as it was then, and after its packs were compacted.
+async fn removed() -> (SimulatedFiles, Vec<u8>) {
+    let files = SimulatedFiles::new(Path::new("/disk"));
+    let store = open(&files);
+    let (mut blobs, mut dropped) = (Vec::new(), Vec::new());
+    for bytes in [noise(1, 2000), noise(3, GROUP_BYTES + 5)] {
+        let mut ingest = store.ingest().unwrap();
+        ingest.write(bytes).await.unwrap();
+        let staged = ingest.finish().await.unwrap();
+        dropped.push(staged.digest());
+        blobs.push(staged);
+    }
+    store.commit(Batch { blobs, ..rows([put("kept", b"value"), put("gone", b"value")]) }).await.unwrap();
+    super::put_blob(&store, &noise(5, 1100)).await;
+    let delete = RowWrite::delete(Tree::Catalog, "gone");
+    store.commit(Batch { dropped, ..rows([delete, put("long", &noise(2, 1500))]) }).await.unwrap();
+    let deleted = bytes_of(&files, &pack(2));
+    for seed in [4, 6] {
+        store.commit(rows([put("filler", &noise(seed, 8000))])).await.unwrap();
+    }
+    super::await_index(&store).await;
+    store.compact(Compaction { live_percent: 90, ..Compaction::default() }).await.unwrap();
+    store.close().await;
+    (files, deleted)
+}
+
+#[tokio::test]
+async fn deletes_and_compacted_packs_are_written_as_ever_and_read_for_ever() {
+    let (files, deleted) = removed().await;
+    check("pack-deleted.bin", &deleted);
+    let packs = files.list(&folder().join("packs")).unwrap().len() as u64;
+    let fresh = SimulatedFiles::new(Path::new("/disk"));
+    for path in [folder(), folder().join("packs"), folder().join("large")] {
+        fresh.create_folder(&path).unwrap();
+    }
+    for number in 1..=packs {
+        let golden = check(&format!("compacted-{number}.bin"), &bytes_of(&files, &pack(number)));
+        fresh.create(&pack(number)).unwrap().write_at(&golden, 0).unwrap();
+    }
+    assert_eq!(bytes_of(&fresh, &pack(1)).len() as u64, HOLLOW_PACK_BYTES, "the first pack is hollow");
+    let store = open(&fresh);
+    assert_eq!(store.get(Tree::Catalog, b"kept").unwrap().unwrap(), b"value");
+    assert_eq!(store.get(Tree::Catalog, b"gone").unwrap(), None);
+    assert_eq!(store.get(Tree::Catalog, b"long").unwrap().unwrap(), noise(2, 1500));
+    assert_eq!(read(&store, &Digest::of(&noise(5, 1100))).await.unwrap(), noise(5, 1100));
+    for bytes in [noise(1, 2000), noise(3, GROUP_BYTES + 5)] {
+        assert!(store.blob(&Digest::of(&bytes)).unwrap().is_none());
+    }
+    assert_eq!(store.usage().blobs, 1);
 }

@@ -2,16 +2,21 @@
 
 mod backup;
 mod blobs;
+mod compaction;
 mod crash;
+mod deletes;
 mod faults;
 mod fills;
 mod golden;
 mod index_damage;
 mod model;
+mod scrub;
 mod streams;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use artimesh_core::model::{Checksums, Digest};
 use bytes::Bytes;
@@ -58,6 +63,17 @@ async fn put_blob(store: &Store, bytes: &Bytes) -> Digest {
     let digest = staged.digest();
     store.commit(Batch { blobs: vec![staged], ..Batch::default() }).await.unwrap();
     digest
+}
+
+/// Waits until the index has everything and its checkpoint is in the newest pack.
+async fn await_index(store: &Store) {
+    let shared = store.shared();
+    while shared.failure().is_none()
+        && shared.indexed_pack.load(Ordering::Acquire) < shared.counts.packs.load(Ordering::Acquire)
+    {
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn read(store: &Store, digest: &Digest) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::ID;
 use crate::store::files::SimulatedFiles;
-use crate::store::{Batch, IndexKind, MemoryIndex, Options, RealFiles, RowWrite, Store, Tree};
+use crate::store::{Batch, Compaction, IndexKind, MemoryIndex, Options, RealFiles, RowWrite, Store, Tree};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -17,6 +17,7 @@ enum Operation {
     Range(u8, u8, u8),
     Reopen,
     LoseIndex,
+    Compact,
 }
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -29,6 +30,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => any::<(u8, u8, u8)>().prop_map(|(from, to, limit)| Operation::Range(from, to, limit % 40)),
         1 => Just(Operation::Reopen),
         1 => Just(Operation::LoseIndex),
+        1 => Just(Operation::Compact),
     ]
 }
 
@@ -67,6 +69,10 @@ fn run(operations: Vec<Operation>, open: impl Fn() -> Store, lose_index: impl Fn
                     };
                 }
                 runtime.block_on(current.commit(Batch { rows, ..Batch::default() })).unwrap();
+            }
+            Operation::Compact => {
+                let compaction = Compaction { live_percent: 90, ..Compaction::default() };
+                runtime.block_on(current.compact(compaction)).unwrap();
             }
             Operation::Range(from, to, limit) => check_range(&current, &model, &key(from), &key(to), limit.into()),
             Operation::Reopen | Operation::LoseIndex => {

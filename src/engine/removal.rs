@@ -1,0 +1,83 @@
+//! What the mind does about blobs: it removes them, and lists those that are missed.
+//!
+//! Both are messages to it like everything else, for what it decides holds only as long as nothing comes between.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use artimesh_core::catalog::Versions;
+use artimesh_core::model::Digest;
+use artimesh_core::replica::{Placement, Table, View as _, ViewFault, Want, rows};
+use tokio::sync::oneshot;
+
+use super::error::EngineFailed;
+use super::mind::Mind;
+use crate::store::{Batch, CommitError, Priority, RowWrite, Tree};
+
+/// Why blobs go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DropCause {
+    /// A collection found that nothing named them.
+    Garbage,
+    /// Their bytes aren't what they were.
+    Rotten,
+}
+
+impl Mind {
+    /// Removes blobs. Nothing else is written by the mind meanwhile, so what wasn't named before this isn't until it is done;
+    /// who names one of them later finds that it isn't here.
+    pub(super) async fn drop_blobs(
+        &mut self,
+        mut blobs: Vec<Digest>,
+        cause: DropCause,
+        answer: oneshot::Sender<Result<HashSet<Digest>, String>>,
+    ) -> Result<(), EngineFailed> {
+        if cause == DropCause::Garbage {
+            // Without notes nobody knows what was named.
+            blobs.retain(|digest| self.named.as_ref().is_some_and(|named| !named.contains(digest)));
+        }
+        let batch = Batch { dropped: blobs.clone(), priority: Priority::Vital, ..Batch::default() };
+        let outcome = match self.view.0.commit(batch).await {
+            Ok(_) => Ok(blobs.into_iter().collect()),
+            Err(error @ CommitError::NoSpace { .. }) => Err(error.to_string()),
+            Err(error) => return Err(EngineFailed { reason: error.to_string() }),
+        };
+        // Whoever asked may be gone.
+        let _ = answer.send(outcome);
+        Ok(())
+    }
+
+    /// Lists blobs that a live version names and that were here once.
+    pub(super) async fn want(&mut self, wants: Vec<Want>) -> Result<(), EngineFailed> {
+        let mut rows = Vec::new();
+        for want in wants {
+            let snapshot = self.shared.snapshot.borrow().clone();
+            let is_mirrored = snapshot.repository_of(&want.space).is_some_and(|r| r.placement == Placement::Mirror);
+            let failed = |ViewFault(reason)| EngineFailed { reason };
+            let key = rows::catalog_key(&want.space, &want.path);
+            let row = self.view.get(Table::Catalog, &key).map_err(failed)?;
+            let versions = row.and_then(|row| rows::read::<Versions>(&row).ok()).unwrap_or_default();
+            let is_live = versions.iter().any(|version| version.dot == want.dot);
+            if is_mirrored && is_live && !self.view.has_blob(&want.digest).map_err(failed)? {
+                rows.push(RowWrite::put(Tree::Meta, rows::want_key(&want.space, &want.dot), rows::write(&want)));
+            }
+        }
+        let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
+        match self.view.0.commit(batch).await {
+            Ok(_) => self.shared.wanted.notify_one(),
+            Err(error @ CommitError::NoSpace { .. }) => tracing::warn!(%error, "missing blobs cannot be listed"),
+            Err(error) => return Err(EngineFailed { reason: error.to_string() }),
+        }
+        Ok(())
+    }
+
+    /// What leaves the history may soon be removed: the journal is to say where it was.
+    pub(super) fn remember_paths(&self, rows: &[RowWrite]) {
+        for row in rows.iter().filter(|row| row.tree == Tree::History && row.value.is_none()) {
+            if let Ok(Some(value)) = self.view.get(Table::History, &row.key) {
+                let mut paths = self.shared.last_paths.lock().unwrap_or_else(PoisonError::into_inner);
+                paths.forget_row(&row.key, &value);
+            }
+        }
+    }
+}
