@@ -59,6 +59,7 @@ fn options() -> Options {
         heads_interval: Duration::from_secs(30),
         retention: Retention::default(),
         fetches: 1,
+        finishes_fetches: true,
         advertise: Addresses::default(),
         version: "test".into(),
         reborn: None,
