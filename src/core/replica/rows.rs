@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::brake::{Burst, Hold};
 use super::forks::Fork;
 use super::io::{Table, View, ViewFault};
-use crate::catalog::{Dispute, Federation, FederationV1, Historic, Versions, VersionsV1};
+use crate::catalog::{Dispute, Federation, FederationV1, Historic, Version, Versions, VersionsV1};
 use crate::clock::Timestamp;
 use crate::model::codec::{self, DecodeError};
 use crate::model::{
@@ -394,6 +394,18 @@ pub(super) fn ended_key_parts(key: &[u8]) -> Option<(Space, ArtifactPath)> {
     let path = rest.split(|byte| *byte == 0).next()?;
     Some((space, path_from(path)?))
 }
+
+/// A version of this node's own that went with a branch: a row under [`AGAIN`] until it is written again. A garbage collector
+/// must go through them: what they name is in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unwritten {
+    /// Where it was.
+    pub path: ArtifactPath,
+    /// What it was.
+    pub version: Version,
+}
+
+impl Stored for Unwritten {}
 
 /// The [`Historic`] version in a row of the history; `None` for rows of another purpose. A garbage collector must go
 /// through them all: what they name is in use.

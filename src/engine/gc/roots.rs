@@ -25,7 +25,7 @@ pub trait Roots: Send + Sync {
 
 /// All of them, in the order in which they are told: a blob is counted for the first that names it. At most eight.
 pub(super) fn all() -> Vec<Box<dyn Roots>> {
-    vec![Box::new(Live), Box::new(Past), Box::new(Wanted)]
+    vec![Box::new(Live), Box::new(Past), Box::new(Wanted), Box::new(Again)]
 }
 
 /// Live versions and their siblings.
@@ -83,6 +83,26 @@ impl Roots for Wanted {
         let value = row.value.as_ref().filter(|_| is_want)?;
         let want = rows::read::<Want>(value).map_err(|error| error.to_string());
         Some(want.map(|want| vec![want.digest]))
+    }
+}
+
+/// Versions of this node's own that it is to write again in another life.
+struct Again;
+
+impl Roots for Again {
+    fn name(&self) -> &'static str {
+        "to be written again"
+    }
+
+    fn visit(&self, store: &Store, see: &mut dyn FnMut(&Digest) -> bool) -> Result<(), CollectError> {
+        visit(self, store, Tree::Meta, (rows::AGAIN, &rows::end_of(rows::AGAIN)), see)
+    }
+
+    fn named_by(&self, row: &RowWrite) -> Option<Result<Vec<Digest>, String>> {
+        let is_again = row.tree == Tree::Meta && row.key.starts_with(rows::AGAIN);
+        let value = row.value.as_ref().filter(|_| is_again)?;
+        let unwritten = rows::read::<rows::Unwritten>(value).map_err(|error| error.to_string());
+        Some(unwritten.map(|unwritten| vec![unwritten.version.content.digest]))
     }
 }
 

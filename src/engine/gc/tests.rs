@@ -195,6 +195,23 @@ async fn end_history(store: &Store) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_written_again_is_in_use() {
+    let site = Site::new().await;
+    let digest = site.put("a/own", &noise(1, 5000)).await;
+    let key = site.store.range(Tree::Catalog, &[], &[255; 34], 1).unwrap().remove(0);
+    let versions: Versions = rows::read(&key.1).unwrap();
+    let version = versions.shown().unwrap().clone();
+    let unwritten = rows::write(&rows::Unwritten { path: "a/own".parse().unwrap(), version });
+    // As if it had gone with a branch of this node's own log.
+    let waiting = RowWrite::put(Tree::Meta, [rows::AGAIN, b"1"].concat(), unwritten);
+    let gone = RowWrite::delete(Tree::Catalog, key.0);
+    site.store.commit(Batch { rows: vec![waiting, gone], ..Batch::default() }).await.unwrap();
+    let collected = site.collect(0, false).await.unwrap();
+    assert_eq!((collected.removed.blobs, collected.in_use["to be written again"].blobs), (0, 1));
+    assert!(site.has(&digest));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_goes_when_its_time_is_over_and_what_is_in_use_stays() {
     let site = Site::new().await;
     let live = site.put("a/live", &noise(1, 5000)).await;

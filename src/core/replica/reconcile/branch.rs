@@ -31,8 +31,6 @@
 //! Words that had seen what nothing proved to be a branch can't be stood by once that was left. A proof that comes later
 //! lets them stand again: what is built on a branch counts by its numbers.
 
-use serde::{Deserialize, Serialize};
-
 use super::super::apply::{Entry, Stop};
 use super::super::draft::stored;
 use super::super::forks::Astray;
@@ -52,15 +50,6 @@ use crate::trust::Role;
 
 /// A member that stands on a lost branch shows its state only when it has met nobody who doesn't for so long.
 const STUCK_TICKS: u32 = 5;
-
-/// A version of this node's own that went with a branch: row `again`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Unwritten {
-    path: ArtifactPath,
-    version: Version,
-}
-
-impl rows::Stored for Unwritten {}
 
 /// What this node has applied beyond a source.
 pub(super) struct Surplus {
@@ -231,7 +220,7 @@ impl Replica {
                     let live = work.draft.versions(&space, &path)?;
                     let dot = all.header.dot(index as usize);
                     if let Some(version) = live.iter().find(|version| version.dot == dot).cloned() {
-                        work.draft.set(Table::Meta, again_key(&space, number), &Unwritten { path, version });
+                        work.draft.set(Table::Meta, again_key(&space, number), &rows::Unwritten { path, version });
                         number += 1;
                     }
                 }
@@ -445,7 +434,7 @@ impl Replica {
         versions: Vec<(ArtifactPath, Version)>,
     ) -> Result<(), ViewFault> {
         for (number, (path, version)) in (unwritten(work, &space)?..).zip(versions) {
-            work.draft.set(Table::Meta, again_key(&space, number), &Unwritten { path, version });
+            work.draft.set(Table::Meta, again_key(&space, number), &rows::Unwritten { path, version });
         }
         Ok(())
     }
@@ -466,7 +455,7 @@ impl Replica {
         let mut versions = Vec::new();
         let mut keys = Vec::new();
         each_row(&work.draft, Table::Meta, &again_prefix(&space), |key, value| {
-            let Unwritten { path, version } = stored(value)?;
+            let rows::Unwritten { path, version } = stored(value)?;
             versions.push((path, version));
             keys.push(key.to_vec());
             Ok(())
