@@ -167,7 +167,10 @@ impl Mind {
 
     async fn handle(&mut self, input: Input, mut waiting: Waiting) -> Result<(), EngineFailed> {
         let now = self.shared.clock.now();
-        let is_of_one = self.replica.spaces().filter(|(space, ..)| matches!(space, Space::Federation(_))).count() < 2;
+        let is_of_one = {
+            let mut federations = self.replica.spaces().filter(|(space, ..)| matches!(space, Space::Federation(_)));
+            federations.nth(1).is_none()
+        };
         let view = MindView { rows: &self.view, is_of_one };
         let outputs = self.replica.handle(now, &view, input).map_err(|ViewFault(reason)| EngineFailed { reason })?;
         let mut outputs = outputs.into_iter().peekable();

@@ -16,6 +16,7 @@ mod events;
 mod fetch;
 mod gc;
 mod handle;
+mod journal;
 mod line;
 mod mind;
 mod pairing;

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use artimesh_core::catalog::Versions;
 use artimesh_core::model::{Digest, Space};
 use artimesh_core::replica::{Placement, Want, rows};
-use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::gc::JOURNAL;
+use super::journal;
 use super::mind::Message;
 use super::removal::DropCause;
 use super::shared::Shared;
@@ -24,15 +23,6 @@ use crate::store::{ReadError, Rotten, Tree};
 const PAGE_ROWS: usize = 512;
 /// So many wanted blobs are handed to the mind at once.
 const WANTS_TOGETHER: usize = 256;
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time_ms: u64,
-    event: &'static str,
-    digest: String,
-    bytes: u64,
-    file: std::borrow::Cow<'a, str>,
-}
 
 /// Takes rotten blobs out of use and has them fetched. Blocks. What can't be done is logged, and found again by the next
 /// scrub.
@@ -44,16 +34,9 @@ pub(super) fn quarantine(shared: &Arc<Shared>, rotten: &[Rotten]) {
             "a blob rotted on this node's disk: it is taken out of use, and fetched from others that have it"
         );
         blob.file.into_iter().for_each(|file| shared.store.spoil(file));
-        let line = Line {
-            time_ms: shared.clock.now().0,
-            event: "rotten",
-            digest: blob.digest.to_string(),
-            bytes: blob.size_bytes,
-            file: blob.path.to_string_lossy(),
-        };
-        lines += &(serde_json::to_string(&line).expect("text and numbers are JSON") + "\n");
+        lines += &journal::rotten(shared.clock.now(), blob);
     }
-    if let Err(error) = shared.store.journal(JOURNAL).and_then(|mut journal| journal.append(&lines)) {
+    if let Err(error) = shared.store.journal(journal::FILE_NAME).and_then(|mut journal| journal.append(&lines)) {
         tracing::warn!(%error, "the journal can't be written");
     }
     let (answer, dropped) = oneshot::channel();

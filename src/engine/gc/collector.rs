@@ -6,10 +6,10 @@ use std::sync::{Arc, PoisonError};
 use artimesh_core::model::Digest;
 use tokio::sync::oneshot;
 
-use super::journal;
 use super::names::Names;
 use super::roots::{self, Roots};
 use super::{CollectError, Collected, Collection};
+use crate::engine::journal;
 use crate::engine::mind::Message;
 use crate::engine::removal::DropCause;
 use crate::engine::shared::Shared;
@@ -171,7 +171,7 @@ impl<'a> Collector<'a> {
         for (garbage, bytes) in &ripe {
             if dropped.contains(&garbage.digest) {
                 self.done.removed.add(*bytes);
-                lines.push_str(&journal::line(now, garbage, *bytes));
+                lines.push_str(&journal::removed(now, garbage, *bytes));
             } else {
                 self.done.named_meanwhile.add(*bytes);
             }

@@ -24,7 +24,6 @@
 //! are more, they are taken in several passes over ranges of digests. Two digests with one prefix keep both blobs.
 
 mod collector;
-mod journal;
 pub(super) mod named;
 mod names;
 pub(super) mod paths;
@@ -42,7 +41,6 @@ use super::handle::Engine;
 use super::shared::Shared;
 use crate::store::{CompactError, Compacted, Compaction, ReadError};
 use collector::Collector;
-pub(super) use journal::FILE_NAME as JOURNAL;
 pub use roots::Roots;
 
 /// How a collection is done.

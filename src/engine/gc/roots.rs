@@ -2,6 +2,7 @@
 
 use artimesh_core::catalog::Versions;
 use artimesh_core::model::Digest;
+use artimesh_core::model::codec::DecodeError;
 use artimesh_core::replica::{Want, rows};
 
 use super::CollectError;
@@ -25,7 +26,7 @@ pub trait Roots: Send + Sync {
 
 /// All of them, in the order in which they are told: a blob is counted for the first that names it. At most eight.
 pub(super) fn all() -> Vec<Box<dyn Roots>> {
-    vec![Box::new(Live), Box::new(Past), Box::new(Wanted), Box::new(Again)]
+    vec![Box::new(Live), Box::new(Past), Box::new(WANTED), Box::new(AGAIN)]
 }
 
 /// Live versions and their siblings.
@@ -66,43 +67,37 @@ impl Roots for Past {
     }
 }
 
-/// Blobs that are to be fetched: one that arrives is in use at once.
-struct Wanted;
-
-impl Roots for Wanted {
-    fn name(&self) -> &'static str {
-        "wanted"
-    }
-
-    fn visit(&self, store: &Store, see: &mut dyn FnMut(&Digest) -> bool) -> Result<(), CollectError> {
-        visit(self, store, Tree::Meta, (rows::WANTS, &rows::end_of(rows::WANTS)), see)
-    }
-
-    fn named_by(&self, row: &RowWrite) -> Option<Result<Vec<Digest>, String>> {
-        let is_want = row.tree == Tree::Meta && row.key.starts_with(rows::WANTS);
-        let value = row.value.as_ref().filter(|_| is_want)?;
-        let want = rows::read::<Want>(value).map_err(|error| error.to_string());
-        Some(want.map(|want| vec![want.digest]))
-    }
+/// Rows of one prefix that name a blob each.
+struct Listed {
+    name: &'static str,
+    prefix: &'static [u8],
+    digest: fn(&[u8]) -> Result<Digest, DecodeError>,
 }
 
-/// Versions of this node's own that it is to write again in another life.
-struct Again;
+/// Blobs that are to be fetched: one that arrives is in use at once.
+const WANTED: Listed =
+    Listed { name: "wanted", prefix: rows::WANTS, digest: |row| rows::read::<Want>(row).map(|want| want.digest) };
 
-impl Roots for Again {
+/// Versions of this node's own that it is to write again in another life.
+const AGAIN: Listed = Listed {
+    name: "to be written again",
+    prefix: rows::AGAIN,
+    digest: |row| rows::read::<rows::Unwritten>(row).map(|unwritten| unwritten.version.content.digest),
+};
+
+impl Roots for Listed {
     fn name(&self) -> &'static str {
-        "to be written again"
+        self.name
     }
 
     fn visit(&self, store: &Store, see: &mut dyn FnMut(&Digest) -> bool) -> Result<(), CollectError> {
-        visit(self, store, Tree::Meta, (rows::AGAIN, &rows::end_of(rows::AGAIN)), see)
+        visit(self, store, Tree::Meta, (self.prefix, &rows::end_of(self.prefix)), see)
     }
 
     fn named_by(&self, row: &RowWrite) -> Option<Result<Vec<Digest>, String>> {
-        let is_again = row.tree == Tree::Meta && row.key.starts_with(rows::AGAIN);
-        let value = row.value.as_ref().filter(|_| is_again)?;
-        let unwritten = rows::read::<rows::Unwritten>(value).map_err(|error| error.to_string());
-        Some(unwritten.map(|unwritten| vec![unwritten.version.content.digest]))
+        let is_listed = row.tree == Tree::Meta && row.key.starts_with(self.prefix);
+        let value = row.value.as_ref().filter(|_| is_listed)?;
+        Some((self.digest)(value).map(|digest| vec![digest]).map_err(|error| error.to_string()))
     }
 }
 

@@ -9,14 +9,18 @@ use crate::disk::Disk;
 use crate::liars::Lie;
 use crate::world::{World, create, delete, put, repo, writer};
 
+/// So many files that were and are no more: nothing that lives says that they are dead.
+fn put_and_delete(world: &mut World, site: usize, count: usize) {
+    for number in 0..count {
+        world.ask(site, put("libs", &format!("gone/{number}"), "gone")).expect("put");
+        world.ask(site, delete("libs", &format!("gone/{number}"))).expect("delete");
+    }
+}
+
 #[test]
 fn what_was_taken_over_is_held_against_what_others_said_meanwhile() {
     let mut world = away();
-    // Nothing that lives says that these are dead.
-    for number in 0..20 {
-        world.ask(2, put("libs", &format!("gone/{number}"), "gone")).expect("put");
-        world.ask(2, delete("libs", &format!("gone/{number}"))).expect("delete");
-    }
+    put_and_delete(&mut world, 2, 20);
     world.settle();
     world.lies.insert(0, Lie::Exhume);
     world.restart(1);
@@ -43,10 +47,7 @@ fn what_was_taken_over_is_held_against_what_others_said_meanwhile() {
 #[test]
 fn what_was_said_of_a_state_while_another_was_compared_counts_afterwards() {
     let mut world = away();
-    for number in 0..20 {
-        world.ask(2, put("libs", &format!("gone/{number}"), "gone")).expect("put");
-        world.ask(2, delete("libs", &format!("gone/{number}"))).expect("delete");
-    }
+    put_and_delete(&mut world, 2, 20);
     world.settle();
     world.lies.insert(0, Lie::Exhume);
     world.restart(1);
@@ -83,10 +84,7 @@ fn what_was_said_of_a_state_while_another_was_compared_counts_afterwards() {
 #[test]
 fn what_is_known_to_have_ended_stays_so_whoever_shows_it() {
     let mut world = federated();
-    for number in 0..8 {
-        world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
-        world.ask(0, delete("libs", &format!("gone/{number}"))).expect("delete");
-    }
+    put_and_delete(&mut world, 0, 8);
     world.settle();
     // Alice has heard of something more, and bob hasn't. He has nothing live, so he asks for all.
     world.network.gossip_is_off = true;
@@ -157,10 +155,7 @@ fn nothing_came_back(world: &World) {
 fn two_who_believed_one_liar_dont_settle_it_while_somebody_else_on_trial_differs() {
     let mut world = four();
     (1..4).for_each(|site| world.crash(site));
-    for number in 0..20 {
-        world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
-        world.ask(0, delete("libs", &format!("gone/{number}"))).expect("delete");
-    }
+    put_and_delete(&mut world, 0, 20);
     world.ask(0, put("libs", "x", "one")).expect("put");
     prune_soon(&mut world, 0);
     for dice in 0..30 {
@@ -200,10 +195,7 @@ fn two_who_believed_one_liar_dont_settle_it_while_somebody_else_on_trial_differs
 fn two_who_believed_one_liar_dont_settle_it_while_a_third_is_away() {
     let mut world = four();
     [1, 3].into_iter().for_each(|site| world.crash(site));
-    for number in 0..20 {
-        world.ask(0, put("libs", &format!("gone/{number}"), "gone")).expect("put");
-        world.ask(0, delete("libs", &format!("gone/{number}"))).expect("delete");
-    }
+    put_and_delete(&mut world, 0, 20);
     world.ask(0, put("libs", "x", "one")).expect("put");
     world.settle();
     world.crash(2);
