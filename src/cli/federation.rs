@@ -172,7 +172,7 @@ fn compared(progress: &Value, is_dry: bool) -> String {
         count("give"),
         count("deleted_here")
     ));
-    lines.push(format!("compared in {} rounds and {} bytes", count("rounds"), count("bytes")));
+    lines.push(format!("rounds of the comparison: {}, bytes: {}", count("rounds"), count("bytes")));
     lines.join("\n")
 }
 

@@ -1,6 +1,7 @@
 //! What commands print: answers on standard output, everything else on standard error.
 
 use std::io::{self, Write as _};
+use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -89,6 +90,11 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
 /// Bytes for people.
 pub(super) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
+}
+
+/// Milliseconds since the epoch as a date for people; the year ends at 9999, since the number may come from anywhere.
+pub(super) fn moment(ms: u64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(ms.min(253_402_300_799_999)))
 }
 
 /// Milliseconds for people.

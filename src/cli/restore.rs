@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -41,7 +40,7 @@ pub(super) fn run(global: &Global, command: &Restore) -> anyhow::Result<()> {
         let value = json!({"about": contents.about, "files": contents.files.len(), "whole": true});
         return output::answer(global.json, &value, |_| {
             let (name, node) = (&contents.about.name, output::short(&contents.about.node));
-            let made = date(contents.about.made_ms);
+            let made = output::moment(contents.about.made_ms);
             format!("{} is whole: node {name} ({node}), made {made}, {} files", from.display(), contents.files.len())
         });
     }
@@ -55,10 +54,6 @@ pub(super) fn run(global: &Global, command: &Restore) -> anyhow::Result<()> {
     output::answer(global.json, &value, |_| human(&restored, folder))
 }
 
-fn date(ms: u64) -> String {
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(ms))
-}
-
 fn human(restored: &Restored, folder: &Path) -> String {
     let Restored { about, files, blobs, damaged_blobs, commit } = restored;
     let (name, shown) = (&about.name, folder.display());
@@ -66,7 +61,7 @@ fn human(restored: &Restored, folder: &Path) -> String {
         "restored node {name} into {shown}\n  node id   {}\n  made      {} by {}\n  verified  {files} files, {}\n  blobs     {blobs}, \
          as of commit {commit}\n",
         about.node,
-        date(about.made_ms),
+        output::moment(about.made_ms),
         about.made_by,
         output::bytes(about.bytes),
     );

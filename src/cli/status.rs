@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::command::Global;
-use super::output::{self, bytes, duration, field, items, short, table};
+use super::output::{self, bytes, duration, field, items, moment, short, table};
 
 /// The route of the status.
 pub(super) const PATH: &str = "/artifactory/api/mesh/status";
@@ -28,9 +28,10 @@ fn human(status: &Value) -> String {
     text += &format!("swarm       {}\n", field(&status["swarm"], "control"));
     text += &format!("bulk        {}\n", field(&status["swarm"], "bulk"));
     if let Some(store) = status["store"].as_object() {
-        let pairs = store.iter().filter(|(_, value)| !value.is_null());
+        let pairs = store.iter().filter(|(_, value)| !value.is_null() && !value.is_object());
         let pairs = pairs.map(|(name, value)| format!("{name} {}", amount(name, value)));
         text += &format!("store       {}\n", pairs.collect::<Vec<_>>().join(", "));
+        text += &upkeep(&status["store"]);
     }
     for line in items(status, "attention") {
         text += &format!("\n! {}\n  → {}\n", field(line, "message"), field(line, "remedy"));
@@ -44,6 +45,25 @@ fn human(status: &Value) -> String {
     let replicas = replicas(repositories);
     if !replicas.is_empty() {
         text += &format!("\n{replicas}\n");
+    }
+    text
+}
+
+/// When the store was verified and swept last, since the node's start; nothing of what never was.
+fn upkeep(store: &Value) -> String {
+    let mut text = String::new();
+    let (scrub, gc) = (&store["scrub"], &store["gc"]);
+    let size = |value: &Value| value.as_u64().map_or("-".to_owned(), bytes);
+    let found = format!("{} rotten, {} other damaged", field(scrub, "rotten_blobs"), field(scrub, "damaged_records"));
+    let (done, all) = (size(&scrub["done_bytes"]), size(&scrub["bytes"]));
+    if scrub["running"] == true {
+        text += &format!("scrub       {done} of {all} verified; {found} until now\n");
+    } else if let Some(ended) = scrub["ended_ms"].as_u64() {
+        text += &format!("scrub       {}: {done} of {all} verified; {found}\n", moment(ended));
+    }
+    if let Some(ended) = gc["ended_ms"].as_u64() {
+        let (blobs, freed) = (field(gc, "removed_blobs"), size(&gc["removed_bytes"]));
+        text += &format!("gc          {}: {blobs} blobs, {freed} removed\n", moment(ended));
     }
     text
 }
@@ -153,7 +173,10 @@ mod tests {
             "clock": {"ahead_ms": 10_800_000, "takes_writes": false, "peers": [{"name": "paris"}]},
             "http": {"address": "127.0.0.1:8082"},
             "swarm": {"control": ["/ip4/127.0.0.1/tcp/8083"], "bulk": []},
-            "store": {"bytes": 2048, "blobs": 3, "failed": null},
+            "store": {"bytes": 2048, "blobs": 3, "failed": null,
+                      "scrub": {"running": false, "ended_ms": 784_111_777_000_u64, "bytes": 2048, "done_bytes": 2048,
+                                "rotten_blobs": 1, "damaged_records": 0},
+                      "gc": {"ended_ms": 784_111_777_000_u64, "removed_blobs": 2, "removed_bytes": 1024}},
             "attention": [{"code": "key_taken", "message": "federation x waits", "remedy": "delete libs"}],
             "members": [{"node": "ffeeddccbbaa9988", "name": "pa\u{1b}ris", "role": "edge", "state": "unreachable",
                          "traffic": {"round_trip_us": 1250, "received_bytes": 2048, "receiving_bytes_per_s": 1024,
@@ -173,6 +196,8 @@ http        127.0.0.1:8082
 swarm       /ip4/127.0.0.1/tcp/8083
 bulk        -
 store       blobs 3, bytes 2.00 KiB
+scrub       Sun, 06 Nov 1994 08:49:37 GMT: 2.00 KiB of 2.00 KiB verified; 1 rotten, 0 other damaged
+gc          Sun, 06 Nov 1994 08:49:37 GMT: 2 blobs, 1.00 KiB removed
 
 ! federation x waits
   → delete libs

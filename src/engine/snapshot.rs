@@ -62,7 +62,12 @@ impl Snapshot {
 
     /// The repository of this key.
     pub fn repository(&self, key: &RepoKey) -> Option<&Repository> {
-        self.repositories.get(&key.folded())
+        let text = key.as_str();
+        // Most keys are folded as they are, and downloads come here.
+        match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            false => self.repositories.get(text),
+            true => self.repositories.get(&key.folded()),
+        }
     }
 
     /// The repository that shows a space here.

@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use tokio::runtime::Handle;
 
+use super::at_hand::AtHand;
 use super::error::HttpError;
 use super::inbound::Inbound;
 use super::lingering::Lingering;
@@ -34,6 +35,8 @@ pub struct Site {
     pub ids: RequestIds,
     /// The routes.
     pub table: Table,
+    /// The files that were asked for lately.
+    pub at_hand: AtHand,
     /// The node's own runtime, in which everything goes on that a request begins.
     pub node: Handle,
 }

@@ -1,5 +1,7 @@
 //! Which credential a request shows, and whether a browser was made to send it by another site.
 
+use std::borrow::Cow;
+
 use data_encoding::BASE64;
 use hyper::header::{AUTHORIZATION, HeaderName, ORIGIN};
 use hyper::{HeaderMap, Method};
@@ -12,26 +14,26 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The credential of a request: a bearer token, a Basic password (the user name doesn't matter), or an API-key header.
 /// `Authorization` goes first. One that can't be read is a token that nobody has, so that it never counts as anonymous.
-pub fn credential(headers: &HeaderMap) -> Credential {
+pub fn credential(headers: &HeaderMap) -> Credential<'_> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         return Credential::Token(value.to_str().ok().and_then(token_of).unwrap_or_default());
     }
     match headers.get(X_JFROG_ART_API) {
-        Some(value) => Credential::Token(value.to_str().unwrap_or_default().trim().to_owned()),
+        Some(value) => Credential::Token(value.to_str().unwrap_or_default().trim().into()),
         None => Credential::None,
     }
 }
 
-fn token_of(authorization: &str) -> Option<String> {
+fn token_of(authorization: &str) -> Option<Cow<'_, str>> {
     let (scheme, rest) = authorization.trim().split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().to_owned());
+        return Some(rest.trim().into());
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let pair = String::from_utf8(BASE64.decode(rest.trim().as_bytes()).ok()?).ok()?;
-    pair.split_once(':').map(|(_, password)| password.to_owned())
+    pair.split_once(':').map(|(_, password)| Cow::Owned(password.to_owned()))
 }
 
 /// Refuses what a browser sends because a page of another site told it to. Clients that aren't browsers send neither of
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn each_way_of_showing_a_token_is_understood() {
-        let token = |text: &str| Credential::Token(text.to_owned());
+        let token = |text: &'static str| Credential::Token(text.into());
         let cases = [
             (headers(&[]), Credential::None),
             (headers(&[("authorization", "Bearer t1")]), token("t1")),

@@ -43,7 +43,19 @@ pub trait Handler: Fn(Arrival) -> Answering + Clone + Send + Sync + Unpin + 'sta
 impl<H: Fn(Arrival) -> Answering + Clone + Send + Sync + Unpin + 'static> Handler for H {}
 
 /// An answer on its way.
-pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub enum Answering {
+    /// It waited for nothing; taken once.
+    AtOnce(Option<Answer>),
+    /// It is being made.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+}
+
+impl Answering {
+    /// What a future makes.
+    pub fn later(answer: impl Future<Output = Answer> + Send + 'static) -> Answering {
+        Answering::Later(Box::pin(answer))
+    }
+}
 
 /// How far the server is on its way to its end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -41,7 +41,7 @@ async fn open(options: Options) -> Site {
     let (stop, stopped) = oneshot::channel::<()>();
     let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (seen, go) = (arrived.clone(), release.clone());
-    let handler = move |arrival: Arrival| Box::pin(respond(arrival, seen.clone(), go.clone())) as Answering;
+    let handler = move |arrival: Arrival| Answering::later(respond(arrival, seen.clone(), go.clone()));
     let running = tokio::spawn(async move {
         let stop = async { drop(stopped.await) };
         let tls = options.tls.as_ref().map(|files| Tls::load(files).expect("a certificate"));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use artimesh_core::access::{Action, Principal};
 use hyper::Method;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use tokio::runtime::Handle;
 use tracing::Instrument;
@@ -31,8 +31,6 @@ use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
 /// The longest request target, in bytes.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
-
-const X_CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// Answers one request. May be dropped at any time: what the service had begun may then be done or not.
 pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {

@@ -1,7 +1,7 @@
 //! What the server counts. Labels are route names and status classes only: paths and users have no bound.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::routes::ARTIFACT_GET;
 use crate::service::{Metrics, RequestId};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -25,6 +26,8 @@ pub struct Meter(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     requests: Family<Labels, Counter>,
+    /// The one of them that is needed most often.
+    at_once: OnceLock<Counter>,
     received: Counter,
     sent: Counter,
     broken: Counter,
@@ -83,6 +86,13 @@ impl Meter {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
         })
+    }
+
+    /// Counts a download that was answered where it arrived.
+    pub fn answered_at_once(&self, bytes: usize) {
+        let labels = Labels { route: ARTIFACT_GET, class: "2xx" };
+        self.0.at_once.get_or_init(|| self.0.requests.get_or_create(&labels).clone()).inc();
+        self.0.sent.inc_by(bytes as u64);
     }
 
     /// Notes how a request was answered.

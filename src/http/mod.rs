@@ -15,6 +15,7 @@
 mod answer;
 mod artifact;
 mod ask;
+mod at_hand;
 mod auth;
 mod backup;
 mod body;

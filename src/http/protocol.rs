@@ -106,7 +106,7 @@ impl Connection {
         let (flag, remote, node) = (refused.clone(), self.remote, self.node.clone());
         let service = service_fn(move |request| {
             let arrival = Arrival { request, remote, transport, refused: flag.clone() };
-            Within::new(node.clone(), handler(arrival))
+            Within::new(&node, handler(arrival))
         });
         let mut builder = http1::Builder::new();
         builder
@@ -141,7 +141,7 @@ impl Connection {
         let service = service_fn(move |request| {
             let refused = Arc::new(AtomicBool::new(false));
             let arrival = Arrival { request, remote, transport: Transport::Http2, refused };
-            Within::new(node.clone(), handler(arrival)).watched(watching.request())
+            Within::new(&node, handler(arrival)).watched(watching.request())
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

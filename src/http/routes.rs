@@ -69,6 +69,9 @@ pub enum Endpoint {
     ArtifactDelete,
 }
 
+/// The name under which downloads are counted.
+pub const ARTIFACT_GET: &str = "artifact_get";
+
 /// One line of the table. `GET` stands for `HEAD` too.
 #[derive(Debug)]
 pub struct Route {
@@ -157,9 +160,9 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/copy/{repo}", "copy", Needs::Write, Endpoint::Copy, "?to=/REPO/PATH copies all that is in a repository; &dry=1"),
     route(POST, "/artifactory/api/copy/{repo}/", "copy", Needs::Write, Endpoint::Copy, "The same"),
     route(POST, "/artifactory/api/copy/{repo}/{*path}", "copy", Needs::Write, Endpoint::Copy, "The same, and the source stays"),
-    route(GET, "/artifactory/{repo}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "A repository's root as a page of links"),
-    route(GET, "/artifactory/{repo}/", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "The same"),
-    route(GET, "/artifactory/{repo}/{*path}", "artifact_get", Needs::Read, Endpoint::ArtifactGet, "An artifact (ranges, conditions), its computed checksum file, or a folder's page"),
+    route(GET, "/artifactory/{repo}", ARTIFACT_GET, Needs::Read, Endpoint::ArtifactGet, "A repository's root as a page of links"),
+    route(GET, "/artifactory/{repo}/", ARTIFACT_GET, Needs::Read, Endpoint::ArtifactGet, "The same"),
+    route(GET, "/artifactory/{repo}/{*path}", ARTIFACT_GET, Needs::Read, Endpoint::ArtifactGet, "An artifact (ranges, conditions), its computed checksum file, or a folder's page"),
     route(PUT, "/artifactory/{repo}/{*path}", "artifact_put", Needs::Write, Endpoint::ArtifactPut, "Puts an artifact; ;k=v sets properties; a trailing slash means a folder"),
     route(DELETE, "/artifactory/{repo}/", "artifact_delete", Needs::Write, Endpoint::ArtifactDelete, "Deletes all that is in a repository; the slash must be there"),
     route(DELETE, "/artifactory/{repo}/{*path}", "artifact_delete", Needs::Write, Endpoint::ArtifactDelete, "Deletes an artifact, or a folder with all that is in it"),

@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use tokio::runtime::Handle;
 
 use super::ask::Site;
+use super::at_hand::{self, AtHand};
 use super::connection::{Answering, Arrival};
 use super::dispatch::answer;
 use super::listeners::bind_all;
@@ -42,7 +43,7 @@ impl Server {
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let ids = RequestIds::from_seed(u64::from_le_bytes(seed));
         let node = Handle::current();
-        let site = Site { service, options, meter, ids, table: Table::new(), node };
+        let site = Site { service, options, meter, ids, table: Table::new(), node, at_hand: AtHand::default() };
         Ok(Server { listeners, address, tls, site: Arc::new(site) })
     }
 
@@ -57,7 +58,10 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let Server { listeners, tls, site, .. } = self;
         let shared = site.clone();
-        let handler = move |arrival: Arrival| Box::pin(answer(shared.clone(), arrival)) as Answering;
+        let handler = move |arrival: Arrival| match at_hand::answer(&shared, &arrival) {
+            Some(answer) => Answering::AtOnce(Some(answer)),
+            None => Answering::later(answer(shared.clone(), arrival)),
+        };
         serve(listeners, &site.options, tls, &site.meter, handler, stop).await
     }
 }

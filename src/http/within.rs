@@ -14,7 +14,8 @@ use super::flow::Passage;
 /// An answer that is made within the node's runtime, whichever thread polls it: tasks, timers and blocking work that it
 /// begins are that runtime's.
 pub struct Within {
-    node: Handle,
+    /// None for what is made already.
+    node: Option<Handle>,
     answering: Answering,
     /// For connections that are watched as a whole.
     passage: Option<Passage>,
@@ -22,7 +23,8 @@ pub struct Within {
 
 impl Within {
     /// `answering`, within `node`.
-    pub fn new(node: Handle, answering: Answering) -> Within {
+    pub fn new(node: &Handle, answering: Answering) -> Within {
+        let node = matches!(answering, Answering::Later(_)).then(|| node.clone());
         Within { node, answering, passage: None }
     }
 
@@ -37,8 +39,11 @@ impl Future for Within {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let _entered = this.node.enter();
-        let answer = ready!(this.answering.as_mut().poll(context));
+        let _entered = this.node.as_ref().map(Handle::enter);
+        let answer = match &mut this.answering {
+            Answering::AtOnce(answer) => answer.take().expect("hyper polls until the answer is ready, and no further"),
+            Answering::Later(answer) => ready!(answer.as_mut().poll(context)),
+        };
         let passage = this.passage.take();
         Poll::Ready(Ok(answer.map(|body| body.watched(passage))))
     }

@@ -1,7 +1,6 @@
 //! Artifacts: put, get, stat, list, delete.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use artimesh_core::access::Action;
 use artimesh_core::catalog::{Content, Version, Versions};
@@ -13,6 +12,7 @@ use bytes::Bytes;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
+use super::shown::Seen;
 use crate::store::{self, Ingest, Tree};
 
 /// Rows read at once when a folder is listed.
@@ -222,12 +222,7 @@ impl Service {
     }
 
     /// The file that is shown at a path, if there is one: what a download begins with.
-    pub fn file(
-        &self,
-        caller: &Caller,
-        repo: &RepoKey,
-        path: &ArtifactPath,
-    ) -> Result<Option<Arc<Item>>, ServiceError> {
+    pub fn file(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<Option<Seen>, ServiceError> {
         let repository = self.readable(caller, repo)?;
         self.shown_now(&repository, path)
     }

@@ -1,5 +1,6 @@
 //! Who calls, and under which request id.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use artimesh_core::access::Principal;
@@ -25,14 +26,14 @@ pub struct Caller {
 
 /// What a client shows to be recognised. Never logged.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Credential {
+pub enum Credential<'request> {
     /// Nothing.
     None,
     /// A token: a bearer, an API-key header, or a Basic password.
-    Token(String),
+    Token(Cow<'request, str>),
 }
 
-impl fmt::Debug for Credential {
+impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Credential::None => "Credential::None",

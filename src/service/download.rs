@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use artimesh_core::access::{self, Action};
+use artimesh_core::access::{self, Action, Principal};
 use artimesh_core::model::ArtifactPath;
 use bytes::Bytes;
 
@@ -10,6 +10,7 @@ use super::artifacts::Item;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
+use super::shown::Seen;
 use super::small::SMALL_BYTES_MAX;
 use crate::engine::{FetchError, Source};
 use crate::store::{BlobReader, BlobStream, Carriage};
@@ -81,6 +82,22 @@ impl Service {
             // What it takes to have bytes fetched is large, and most don't need it.
             None => Box::pin(self.supply(item, range, carriage)).await?,
         }))
+    }
+
+    /// All bytes of a file, if it is still what was seen and they can leave without waiting: those of a small one are in
+    /// memory, a larger one's were verified lately, and the kernel has them at hand.
+    pub fn at_hand(&self, principal: &Principal, seen: &Seen, carriage: Carriage) -> Option<Bytes> {
+        let item = &seen.item;
+        access::may(principal, Action::Read(&item.repo)).ok()?;
+        if !self.is_current(seen) {
+            return None;
+        }
+        if item.size <= SMALL_BYTES_MAX {
+            return self.small_bodies().at_hand(&item.digest);
+        }
+        // What is mapped may only be sent by the kernel.
+        let reader = (carriage == Carriage::Mapped).then(|| self.engine().store().reader(&item.digest));
+        reader?.ok()??.at_hand()
     }
 
     async fn supply(&self, item: &Item, range: Range<u64>, carriage: Carriage) -> Result<Supply, ServiceError> {

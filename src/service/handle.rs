@@ -106,7 +106,7 @@ impl Service {
     /// Finds out who holds a credential. `remote` is the connection's peer address.
     ///
     /// The administrator's token works from loopback only.
-    pub fn authenticate(&self, credential: &Credential, remote: IpAddr) -> Result<Principal, ServiceError> {
+    pub fn authenticate(&self, credential: &Credential<'_>, remote: IpAddr) -> Result<Principal, ServiceError> {
         let Credential::Token(token) = credential else {
             return Ok(Principal::Anonymous { reads: self.0.anonymous_read });
         };

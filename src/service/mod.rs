@@ -35,10 +35,12 @@ pub use handle::{Health, Options, Service};
 pub use metrics::Metrics;
 pub use pairing::{CircleMember, CircleView, Issued, Joined, PairingWish, Revoked};
 pub use properties::PropertyChange;
+pub use recent::Recent;
 pub use reconciliation::{Checkpoint, Confirmation};
 pub use relocation::{Destination, Effect, Relocation};
 pub use repositories::{MemberView, RepositorySpec, RepositoryView};
 pub use rollback::{RollbackWish, RolledBack};
+pub use shown::Seen;
 
 // What the engine tells of its upkeep.
 pub use crate::engine::{Collected, Tally};

@@ -21,13 +21,15 @@ const ITEMS_MAX: usize = 8192;
 
 /// Shared by all requests.
 #[derive(Debug)]
-pub struct ShownLately(Recent<Vec<u8>, Shown>);
+pub struct ShownLately(Recent<Vec<u8>, Seen>);
 
+/// A file as it was seen at some moment.
 #[derive(Debug, Clone)]
-struct Shown {
-    /// How often the catalog's rows had changed before this one was read.
+pub struct Seen {
+    /// The file.
+    pub item: Arc<Item>,
+    /// How often the catalog's rows had changed before its own was read.
     changes: u64,
-    item: Arc<Item>,
 }
 
 impl Default for ShownLately {
@@ -38,24 +40,27 @@ impl Default for ShownLately {
 
 impl Service {
     /// What is shown at a path, as of now.
-    pub(super) fn shown_now(
-        &self,
-        repository: &Repository,
-        path: &ArtifactPath,
-    ) -> Result<Option<Arc<Item>>, ServiceError> {
+    pub(super) fn shown_now(&self, repository: &Repository, path: &ArtifactPath) -> Result<Option<Seen>, ServiceError> {
         let key = rows::catalog_key(&repository.space, path);
         let store = self.engine().store();
         let changes = store.changes(Tree::Catalog);
         let lately = &self.shown_lately().0;
-        let known = lately.find(key.as_slice()).filter(|shown| shown.changes == changes);
-        if let Some(shown) = known.filter(|shown| shown.item.repo == repository.key) {
-            return Ok(Some(shown.item));
+        let known = lately.find(key.as_slice()).filter(|seen| seen.changes == changes);
+        if let Some(seen) = known.filter(|seen| seen.item.repo == repository.key) {
+            return Ok(Some(seen));
         }
         let Some(row) = store.get(Tree::Catalog, &key)? else { return Ok(None) };
-        let item = item_of(repository, path.clone(), &row)?.map(Arc::new);
-        if let Some(item) = &item {
-            lately.keep(key, Shown { changes, item: item.clone() }, 1);
+        let seen = item_of(repository, path.clone(), &row)?.map(|item| Seen { item: Arc::new(item), changes });
+        if let Some(seen) = &seen {
+            lately.keep(key, seen.clone(), 1);
         }
-        Ok(item)
+        Ok(seen)
+    }
+
+    /// Whether a file is still shown as it was seen.
+    pub(super) fn is_current(&self, seen: &Seen) -> bool {
+        let Seen { item, changes } = seen;
+        let is_there = || self.snapshot().repository(&item.repo).is_some_and(|now| now.space == item.space);
+        self.engine().store().changes(Tree::Catalog) == *changes && is_there()
     }
 }

@@ -46,6 +46,13 @@ impl SmallBodies {
         found
     }
 
+    /// The body of this digest, if it is here; who asks goes on to look for it otherwise.
+    pub fn at_hand(&self, digest: &Digest) -> Option<Bytes> {
+        self.bodies.find(digest).inspect(|_| {
+            self.hits.inc();
+        })
+    }
+
     /// Keeps a body for a while, and returns it; `None` when it is not what its digest says.
     pub fn keep(&self, digest: &Digest, body: &[u8]) -> Option<Bytes> {
         if Digest::of(body) != *digest {

@@ -125,6 +125,15 @@ impl BlobReader {
         BlobStream::new(self.clone(), self.outflow.clone(), range, carriage)
     }
 
+    /// The whole of a blob of up to 1 MiB, by reference to the mapped file, if it can leave as it is: verified lately, and
+    /// in the kernel's memory. Doesn't block.
+    pub fn at_hand(&self) -> Option<Bytes> {
+        match self.info.size {
+            bytes if bytes > 0 && bytes <= GROUP_BYTES as u64 => self.outflow.at_hand(self),
+            _ => None,
+        }
+    }
+
     /// How many 1 MiB groups it has.
     pub fn group_count(&self) -> u32 {
         groups::count(self.info.size)

@@ -63,6 +63,22 @@ impl Outflow {
     }
 }
 
+impl Outflow {
+    /// All of a blob, if it can leave as it is.
+    pub(super) fn at_hand(&self, reader: &BlobReader) -> Option<Bytes> {
+        let range = 0..reader.info().size;
+        let Some(disk) = reader.on_disk() else { return Some(reader.in_memory(&range)) };
+        let is_ready = self.is_verified(reader, &range) && is_resident(&disk, &range);
+        is_ready.then(|| disk.file.map(disk.start, range.end as usize)).flatten()
+    }
+
+    /// Whether all groups of a range were verified lately.
+    fn is_verified(&self, reader: &BlobReader, range: &Range<u64>) -> bool {
+        let digest = reader.digest();
+        (group_of(range.start)..=group_of(range.end - 1)).all(|group| self.verified.has(&digest, group))
+    }
+}
+
 /// A range of a blob, on its way out. Dropping it ends the work behind it.
 pub struct BlobStream {
     source: Arc<Blob>,
@@ -170,9 +186,7 @@ impl Blob {
     /// Whether a range may leave as it is: without waiting for the disk.
     fn is_ready(&self, range: &Range<u64>) -> bool {
         let Some(disk) = self.reader.on_disk() else { return true };
-        let (first, last) = (group_of(range.start), group_of(range.end - 1));
-        let digest = self.reader.digest();
-        (first..=last).all(|group| self.outflow.verified.has(&digest, group)) && is_resident(&disk, range)
+        self.outflow.is_verified(&self.reader, range) && is_resident(&disk, range)
     }
 
     /// Starts to make a range ready.

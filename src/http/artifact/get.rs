@@ -5,7 +5,7 @@ use std::ops::Range;
 use artimesh_core::model::{ArtifactPath, Checksums, RepoKey};
 use hyper::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HeaderName, HeaderValue, LAST_MODIFIED, RANGE,
+    HeaderName, HeaderValue, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, StatusCode};
 
@@ -23,18 +23,35 @@ use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
 use crate::http::item::Shown;
 use crate::http::target::Place;
-use crate::service::{Found, Item, ServiceError};
+use crate::service::{Found, Item, Seen, ServiceError};
+
+/// The longest file whose answer is kept for whoever asks next: one that can be sent as one piece.
+const AT_HAND_BYTES_MAX: u64 = 1 << 20;
 
 /// The file, the checksum of a file, or the page of a folder.
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
     if let Some(path) = place.path.as_ref().filter(|_| !place.is_folder)
-        && let Some(item) = ask.service().file(&ask.caller, &place.repo, path)?
+        && let Some(seen) = ask.service().file(&ask.caller, &place.repo, path)?
     {
-        return file(&ask, &item).await;
+        let answer = file(&ask, &seen.item).await?;
+        keep_at_hand(&ask, &seen, &answer);
+        return Ok(answer);
     }
     // The way of what isn't a file is longer, and taken rarely.
     Box::pin(other(&ask, place)).await
+}
+
+/// Keeps the headers of a whole file's answer for whoever asks next.
+fn keep_at_hand(ask: &Ask, seen: &Seen, answer: &Answer) {
+    let modified_s = seconds(seen.item.modified);
+    // As long as its author's clock is ahead of ours, the date in the answer changes.
+    let is_lasting = not_after_now(modified_s) == modified_s;
+    if answer.status() == StatusCode::OK && is_lasting && seen.item.size <= AT_HAND_BYTES_MAX {
+        let mut headers = answer.headers().clone();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        ask.site.at_hand.keep(ask.parts.uri.path(), seen, headers);
+    }
 }
 
 async fn other(ask: &Ask, place: Place) -> Result<Answer, HttpError> {
