@@ -18,7 +18,19 @@ type Catalog = BTreeMap<ArtifactPath, Vec<Version>>;
 
 /// Whether a state is just being taken over, or was shown by a liar who may still be found out.
 pub fn may_change(world: &World, mind: &Replica, space: &Space) -> bool {
-    mind.is_merging(space) || world.twisted.contains_key("dead items offered") && mind.is_on_trial(space)
+    let is_told = || mind.is_on_trial(space) || !mind.is_member(space) && are_members_on_trial(world, space);
+    mind.is_merging(space) || was_deceived(world) && is_told()
+}
+
+/// Whether a liar offered what was dead as if it were live.
+fn was_deceived(world: &World) -> bool {
+    world.twisted.contains_key("dead items offered")
+}
+
+/// Whether no member that is up has a state of its own: who follows them can't know better than they do.
+fn are_members_on_trial(world: &World, space: &Space) -> bool {
+    let minds = world.sites.iter().filter_map(Site::mind_or_none);
+    minds.filter(|mind| mind.is_member(space)).all(|mind| mind.is_on_trial(space))
 }
 
 /// At any time, between any two sites that are up.
@@ -101,7 +113,8 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
                 }
                 Some((other, _, theirs)) if *theirs != digest => {
                     let catalogs = [*other, site].map(|site| oracle::catalog(&world.sites[site].disk, &space));
-                    if keeps_ended(world, &space, [*other, site], &catalogs) {
+                    let sites = [*other, site];
+                    if keeps_ended(world, &space, sites, &catalogs) || keeps_the_dead(world, &space, sites, &catalogs) {
                         continue;
                     }
                     let paths: BTreeSet<&ArtifactPath> = catalogs.iter().flat_map(|catalog| catalog.keys()).collect();
@@ -132,16 +145,29 @@ fn keeps_ended(world: &World, space: &Space, sites: [usize; 2], catalogs: &[Cata
         let is_forked = |by: &Dot| world.truth.forked.contains(&(*space, by.incarnation));
         world.truth.all(space).any(|(by, entry)| is_forked(by) && entry.ends(path, dot))
     };
-    let lacks_the_ended_alone = |lacking: usize, having: usize| {
-        catalogs[having].iter().all(|(path, versions)| {
-            let same = |version: &&Version| catalogs[lacking].get(path).is_some_and(|there| there.contains(version));
-            let mut missing = versions.iter().filter(|version| !same(version)).peekable();
-            missing.peek().is_none()
-                || world.sites[sites[lacking]].mind().is_on_trial(space)
-                    && missing.all(|version| ended_in_a_branch(path, &version.dot))
+    let is_excused = |lacking: usize, having: usize| {
+        lacked(&catalogs[lacking], &catalogs[having]).all(|(path, version)| {
+            world.sites[sites[lacking]].mind().is_on_trial(space) && ended_in_a_branch(path, &version.dot)
         })
     };
-    parted_unproved(world, space) && lacks_the_ended_alone(0, 1) && lacks_the_ended_alone(1, 0)
+    parted_unproved(world, space) && is_excused(0, 1) && is_excused(1, 0)
+}
+
+/// Whether two sites differ in nothing but what a liar showed one of them among what is live, and that one is still on trial:
+/// who knows of the end doesn't believe it, and it believes nobody who is on trial, too, and has a greater name.
+fn keeps_the_dead(world: &World, space: &Space, sites: [usize; 2], catalogs: &[Catalog; 2]) -> bool {
+    let is_dead = |path: &ArtifactPath, dot: &Dot| world.truth.all(space).any(|(_, entry)| entry.ends(path, dot));
+    let is_excused = |lacking: usize, having: usize| {
+        lacked(&catalogs[lacking], &catalogs[having])
+            .all(|(path, version)| world.sites[sites[having]].mind().is_on_trial(space) && is_dead(path, &version.dot))
+    };
+    was_deceived(world) && is_excused(0, 1) && is_excused(1, 0)
+}
+
+/// The versions that one has and the other hasn't.
+fn lacked<'a>(lacking: &'a Catalog, having: &'a Catalog) -> impl Iterator<Item = (&'a ArtifactPath, &'a Version)> {
+    let all = having.iter().flat_map(|(path, versions)| versions.iter().map(move |version| (path, version)));
+    all.filter(|(path, version)| !lacking.get(*path).is_some_and(|there| there.contains(version)))
 }
 
 /// Whether an edge has all of a federation that members have, and beyond that only the last words of revoked authors,
