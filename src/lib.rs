@@ -64,8 +64,8 @@
 //!    calls the endpoint `http::artifact::put`.
 //! 2. [`Service::upload`](service::Service::upload) admits it before the body is read: not on an edge, rights, the
 //!    repository, room on the disk. It opens a [`store::Ingest`].
-//! 3. [`Upload::write`](service::Upload::write) takes the body piece by piece; `Ingest` hashes four ways on the way, and
-//!    holds up to 1 MiB in memory, more in a file of its own.
+//! 3. [`Upload::write`](service::Upload::write) takes the body piece by piece; `Ingest` hashes four ways on the way (or
+//!    three, and `engine::summing` computes MD5 later), and holds up to 1 MiB in memory, more in a file of its own.
 //! 4. [`Upload::finish`](service::Upload::finish) compares the sums that the client named (a difference is 409, and the
 //!    bytes go), and hands [`Command::Put`](artimesh_core::replica::Command::Put) and the [`store::Staged`] blob to
 //!    [`Engine::command`](engine::Engine::command).
@@ -88,6 +88,8 @@
 //!    ahead; then it hands out the piece as a slice of the mapped file ([`store::mapping`]), without touching it.
 //! 5. hyper writes head and piece; `http::wire` recognises the piece by its address and has the kernel send it from the file
 //!    (sendfile). Inside of TLS pieces are read instead, encrypted and written.
+//! 6. What it waited for is on the request's [`Account`](service::Account). At its end `http::endings` writes its line of the
+//!    audit log, and one of the slow log if it took long.
 //!
 //! # A walk: a change arrives
 //!

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    artifact, backup, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback, scrub, serve,
-    trust,
+    artifact, audit, backup, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback, scrub,
+    serve, trust,
 };
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
@@ -72,6 +72,8 @@ pub enum Command {
     Artifact(artifact::Artifact),
     /// Undo what a node or user did since some time, out of the history
     Rollback(rollback::Rollback),
+    /// Show who did what, and who downloaded what
+    Audit(audit::Audit),
     /// Remove bytes that nothing needs any more, and compact what holds little
     Gc(gc::Gc),
     /// Read and hash again what is at rest, and take out of use what rotted

@@ -11,6 +11,7 @@
 //!   tested without a node.
 
 mod artifact;
+mod audit;
 mod backup;
 mod client;
 mod command;

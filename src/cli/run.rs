@@ -13,8 +13,8 @@ use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
 use super::{
-    artifact, backup, config, conflict, doctor, federation, gc, init, output, pair, repo, restore, rollback, scrub,
-    serve, status, trust, version,
+    artifact, audit, backup, config, conflict, doctor, federation, gc, init, output, pair, repo, restore, rollback,
+    scrub, serve, status, trust, version,
 };
 use crate::config::{Keys, Settings};
 use crate::node::Start;
@@ -75,6 +75,7 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Trust(command) => wait(trust::run(&global, &command)),
         Command::Repo(command) => wait(repo::run(&global, &command)),
         Command::Rollback(command) => wait(rollback::run(&global, &command)),
+        Command::Audit(command) => wait(audit::run(&global, &command)),
         Command::Gc(command) => wait(gc::run(&global, &command)),
         Command::Scrub(command) => wait(scrub::run(&global, &command)),
         Command::Backup(command) => wait(backup::run(&global, &command)),

@@ -32,6 +32,7 @@ fn human(status: &Value) -> String {
         let pairs = pairs.map(|(name, value)| format!("{name} {}", amount(name, value)));
         text += &format!("store       {}\n", pairs.collect::<Vec<_>>().join(", "));
     }
+    text += &syncs(&status["syncs"]);
     for line in items(status, "attention") {
         text += &format!("\n! {}\n  → {}\n", field(line, "message"), field(line, "remedy"));
     }
@@ -60,6 +61,26 @@ fn clock(clock: &Value) -> String {
     format!("clock       {off} {way} the other members{turn}\n")
 }
 
+/// How long making things durable takes: half of the times and nearly always; nothing while nothing was.
+fn syncs(syncs: &Value) -> String {
+    let within = |of: &Value, name: &str| of[name].as_u64().map_or("more than 10 s".to_owned(), milliseconds);
+    let line = |(name, of): (&String, &Value)| {
+        let count = of["count"].as_u64().filter(|count| *count > 0)?;
+        let (half, most) = (within(of, "half_within_us"), within(of, "most_within_us"));
+        Some(format!("{} {count}, half within {half}, 99 % within {most}", output::plain(name)))
+    };
+    let lines: Vec<String> = syncs.as_object().into_iter().flatten().filter_map(line).collect();
+    if lines.is_empty() { String::new() } else { format!("syncs       {}\n", lines.join("; ")) }
+}
+
+/// Microseconds for people.
+fn milliseconds(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        _ => format!("{} ms", us / 1000),
+    }
+}
+
 fn amount(name: &str, value: &Value) -> String {
     match value.as_u64() {
         Some(count) if name.contains("bytes") => bytes(count),
@@ -79,10 +100,7 @@ fn members(status: &Value) -> String {
 /// Round trip, and what was received (and how fast it last came) and sent, over how many connections.
 fn traffic(traffic: &Value) -> [String; 3] {
     let amount = |name: &str| traffic[name].as_u64().map_or("-".to_owned(), bytes);
-    let round_trip = traffic["round_trip_us"].as_u64().map_or("-".to_owned(), |us| match us {
-        0..10_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
-        _ => format!("{} ms", us / 1000),
-    });
+    let round_trip = traffic["round_trip_us"].as_u64().map_or("-".to_owned(), milliseconds);
     let rate = traffic["receiving_bytes_per_s"].as_u64().map(|rate| format!(" at {}/s", bytes(rate)));
     let several = traffic["bulk_connections"].as_u64().filter(|count| *count > 1);
     let over = several.map(|count| format!(" over {count}")).unwrap_or_default();
@@ -154,6 +172,7 @@ mod tests {
             "http": {"address": "127.0.0.1:8082"},
             "swarm": {"control": ["/ip4/127.0.0.1/tcp/8083"], "bulk": []},
             "store": {"bytes": 2048, "blobs": 3, "failed": null},
+            "syncs": {"commit": {"count": 7, "half_within_us": 250, "most_within_us": null}, "large": {"count": 0}},
             "attention": [{"code": "key_taken", "message": "federation x waits", "remedy": "delete libs"}],
             "members": [{"node": "ffeeddccbbaa9988", "name": "pa\u{1b}ris", "role": "edge", "state": "unreachable",
                          "traffic": {"round_trip_us": 1250, "received_bytes": 2048, "receiving_bytes_per_s": 1024,
@@ -173,6 +192,7 @@ http        127.0.0.1:8082
 swarm       /ip4/127.0.0.1/tcp/8083
 bulk        -
 store       blobs 3, bytes 2.00 KiB
+syncs       commit 7, half within 0.2 ms, 99 % within more than 10 s
 
 ! federation x waits
   → delete libs

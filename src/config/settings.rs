@@ -9,6 +9,8 @@ use artimesh_core::model::NodeName;
 
 use super::rates;
 use super::value::Value;
+use crate::http::Audience;
+use crate::store::Md5Turn;
 use crate::swarm;
 
 /// All settings. Each field is the key of its name in [`super::KEYS`], which says what it means.
@@ -18,6 +20,10 @@ pub struct Settings {
     pub node: Node,
     /// `http.*`
     pub http: Http,
+    /// `audit.*`
+    pub audit: Audit,
+    /// `ingest.*`
+    pub ingest: Ingest,
     /// `swarm.*`
     pub swarm: Swarm,
     /// `replication.*`
@@ -64,6 +70,28 @@ pub struct Http {
     pub max_connections: usize,
     /// The largest artifact in one upload, in bytes.
     pub max_upload: u64,
+    /// Requests that take as long are told; zero for none.
+    pub slow_log: Duration,
+    /// Who is told what an answer waited for.
+    pub server_timing: Audience,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audit {
+    /// Whether downloads are in it.
+    pub downloads: bool,
+    /// Bytes of a file.
+    pub file_size: u64,
+    /// Files that are kept.
+    pub files: u64,
+}
+
+/// How uploads are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ingest {
+    /// When their MD5 is computed.
+    pub md5: Md5Turn,
 }
 
 /// The peer-to-peer side. All addresses are multiaddrs over TCP that were checked.
@@ -182,6 +210,17 @@ impl Settings {
         let settings = Settings {
             node: Node { name: values.name("node.name") },
             http: values.http(),
+            audit: Audit {
+                downloads: values.truth("audit.downloads"),
+                file_size: values.number("audit.file_size"),
+                files: values.number("audit.files"),
+            },
+            ingest: Ingest {
+                md5: match values.text("ingest.md5").as_deref() {
+                    Some("deferred") => Md5Turn::Deferred,
+                    _ => Md5Turn::Inline,
+                },
+            },
             swarm: Swarm {
                 listen: values.list("swarm.listen"),
                 bulk_listen: values.list("swarm.bulk_listen"),
@@ -240,6 +279,12 @@ impl Values {
             max_header_bytes: self.count("http.max_header_bytes"),
             max_connections: self.count("http.max_connections"),
             max_upload: self.number("http.max_upload"),
+            slow_log: self.time("http.slow_log"),
+            server_timing: match self.text("http.server_timing").as_deref() {
+                Some("admin") => Audience::Administrator,
+                Some("all") => Audience::Everybody,
+                _ => Audience::Nobody,
+            },
         }
     }
 

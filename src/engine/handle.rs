@@ -21,9 +21,10 @@ use super::line::Lines;
 use super::mind::{Message, Mind};
 use super::shared::{Counts, Options, Shared};
 use super::snapshot::Snapshot;
+use super::summing;
 use super::upkeep::{self, Upkeep};
 use super::view::{StoreView, row_write};
-use crate::store::{Batch, Priority, RowWrite, Staged, Store, Tree};
+use crate::store::{Account, Batch, Priority, RowWrite, Staged, Store, Tree};
 use crate::swarm::{self, Swarm};
 
 /// Messages that wait for the mind at most; whoever brings more waits too.
@@ -119,13 +120,24 @@ impl Engine {
         tasks.spawn(fetch::mirror(shared.clone()));
         tasks.spawn(upkeep::collecting(shared.clone()));
         tasks.spawn(upkeep::scrubbing(shared.clone()));
+        tasks.spawn(summing::summing(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 
     /// Does a command, with the blob that it refers to if it is new here. Durable when it returns.
     pub async fn command(&self, command: Command, staged: Option<Staged>) -> Result<Receipt, CommandFailure> {
+        self.command_noting(command, staged, Account::default()).await
+    }
+
+    /// The same, and what its request waits for is noted there.
+    pub async fn command_noting(
+        &self,
+        command: Command,
+        staged: Option<Staged>,
+        account: Account,
+    ) -> Result<Receipt, CommandFailure> {
         let (answer, result) = oneshot::channel();
-        let message = Message::Command { command: Box::new(command), staged, answer };
+        let message = Message::Command { command: Box::new(command), staged, account, since: Instant::now(), answer };
         let stopped = || CommandFailure::Stopped("the engine has ended".into());
         self.shared.inbox.send(message).await.map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?

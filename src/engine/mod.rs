@@ -27,6 +27,7 @@ mod scrub;
 mod serve;
 mod shared;
 mod snapshot;
+mod summing;
 mod upkeep;
 mod view;
 

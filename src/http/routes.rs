@@ -31,6 +31,7 @@ pub enum Endpoint {
     Version,
     Metrics,
     Status,
+    Audit,
     Backup,
     CollectGarbage,
     ScrubBegin,
@@ -117,6 +118,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
     route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
     route(GET, "/artifactory/api/mesh/status", "status", Needs::Administer, Endpoint::Status, "The node, its members, repositories and lags"),
+    route(GET, "/artifactory/api/mesh/audit", "audit", Needs::Administer, Endpoint::Audit, "The newest lines of the audit log: ?since=, ?user=, ?path=, ?limit="),
     route(GET, "/artifactory/api/mesh/backup", "backup", Needs::Administer, Endpoint::Backup, "All of this node as a tar archive, as of one commit, keys included"),
     route(POST, "/artifactory/api/mesh/gc", "gc", Needs::Administer, Endpoint::CollectGarbage, "Collects garbage and compacts packs, and says what came of it: {dry_run, grace_s}"),
     route(POST, "/artifactory/api/mesh/scrub", "scrub", Needs::Administer, Endpoint::ScrubBegin, "Begins to read and hash again what is at rest: {bytes_per_s}"),
@@ -248,6 +250,7 @@ GET /artifactory/api/system/version Open
 GET /artifactory/api/v1/system/liveness Open
 GET /artifactory/api/v1/system/readiness Open
 GET /artifactory/api/mesh/status Administer
+GET /artifactory/api/mesh/audit Administer
 GET /artifactory/api/mesh/backup Administer
 POST /artifactory/api/mesh/gc Administer
 POST /artifactory/api/mesh/scrub Administer

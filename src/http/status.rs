@@ -10,7 +10,10 @@ use crate::service::ServiceError;
 pub fn status_of(error: &HttpError) -> StatusCode {
     match error {
         HttpError::Service(error) => of_service(error),
-        HttpError::NoRoute(_) | HttpError::ChecksumDeploy(_) | HttpError::NoProperties => StatusCode::NOT_FOUND,
+        HttpError::NoRoute(_)
+        | HttpError::ChecksumDeploy(_)
+        | HttpError::NoProperties
+        | HttpError::NotSummed { .. } => StatusCode::NOT_FOUND,
         HttpError::NotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         HttpError::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
         HttpError::CrossSite => StatusCode::FORBIDDEN,

@@ -14,6 +14,7 @@ use super::imprint;
 use super::run::Start;
 use crate::config::{self, Keys, Settings};
 use crate::engine::{self, Engine, SystemClock};
+use crate::service::{Audit, AuditOptions};
 use crate::store::files::RealFiles;
 use crate::store::{self, IndexFault, IndexRecovery, Recovery, Store, Tree};
 use crate::swarm::{self, Swarm};
@@ -157,15 +158,26 @@ pub(super) fn http_options(settings: &Settings, folder: &Path) -> http::Options 
             .tls
             .as_ref()
             .map(|(certificate, key)| http::TlsFiles { certificate: file(certificate), key: file(key) }),
+        slow_log: settings.http.slow_log,
+        server_timing: settings.http.server_timing,
         public_url: settings.http.public_url.clone(),
     }
 }
 
-pub(super) fn service_options(settings: &Settings, folder: &Path, admin_token: String) -> service::Options {
-    service::Options {
+pub(super) fn service_options(
+    settings: &Settings,
+    folder: &Path,
+    admin_token: String,
+) -> anyhow::Result<service::Options> {
+    let config::Audit { downloads, file_size: file_bytes, files } = settings.audit;
+    let log = folder.join("audit");
+    let audit = Audit::open(&log, AuditOptions { downloads, file_bytes, files });
+    Ok(service::Options {
         anonymous_read: settings.http.anonymous_read,
         admin_token,
         folder: folder.to_owned(),
         own_files: OWN_FILES,
-    }
+        md5: settings.ingest.md5,
+        audit: audit.with_context(|| format!("the audit log in {} cannot be written", log.display()))?,
+    })
 }

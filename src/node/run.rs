@@ -66,7 +66,7 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
     imprint::note(folder, store.usage().last_commit, asks_first)?;
     found_circle(&engine, folder).await?;
 
-    let options = build::service_options(settings, folder, admin_token);
+    let options = build::service_options(settings, folder, admin_token)?;
     let service = Service::new(engine.clone(), options, Metrics::default());
     let server = Server::bind(service.clone(), build::http_options(settings, folder));
     let server = server.with_context(|| format!("http.listen {} cannot be served", settings.http.listen))?;
@@ -99,6 +99,8 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
     };
     let still_asks = engine.inspect(|replica, _| replica.unheard().next().is_some()).await.unwrap_or(asks_first);
     engine.stop().await;
+    let audit = service.audit().clone();
+    let _ = tokio::task::spawn_blocking(move || audit.close()).await;
     swarm.close().await;
     if timeout(CLOSE_WAIT, store.close()).await.is_err() {
         tracing::warn!("the index is not up to date yet; the next start catches up");

@@ -12,7 +12,7 @@ use super::error::ServiceError;
 use super::handle::Service;
 use super::small::SMALL_BYTES_MAX;
 use crate::engine::{FetchError, Source};
-use crate::store::{BlobReader, BlobStream, Carriage};
+use crate::store::{Account, BlobReader, BlobStream, Carriage, Part};
 
 /// The most bytes of one piece of what is still arriving.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -26,7 +26,7 @@ enum Supply {
     /// The bytes are here.
     Stored(BlobStream),
     /// They are on their way.
-    Arriving { source: Source, path: ArtifactPath, left: Range<u64> },
+    Arriving { source: Source, path: ArtifactPath, left: Range<u64>, account: Account },
 }
 
 impl Download {
@@ -38,9 +38,9 @@ impl Download {
             }
             Supply::Stored(stream) => Some(stream.next().await?.map_err(ServiceError::from)),
             Supply::Arriving { left, .. } if left.is_empty() => None,
-            Supply::Arriving { source, path, left } => {
+            Supply::Arriving { source, path, left, account } => {
                 let most = (left.end - left.start).min(PIECE_BYTES) as usize;
-                let piece = match source.read(left.start, most).await {
+                let piece = match account.during(Part::Peer, source.read(left.start, most)).await {
                     Ok(bytes) if bytes.is_empty() => {
                         Err(ServiceError::Unavailable("the stored bytes end too early".into()))
                     }
@@ -79,24 +79,41 @@ impl Service {
         Ok(Download(match kept {
             Some(body) => Supply::Whole(body.slice(range.start as usize..range.end as usize)),
             // What it takes to have bytes fetched is large, and most don't need it.
-            None => Box::pin(self.supply(item, range, carriage)).await?,
+            None => Box::pin(self.supply(&caller.account, item, range, carriage)).await?,
         }))
     }
 
-    async fn supply(&self, item: &Item, range: Range<u64>, carriage: Carriage) -> Result<Supply, ServiceError> {
+    async fn supply(
+        &self,
+        account: &Account,
+        item: &Item,
+        range: Range<u64>,
+        carriage: Carriage,
+    ) -> Result<Supply, ServiceError> {
         let Item { space, path, digest, size, checksums, .. } = item;
+        let start = account.start();
         let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
+        let waited = if matches!(source, Ok(Source::Stored(_))) { Part::Index } else { Part::Peer };
+        account.add(waited, start.map(|start| start.elapsed()).unwrap_or_default());
         Ok(match source.map_err(|error| not_here(path, error))? {
-            Source::Stored(reader) if *size <= SMALL_BYTES_MAX => Supply::Whole(self.small_body(&reader, range).await?),
-            Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage)),
-            source => Supply::Arriving { source, path: path.clone(), left: range },
+            Source::Stored(reader) if *size <= SMALL_BYTES_MAX => {
+                Supply::Whole(self.small_body(account, &reader, range).await?)
+            }
+            Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage).noting(account.clone())),
+            source => Supply::Arriving { source, path: path.clone(), left: range, account: account.clone() },
         })
     }
 
     /// A range of a small blob, all of which is kept for whoever comes next.
-    async fn small_body(&self, reader: &BlobReader, range: Range<u64>) -> Result<Bytes, ServiceError> {
+    async fn small_body(
+        &self,
+        account: &Account,
+        reader: &BlobReader,
+        range: Range<u64>,
+    ) -> Result<Bytes, ServiceError> {
         let size = reader.info().size;
-        let mut stream = reader.stream(0..size, Carriage::Copied { bytes_max: SMALL_BYTES_MAX as u32 });
+        let carriage = Carriage::Copied { bytes_max: SMALL_BYTES_MAX as u32 };
+        let mut stream = reader.stream(0..size, carriage).noting(account.clone());
         let body = stream.next().await.transpose()?.unwrap_or_default();
         let damaged = || ServiceError::Unavailable("the stored bytes are damaged".into());
         let body = self.small_bodies().keep(&reader.digest(), &body).ok_or_else(damaged)?;

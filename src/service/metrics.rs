@@ -1,17 +1,19 @@
 //! The one metrics registry: rooms register at start, `/metrics` encodes.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use artimesh_core::model::PublicKey;
 
 use crate::engine::{Engine, Vitals};
+use crate::store::Latencies;
 
 /// Shared by everybody who counts something.
 #[derive(Clone, Debug)]
@@ -92,8 +94,23 @@ impl Collector for EngineCollector {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
+        encode_syncs(&self.0, &mut encoder)?;
         encode_peers(&self.0, &mut encoder)
     }
+}
+
+/// How long syncs took, by what was made durable.
+fn encode_syncs(engine: &Engine, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    let help = "How long it took to make something durable";
+    let mut family = encoder.encode_descriptor("store_sync", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (of, Latencies { count, sum, classes }) in engine.store().syncs() {
+        let bound = |bound: Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+        let buckets: Vec<(f64, u64)> = classes.into_iter().map(|(upper, count)| (bound(upper), count)).collect();
+        let labels = [("of", of)];
+        let mut metric = family.encode_family(&labels)?;
+        metric.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)?;
+    }
+    Ok(())
 }
 
 /// What is known of the way to one peer, as a number; nothing where it isn't known.

@@ -26,7 +26,7 @@ mod upkeep;
 mod versions;
 
 pub use artifacts::{Entry, Expected, Folder, Found, Item, Upload};
-pub use audit::Audit;
+pub use audit::{Audit, AuditOptions, AuditQuery, Served};
 pub use backup::Backup;
 pub use caller::{Caller, Credential, RequestId};
 pub use download::Download;
@@ -49,6 +49,9 @@ pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version,
 pub use artimesh_core::clock::Timestamp;
 pub use artimesh_core::replica::{CommandError, DifferenceKind, Hold, MergeProgress, Placement, RollbackAction};
 pub use artimesh_core::trust::{PairingReason, Role};
+
+// Where the time of a request goes, and when the MD5 of an upload is computed.
+pub use crate::store::{Account, Md5Turn, Part, has_md5};
 
 // How stored bytes travel to whoever sends them.
 pub use crate::store::Carriage;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use artimesh_core::model::ArtifactPath;
 use artimesh_core::replica::{Repository, rows};
 
-use super::artifacts::{Item, item_of};
+use super::artifacts::Item;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::recent::Recent;
-use crate::store::Tree;
+use crate::store::{Account, Part, Tree, has_md5};
 
 /// How many items are kept at most.
 const ITEMS_MAX: usize = 8192;
@@ -42,6 +42,7 @@ impl Service {
         &self,
         repository: &Repository,
         path: &ArtifactPath,
+        account: &Account,
     ) -> Result<Option<Arc<Item>>, ServiceError> {
         let key = rows::catalog_key(&repository.space, path);
         let store = self.engine().store();
@@ -51,9 +52,11 @@ impl Service {
         if let Some(shown) = known.filter(|shown| shown.item.repo == repository.key) {
             return Ok(Some(shown.item));
         }
-        let Some(row) = store.get(Tree::Catalog, &key)? else { return Ok(None) };
-        let item = item_of(repository, path.clone(), &row)?.map(Arc::new);
-        if let Some(item) = &item {
+        let row = account.time(Part::Index, || store.get(Tree::Catalog, &key))?;
+        let Some(row) = row else { return Ok(None) };
+        let item = self.item_of(repository, path.clone(), &row)?.map(Arc::new);
+        // An MD5 that is computed later changes no row.
+        if let Some(item) = item.as_ref().filter(|item| has_md5(&item.checksums)) {
             lately.keep(key, Shown { changes, item: item.clone() }, 1);
         }
         Ok(item)

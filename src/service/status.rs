@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use artimesh_core::catalog::{Federation, Versions};
 use artimesh_core::clock::Timestamp;
@@ -20,6 +21,7 @@ use super::handle::Service;
 use super::pairing::state_of;
 use super::upkeep;
 use crate::engine::{Engine, StoreView};
+use crate::store::Latencies;
 
 /// How often a walk is tried again because the repository changed meanwhile.
 const WALKS_MAX: usize = 3;
@@ -93,7 +95,30 @@ impl Service {
             "scrub": upkeep::of_scrubbed(&self.engine().scrubbed()),
             "gc": self.engine().collected().map(|done| upkeep::of_collected(&done)),
         });
+        status["syncs"] = self.syncs();
+        let (recorded, lost) = self.audit().counts();
+        status["audit"] = json!({ "recorded": recorded, "lost": lost });
+        if let (1.., Some(lines)) = (lost, status["attention"].as_array_mut()) {
+            lines.push(audit_lost(lost));
+        }
         Ok(status)
+    }
+
+    /// How long syncs took since the start: classes are upper bounds in microseconds, with what took longer than the last.
+    fn syncs(&self) -> Value {
+        let of = |latencies: Latencies| {
+            let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            let classes: Vec<Value> =
+                latencies.classes.iter().map(|(bound, count)| json!([bound.map(us), count])).collect();
+            json!({
+                "count": latencies.count,
+                "mean_us": us(latencies.sum).checked_div(latencies.count),
+                "half_within_us": latencies.percentile(50).map(us),
+                "most_within_us": latencies.percentile(99).map(us),
+                "classes": classes,
+            })
+        };
+        self.engine().store().syncs().into_iter().map(|(name, latencies)| (name, of(latencies))).collect()
     }
 
     /// Counts and digest of a repository with the heads that they belong to. Walks beside the mind, never inside it; when
@@ -142,6 +167,12 @@ impl Service {
         let walked = walked.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
         walked.map_err(|fault| ServiceError::Unavailable(fault.to_string()))
     }
+}
+
+fn audit_lost(lost: u64) -> Value {
+    let message =
+        format!("{lost} lines of the audit log were lost since the start: the disk is full, fails or is too slow");
+    json!({ "code": "audit_lost", "message": message, "remedy": "look at the node's log, and at the disk of the data folder" })
 }
 
 fn at(replica: &Replica, space: &Space) -> (Heads, BTreeMap<String, u64>, Option<Federation>) {

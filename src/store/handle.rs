@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use artimesh_core::model::{Checksums, Digest};
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use super::groups::ChainingValue;
 use super::index::Row;
 use super::indexer;
 use super::ingest::Ingest;
+use super::latency::Latencies;
 use super::options::Options;
 use super::pack::record::Meta;
 use super::reader::{BlobInfo, BlobReader};
@@ -133,19 +135,30 @@ impl Store {
     /// of the commit, which it may share with others. A dropped call leaves open whether it was committed.
     pub async fn commit(&self, batch: Batch) -> Result<u64, CommitError> {
         batch.rows.iter().try_for_each(check_sizes)?;
-        self.send(batch, Vec::new()).await
+        self.send(batch, Vec::new(), Vec::new()).await
     }
 
-    pub(super) async fn commit_confirmed(&self, digest: Digest, meta: Meta) -> Result<u64, CommitError> {
-        self.send(Batch::default(), vec![(digest, meta)]).await
+    /// Commits sums that were computed here; `settled` are looked at once more, whether they need be listed.
+    pub(super) async fn commit_confirmed(
+        &self,
+        confirmed: Vec<(Digest, Meta)>,
+        settled: Vec<Digest>,
+    ) -> Result<u64, CommitError> {
+        self.send(Batch::default(), confirmed, settled).await
     }
 
-    async fn send(&self, batch: Batch, confirmed: Vec<(Digest, Meta)>) -> Result<u64, CommitError> {
+    async fn send(
+        &self,
+        batch: Batch,
+        confirmed: Vec<(Digest, Meta)>,
+        settled: Vec<Digest>,
+    ) -> Result<u64, CommitError> {
         self.0.shared.check()?;
         let queue = self.queue()?;
         let _waiting = self.0.shared.demand.wait();
         let (reply, answer) = oneshot::channel();
-        queue.send(Work::Commit(Request { batch, confirmed, reply })).await.map_err(|_| CommitError::Closed)?;
+        let request = Request { batch, confirmed, settled, since: Instant::now(), reply };
+        queue.send(Work::Commit(request)).await.map_err(|_| CommitError::Closed)?;
         drop(queue);
         answer.await.map_err(|_| CommitError::Closed)?
     }
@@ -238,6 +251,14 @@ impl Store {
             last_commit: counts.last_commit.load(Ordering::Relaxed),
             failed: shared.failure().map(str::to_owned),
         }
+    }
+}
+
+impl Store {
+    /// How long syncs took since the start, by what was made durable.
+    pub fn syncs(&self) -> [(&'static str, Latencies); 2] {
+        let syncs = &self.0.shared.syncs;
+        [("commit", syncs.commit.read()), ("large", syncs.large.read())]
     }
 }
 

@@ -19,6 +19,9 @@
 //! **A blob from peers.** [`Fill`] takes 1 MiB groups in any order, verifies each against the chaining values
 //! ([`groups`]), lets others read what is there, and seals. It goes on after a restart.
 //!
+//! **MD5** costs more than all the rest of an upload, and may be put off ([`Md5Turn`]): such a blob is listed with the
+//! commit that brings it, and [`Store::sum_some`] reads it again later.
+//!
 //! **A download** is a [`BlobStream`]: pieces that were verified lately and are in memory, by reference to the mapped file
 //! ([`mapping`]) where the kernel is to send them.
 //!
@@ -58,6 +61,7 @@
 //! - **Every file call goes through [`files::FileSystem`],** and every sync names its reason ([`files::SyncPoint`]): the tests
 //!   turn the power off before each operation, and prove each kind of sync needed by leaving it out.
 
+mod account;
 pub mod backup;
 mod batch;
 mod carry;
@@ -80,6 +84,7 @@ mod indexer;
 mod ingest;
 mod journal;
 mod large;
+mod latency;
 pub mod mapping;
 mod options;
 mod overlay;
@@ -96,10 +101,12 @@ mod sums;
 #[cfg(test)]
 mod tests;
 mod tidy;
+mod unsummed;
 mod value;
 mod verified;
 mod walk;
 
+pub use account::{Account, Part};
 pub use batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};
 pub use compact::{Compacted, Compaction};
 pub use error::{BadGroups, CommitError, CompactError, ConfirmError, FillError, IndexError, OpenError, ReadError};
@@ -111,6 +118,7 @@ pub use handle::{Store, Usage};
 pub use index::MemoryIndex;
 pub use ingest::Ingest;
 pub use journal::Journal;
+pub use latency::Latencies;
 pub use options::{IndexKind, Options};
 pub use pack::HOLLOW_PACK_BYTES;
 pub use reader::{BlobInfo, BlobReader};
@@ -118,4 +126,6 @@ pub use recovery::{IndexFault, IndexRecovery, Recovery};
 pub use scrub::{Rotten, Scrub, ScrubError, Scrubbed, Unit};
 pub use staged::Staged;
 pub use stream::{BlobStream, Carriage};
+pub use sums::{Md5Turn, has_md5};
+pub use unsummed::Summed;
 pub use walk::{Spot, Verdict, Walk, Walked};

@@ -19,6 +19,7 @@ use super::fill::FillState;
 use super::index::{Checkpoint, Index, Row};
 use super::index_recovery;
 use super::ingest::GROUPS_AT_WORK_MAX;
+use super::latency::Syncs;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub overlay: Overlay,
     /// Sizes and counts.
     pub counts: Counts,
+    /// How long syncs took.
+    pub syncs: Syncs,
     /// Places for groups of uploads that are hashed and written.
     pub groups_at_work: Arc<Semaphore>,
     /// The first failure; once set, nothing more is committed.
@@ -125,6 +128,7 @@ impl Shared {
             files,
             index,
             counts: Counts::default(),
+            syncs: Syncs::default(),
             groups_at_work: Arc::new(Semaphore::new(GROUPS_AT_WORK_MAX)),
             failed: OnceLock::new(),
             packs: Mutex::default(),

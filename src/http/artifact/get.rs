@@ -23,7 +23,7 @@ use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
 use crate::http::item::Shown;
 use crate::http::target::Place;
-use crate::service::{Found, Item, ServiceError};
+use crate::service::{Found, Item, ServiceError, has_md5};
 
 /// The file, the checksum of a file, or the page of a folder.
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
@@ -137,9 +137,11 @@ fn describe(headers: &mut HeaderMap, item: Shown<'_>) {
     headers.insert(HeaderName::from_static("x-artifactory-filename"), file_name(item.path));
 }
 
-/// `X-Checksum-Md5`, `-Sha1` and `-Sha256`.
+/// `X-Checksum-Md5` (if it is known), `-Sha1` and `-Sha256`.
 pub fn checksum_headers(headers: &mut HeaderMap, checksums: &Checksums) {
-    headers.insert(HeaderName::from_static("x-checksum-md5"), plain(checksums.md5_hex()));
+    if has_md5(checksums) {
+        headers.insert(HeaderName::from_static("x-checksum-md5"), plain(checksums.md5_hex()));
+    }
     headers.insert(HeaderName::from_static("x-checksum-sha1"), plain(checksums.sha1_hex()));
     headers.insert(HeaderName::from_static("x-checksum-sha256"), plain(checksums.sha256_hex()));
 }
@@ -170,6 +172,14 @@ mod tests {
         for (name, value) in expected {
             assert_eq!(headers[name], value);
         }
+    }
+
+    #[test]
+    fn an_md5_that_is_not_known_is_not_told() {
+        let checksums = Checksums { md5: [0; 16], ..*item("a/lib.jar").checksums };
+        let mut headers = HeaderMap::new();
+        checksum_headers(&mut headers, &checksums);
+        assert!(headers.contains_key("x-checksum-sha1") && !headers.contains_key("x-checksum-md5"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub mod stranger;
 mod wait;
 
 pub use circle::{Circle, REPO, listing, repository};
-pub use client::Client;
+pub use client::{Answer, Client};
 pub use clock::Clock;
 pub use content::Content;
 pub use curl::{Got, curl};
