@@ -102,6 +102,7 @@ impl Engine {
             last_paths: Mutex::default(),
             collecting: Mutex::default(),
             collected: ArcSwapOption::empty(),
+            journal: Mutex::default(),
         });
         let mind = Mind {
             replica,

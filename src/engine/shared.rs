@@ -164,6 +164,8 @@ pub(super) struct Shared {
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
     pub(super) collected: ArcSwapOption<Collected>,
+    /// Held by who writes to the journal.
+    pub(super) journal: Mutex<()>,
 }
 
 impl Shared {
