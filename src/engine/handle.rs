@@ -17,13 +17,14 @@ use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::events;
 use super::fetch::{self, FetchCounts, SourceError};
+use super::lease;
 use super::line::Lines;
 use super::mind::{Message, Mind};
 use super::shared::{Counts, Options, Shared};
 use super::snapshot::Snapshot;
 use super::upkeep::{self, Upkeep};
 use super::view::{StoreView, row_write};
-use crate::store::{Batch, Priority, RowWrite, Staged, Store, Tree};
+use crate::store::{Batch, Priority, ReadError, RowWrite, Staged, Store, Tree};
 use crate::swarm::{self, Swarm};
 
 /// Messages that wait for the mind at most; whoever brings more waits too.
@@ -71,6 +72,8 @@ impl Engine {
             let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
+        let unreadable = |error: ReadError| failed(error.to_string());
+        let leases = lease::wake(identity.node, &store, clock.now(), options.reborn.is_some()).map_err(unreadable)?;
         let shared = Arc::new(Shared {
             clock,
             identity,
@@ -102,6 +105,8 @@ impl Engine {
             last_paths: Mutex::default(),
             collecting: Mutex::default(),
             collected: ArcSwapOption::empty(),
+            leases: Mutex::new(leases),
+            promises: tokio::sync::RwLock::default(),
             journal: Mutex::default(),
         });
         let mind = Mind {
