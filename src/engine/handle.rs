@@ -19,6 +19,7 @@ use super::events;
 use super::fetch::{self, FetchCounts, SourceError};
 use super::lease;
 use super::line::Lines;
+use super::lost::{self, Ledger};
 use super::mind::{Message, Mind};
 use super::shared::{Counts, Options, Shared};
 use super::snapshot::Snapshot;
@@ -74,6 +75,7 @@ impl Engine {
         }
         let unreadable = |error: ReadError| failed(error.to_string());
         let leases = lease::wake(identity.node, &store, clock.now(), options.reborn.is_some()).map_err(unreadable)?;
+        let lost = Ledger::wake(&store).map_err(unreadable)?;
         let shared = Arc::new(Shared {
             clock,
             identity,
@@ -108,6 +110,7 @@ impl Engine {
             leases: Mutex::new(leases),
             promises: tokio::sync::RwLock::default(),
             journal: Mutex::default(),
+            lost,
         });
         let mind = Mind {
             replica,
@@ -125,6 +128,7 @@ impl Engine {
         tasks.spawn(fetch::mirror(shared.clone()));
         tasks.spawn(upkeep::collecting(shared.clone()));
         tasks.spawn(upkeep::scrubbing(shared.clone()));
+        tasks.spawn(lost::watch(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 

@@ -23,6 +23,7 @@ use super::gc::Collected;
 use super::gc::paths::LastPaths;
 use super::lease::Rules;
 use super::line::Lines;
+use super::lost::Ledger;
 use super::mind::Message;
 use super::snapshot::Snapshot;
 use super::upkeep::Upkeep;
@@ -173,6 +174,8 @@ pub(super) struct Shared {
     pub(super) promises: tokio::sync::RwLock<()>,
     /// Held by who writes to the journal.
     pub(super) journal: Mutex<()>,
+    /// What exists nowhere.
+    pub(super) lost: Ledger,
 }
 
 impl Shared {
