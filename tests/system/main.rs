@@ -8,6 +8,7 @@ mod changes;
 mod harness;
 mod http;
 mod kills;
+mod lost;
 mod meeting;
 mod memory;
 mod partition;
