@@ -51,6 +51,7 @@
 //! - **No byte is trusted.** A segment is verified against its author's key and rights whoever relayed it, a group of a
 //!   blob against its BLAKE3 chaining value before it is written.
 //! - **An address is no capability.** A blob is served to a peer that shares a space in which a live version names it.
+//! - **What something names goes only when others have promised to keep it:** [`engine::Engine::let_go`] is the one way.
 //! - **Strangers see the pairing protocol and nothing else.**
 //! - **Everything is bounded:** frames, queues, bodies in memory, connections, retries. Every task has an owner who ends it.
 //!

@@ -126,6 +126,12 @@ fn repositories(repositories: &[Value]) -> String {
             (Some(blobs), Some(size)) => format!("{blobs} blobs, {}", bytes(size)),
             _ => "-".to_owned(),
         };
+        let missing = match repo["lost"]["blobs"].as_u64() {
+            None | Some(0) => missing,
+            Some(lost) => {
+                format!("{missing}; lost: {lost} blobs, {}", bytes(repo["lost"]["bytes"].as_u64().unwrap_or(0)))
+            }
+        };
         let federation = short(&field(repo, "federation"));
         let digest = short(&field(repo, "state_digest"));
         let placement = field(repo, "placement");

@@ -124,6 +124,8 @@ pub struct Replication {
     pub log_deletes: Duration,
     /// Blobs fetched at once.
     pub fetches: usize,
+    /// Mirrors beside this node that must have what it wrote before it may do without it.
+    pub min_copies: usize,
 }
 
 /// Whose invitations to federations are followed.
@@ -305,6 +307,7 @@ impl Values {
             log_whole: self.time("replication.log_whole"),
             log_deletes: self.time("replication.log_deletes"),
             fetches: self.count("replication.fetches"),
+            min_copies: self.count("replication.min_copies"),
         }
     }
 

@@ -206,6 +206,12 @@ pub const KEYS: &[Key] = &[
         ..key("replication.fetches", Kind::Count { min: 1, max: 256 }, Some("8"))
     },
     Key {
+        doc: "How many other mirrors must have confirmed that they hold what was written at this node before it may do \
+              without its own copy. It matters where this node doesn't mirror; a mirror keeps its copy anyway.",
+        example: "2",
+        ..key("replication.min_copies", Kind::Count { min: 1, max: 100 }, Some("1"))
+    },
+    Key {
         doc: "How many bytes of artifacts this node receives from all others together in a second. Control traffic isn't \
               limited, and what a reader waits for comes first.",
         example: "20MiB,08:00-18:00 2MiB",

@@ -66,6 +66,10 @@ fn repositories(status: &Value) -> String {
         } else {
             format!("{} ({})", plain(&repository["missing_blobs"]), bytes(&repository["missing_bytes"]))
         };
+        let missing = match repository["lost"]["blobs"].as_u64() {
+            None | Some(0) => missing,
+            Some(lost) => format!("{missing}; lost: {lost} ({})", bytes(&repository["lost"]["bytes"])),
+        };
         row([
             cell(&plain(&repository["key"])),
             cell(&plain(&repository["placement"])),

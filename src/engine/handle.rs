@@ -17,14 +17,16 @@ use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::events;
 use super::fetch::{self, FetchCounts, SourceError};
+use super::lease;
 use super::line::Lines;
+use super::lost::{self, Ledger};
 use super::mind::{Message, Mind};
 use super::shared::{Counts, Options, Shared};
 use super::snapshot::Snapshot;
 use super::summing;
 use super::upkeep::{self, Upkeep};
 use super::view::{StoreView, row_write};
-use crate::store::{Account, Batch, Priority, RowWrite, Staged, Store, Tree};
+use crate::store::{Account, Batch, Priority, ReadError, RowWrite, Staged, Store, Tree};
 use crate::swarm::{self, Swarm};
 
 /// Messages that wait for the mind at most; whoever brings more waits too.
@@ -72,6 +74,9 @@ impl Engine {
             let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
+        let unreadable = |error: ReadError| failed(error.to_string());
+        let leases = lease::wake(identity.node, &store, clock.now(), options.reborn.is_some()).map_err(unreadable)?;
+        let lost = Ledger::wake(&store).map_err(unreadable)?;
         let shared = Arc::new(Shared {
             clock,
             identity,
@@ -103,6 +108,10 @@ impl Engine {
             last_paths: Mutex::default(),
             collecting: Mutex::default(),
             collected: ArcSwapOption::empty(),
+            leases: Mutex::new(leases),
+            promises: tokio::sync::RwLock::default(),
+            journal: Mutex::default(),
+            lost,
         });
         let mind = Mind {
             replica,
@@ -121,6 +130,7 @@ impl Engine {
         tasks.spawn(upkeep::collecting(shared.clone()));
         tasks.spawn(upkeep::scrubbing(shared.clone()));
         tasks.spawn(summing::summing(shared.clone()));
+        tasks.spawn(lost::watch(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 

@@ -249,9 +249,7 @@ impl Mind {
         let blobs = waiting.staged.iter_mut().filter_map(Option::take).collect();
         let priority = if waiting.vital { Priority::Vital } else { Priority::Normal };
         let rows: Vec<RowWrite> = rows.into_iter().map(row_write).collect();
-        if let Some(named) = &mut self.named {
-            rows.iter().for_each(|row| named.note(row));
-        }
+        self.note_named(&rows);
         self.remember_paths(&rows);
         let accounts = waiting.accounts.clone();
         let batch = Batch { rows, blobs, priority, accounts, ..Batch::default() };

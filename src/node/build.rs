@@ -123,6 +123,7 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
             scrub_interval: settings.store.scrub_interval,
             scrub_bytes_per_s: settings.store.scrub_rate,
         },
+        min_copies: replication.min_copies,
     }
 }
 

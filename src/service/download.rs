@@ -3,15 +3,15 @@
 use std::ops::Range;
 
 use artimesh_core::access::{self, Action};
-use artimesh_core::model::ArtifactPath;
 use bytes::Bytes;
 
 use super::artifacts::Item;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
+use super::lost::Wanted;
 use super::small::SMALL_BYTES_MAX;
-use crate::engine::{FetchError, Source};
+use crate::engine::Source;
 use crate::store::{Account, BlobReader, BlobStream, Carriage, Part};
 
 /// The most bytes of one piece of what is still arriving.
@@ -26,7 +26,7 @@ enum Supply {
     /// The bytes are here.
     Stored(BlobStream),
     /// They are on their way.
-    Arriving { source: Source, path: ArtifactPath, left: Range<u64>, account: Account },
+    Arriving { source: Source, wanted: Box<Wanted>, left: Range<u64>, account: Account },
 }
 
 impl Download {
@@ -38,28 +38,20 @@ impl Download {
             }
             Supply::Stored(stream) => Some(stream.next().await?.map_err(ServiceError::from)),
             Supply::Arriving { left, .. } if left.is_empty() => None,
-            Supply::Arriving { source, path, left, account } => {
+            Supply::Arriving { source, wanted, left, account } => {
                 let most = (left.end - left.start).min(PIECE_BYTES) as usize;
                 let piece = match account.during(Part::Peer, source.read(left.start, most)).await {
                     Ok(bytes) if bytes.is_empty() => {
                         Err(ServiceError::Unavailable("the stored bytes end too early".into()))
                     }
                     Ok(bytes) => Ok(bytes),
-                    Err(error) => Err(not_here(path, error)),
+                    // Rare, and large while it waits.
+                    Err(error) => Err(Box::pin(wanted.why(error)).await),
                 };
                 left.start = piece.as_ref().map_or(left.end, |bytes| left.start + bytes.len() as u64);
                 Some(piece)
             }
         }
-    }
-}
-
-fn not_here(path: &ArtifactPath, error: FetchError) -> ServiceError {
-    match error {
-        FetchError::NobodyConnected | FetchError::NobodyHasIt(_) => {
-            ServiceError::NotHere { path: path.clone(), reason: error.to_string() }
-        }
-        FetchError::Store(reason) => ServiceError::Unavailable(reason),
     }
 }
 
@@ -74,6 +66,7 @@ impl Service {
         carriage: Carriage,
     ) -> Result<Download, ServiceError> {
         access::may(&caller.principal, Action::Read(&item.repo))?;
+        self.refuse_lost(item)?;
         let range = range.start.min(item.size)..range.end.min(item.size);
         let kept = (item.size <= SMALL_BYTES_MAX).then(|| self.small_bodies().find(&item.digest)).flatten();
         Ok(Download(match kept {
@@ -95,12 +88,19 @@ impl Service {
         let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
         let waited = if matches!(source, Ok(Source::Stored(_))) { Part::Index } else { Part::Peer };
         account.add(waited, start.map(|start| start.elapsed()).unwrap_or_default());
-        Ok(match source.map_err(|error| not_here(path, error))? {
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => return Err(Wanted::of(self.engine(), item).why(error).await),
+        };
+        Ok(match source {
             Source::Stored(reader) if *size <= SMALL_BYTES_MAX => {
                 Supply::Whole(self.small_body(account, &reader, range).await?)
             }
             Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage).noting(account.clone())),
-            source => Supply::Arriving { source, path: path.clone(), left: range, account: account.clone() },
+            source => {
+                let wanted = Box::new(Wanted::of(self.engine(), item));
+                Supply::Arriving { source, wanted, left: range, account: account.clone() }
+            }
         })
     }
 

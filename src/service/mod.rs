@@ -11,6 +11,7 @@ mod error;
 mod federations;
 mod folders;
 mod handle;
+mod lost;
 mod metrics;
 mod pairing;
 mod properties;

@@ -13,11 +13,12 @@ use artimesh_core::replica::{
 use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
-use super::attention::attention;
+use super::attention::{attention, lost as lost_line};
 use super::caller::Caller;
 use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
+use super::lost::{losses, of_losses};
 use super::pairing::state_of;
 use super::upkeep;
 use crate::engine::{Engine, StoreView};
@@ -69,6 +70,7 @@ impl Service {
             })
             .await?
             .map_err(|ViewFault(reason)| ServiceError::Unavailable(reason))?;
+        let mut lost = Vec::new();
         let shown: Vec<Repository> = self.snapshot().repositories.values().cloned().collect();
         for repository in shown {
             let counted = self.counted(repository.space).await?;
@@ -76,7 +78,12 @@ impl Service {
             let row = rows.and_then(|rows| rows.iter_mut().find(|row| row["key"] == repository.key.as_str()));
             if let (Some(Value::Object(row)), Value::Object(counted)) = (row, counted) {
                 row.extend(counted);
+                lost.extend(lost_line(row));
             }
+        }
+        if let Some(attention) = status["attention"].as_array_mut() {
+            lost.append(attention);
+            *attention = lost;
         }
         let listening = self.engine().swarm().addresses();
         status["node"]["uptime_ms"] = json!(now.ms_since(self.started()));
@@ -142,6 +149,7 @@ impl Service {
             }
         }
         let (missing_blobs, missing_bytes) = self.walk(move |view| missing(view, &space)).await?;
+        let losses = self.walk(move |view| losses(view, &space)).await?;
         let conflicts = self.walk(move |view| conflicts(view, &space, None, CONFLICTS_MAX)).await?.len();
         let (census, heads, settled) = walked.expect("walked at least once");
         Ok(json!({
@@ -154,6 +162,7 @@ impl Service {
             "heads": heads,
             "missing_blobs": missing_blobs,
             "missing_bytes": missing_bytes,
+            "lost": of_losses(self.engine(), &losses),
         }))
     }
 

@@ -8,7 +8,7 @@
 //! large/<number>.blob    one blob of more than 1 MiB (.part while it grows, .map beside it while it is filled)
 //! index/                 sled: key → value or pointer, digest → bytes or place; can be thrown away
 //! garbage, verified      what collections and scrubs remember; can be lost
-//! gc.log                 a line for each blob that was removed, or rotted
+//! gc.log                 a line for each blob that was removed, let go, or lost, or that rotted
 //! ```
 //!
 //! **An upload.** [`Ingest`] hashes four ways while it writes, and hands out a [`Staged`] blob: in memory up to 1 MiB, else

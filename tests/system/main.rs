@@ -9,6 +9,7 @@ mod deferred;
 mod harness;
 mod http;
 mod kills;
+mod lost;
 mod meeting;
 mod memory;
 mod partition;

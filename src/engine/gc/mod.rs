@@ -42,6 +42,7 @@ use super::shared::Shared;
 use crate::store::{CompactError, Compacted, Compaction, ReadError};
 use collector::Collector;
 pub use roots::Roots;
+pub(super) use roots::all as every_root;
 
 /// How a collection is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

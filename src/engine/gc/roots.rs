@@ -25,7 +25,7 @@ pub trait Roots: Send + Sync {
 }
 
 /// All of them, in the order in which they are told: a blob is counted for the first that names it. At most eight.
-pub(super) fn all() -> Vec<Box<dyn Roots>> {
+pub(in crate::engine) fn all() -> Vec<Box<dyn Roots>> {
     vec![Box::new(Live), Box::new(Past), Box::new(WANTED), Box::new(AGAIN)]
 }
 

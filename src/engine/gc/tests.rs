@@ -52,7 +52,7 @@ fn identity() -> Identity {
     Identity { node: NodeId::of(&keys.log), name: "berlin".parse().unwrap(), log_key: key("log"), keys }
 }
 
-fn options() -> Options {
+pub(in crate::engine) fn options() -> Options {
     Options {
         accept: AcceptPolicy::Any,
         placement: None,
@@ -65,6 +65,7 @@ fn options() -> Options {
         reborn: None,
         asks_first: false,
         upkeep: Upkeep { gc_interval: Duration::from_secs(86_400), ..Upkeep::default() },
+        min_copies: 1,
     }
 }
 
@@ -135,7 +136,12 @@ impl Site {
         self.engine.collect(Collection { is_dry, grace: Duration::from_millis(grace_ms), ..collection }).await
     }
 
-    fn pass(&self, hours: u64) {
+    /// How many rows there are under a prefix.
+    pub fn rows(&self, prefix: &[u8]) -> usize {
+        self.store.range(Tree::Meta, prefix, &rows::end_of(prefix), usize::MAX).unwrap().len()
+    }
+
+    pub fn pass(&self, hours: u64) {
         self.clock.0.fetch_add(hours * HOUR_MS, Ordering::Relaxed);
     }
 
@@ -150,7 +156,7 @@ impl Site {
     }
 }
 
-async fn put(engine: &Engine, path: &str, bytes: &Bytes) -> Digest {
+pub(in crate::engine) async fn put(engine: &Engine, path: &str, bytes: &Bytes) -> Digest {
     let mut ingest = engine.store().ingest().unwrap();
     ingest.write(bytes.clone()).await.unwrap();
     let staged = ingest.finish().await.unwrap();
@@ -186,7 +192,7 @@ fn named(store: &Store) -> BTreeSet<Digest> {
 }
 
 /// Ends the history at once, as its time would; nothing else that the mind writes is touched by that.
-async fn end_history(store: &Store) {
+pub(in crate::engine) async fn end_history(store: &Store) {
     let rows = store.range(Tree::History, &[], &[255; 34], usize::MAX).unwrap();
     let is_past = |(key, value): &&(Vec<u8>, Vec<u8>)| matches!(rows::historic(key, value), Ok(Some(_)));
     let rows: Vec<RowWrite> =

@@ -77,6 +77,8 @@ async fn file(ask: &Ask, item: &Item) -> Result<Answer, HttpError> {
 }
 
 async fn content(ask: &Ask, item: &Item, validators: Validators<'_>) -> Result<Answer, HttpError> {
+    // HEAD says what GET would.
+    ask.service().refuse_lost(item)?;
     // A range is defined for GET only (RFC 9110 section 14.2).
     let wanted = ask.headers().get(RANGE).filter(|_| !ask.is_head() && range_holds(ask.headers(), validators));
     match select(wanted, item.size) {
