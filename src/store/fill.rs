@@ -112,7 +112,7 @@ impl FillState {
         let large = self.create().map_err(|error| self.failed(&error))?;
         large.part.keep();
         large.part.count(self.size_bytes);
-        self.shared.rest_fill(self.digest, large.part.number);
+        self.shared.rest_fill(self.digest, large.part.number, self.size_bytes);
         self.progress().large = Some(Arc::new(large));
         Ok(())
     }

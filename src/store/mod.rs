@@ -8,6 +8,7 @@
 //! large/<number>.blob    one blob of more than 1 MiB (.part while it grows, .map beside it while it is filled)
 //! index/                 sled: key → value or pointer, digest → bytes or place; can be thrown away
 //! garbage, verified      what collections and scrubs remember; can be lost
+//! cache                  what the engine remembers of what it fetched for readers; can be lost
 //! gc.log                 a line for each blob that was removed, or rotted
 //! ```
 //!
@@ -81,6 +82,7 @@ mod ingest;
 mod journal;
 mod large;
 pub mod mapping;
+mod note;
 mod options;
 mod overlay;
 mod pack;
@@ -111,6 +113,8 @@ pub use handle::{Store, Usage};
 pub use index::MemoryIndex;
 pub use ingest::Ingest;
 pub use journal::Journal;
+pub use large::stored_bytes;
+pub use note::NoteWriter;
 pub use options::{IndexKind, Options};
 pub use pack::HOLLOW_PACK_BYTES;
 pub use reader::{BlobInfo, BlobReader};
