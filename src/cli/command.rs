@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    artifact, backup, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback, scrub, serve,
+    artifact, backup, cache, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback, scrub, serve,
     trust,
 };
 
@@ -76,6 +76,9 @@ pub enum Command {
     Gc(gc::Gc),
     /// Read and hash again what is at rest, and take out of use what rotted
     Scrub(scrub::Scrub),
+    /// Show what is kept of what was read, and pin some of it
+    #[command(subcommand)]
+    Cache(cache::Cache),
     /// Copy all of a node, running or not, into one archive
     Backup(backup::Backup),
     /// Make a data folder out of a backup

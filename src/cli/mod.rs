@@ -12,6 +12,7 @@
 
 mod artifact;
 mod backup;
+mod cache;
 mod client;
 mod command;
 mod config;

@@ -13,7 +13,7 @@ use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
 use super::{
-    artifact, backup, config, conflict, doctor, federation, gc, init, output, pair, repo, restore, rollback, scrub,
+    artifact, backup, cache, config, conflict, doctor, federation, gc, init, output, pair, repo, restore, rollback, scrub,
     serve, status, trust, version,
 };
 use crate::config::{Keys, Settings};
@@ -77,6 +77,7 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Rollback(command) => wait(rollback::run(&global, &command)),
         Command::Gc(command) => wait(gc::run(&global, &command)),
         Command::Scrub(command) => wait(scrub::run(&global, &command)),
+        Command::Cache(command) => wait(cache::run(&global, &command)),
         Command::Backup(command) => wait(backup::run(&global, &command)),
         Command::Federation(command) => wait(federation::run(&global, &command)),
         Command::Conflict(command) => wait(conflict::run(&global, &command)),

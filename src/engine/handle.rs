@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cache::{self, Cache};
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::events;
@@ -71,6 +72,9 @@ impl Engine {
             let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
+        let snapshot = Snapshot::of(&replica);
+        let cache = Cache::open(&store, options.cache, identity.node, &snapshot);
+        let cache = cache.map_err(|error| failed(error.to_string()))?;
         let shared = Arc::new(Shared {
             clock,
             identity,
@@ -79,7 +83,7 @@ impl Engine {
             swarm,
             store,
             inbox,
-            snapshot: watch::channel(Arc::new(Snapshot::of(&replica))).0,
+            snapshot: watch::channel(Arc::new(snapshot)).0,
             keys: ArcSwap::default(),
             topics: ArcSwap::default(),
             wanted: Notify::new(),
@@ -102,6 +106,7 @@ impl Engine {
             last_paths: Mutex::default(),
             collecting: Mutex::default(),
             collected: ArcSwapOption::empty(),
+            cache,
         });
         let mind = Mind {
             replica,
@@ -119,6 +124,7 @@ impl Engine {
         tasks.spawn(fetch::mirror(shared.clone()));
         tasks.spawn(upkeep::collecting(shared.clone()));
         tasks.spawn(upkeep::scrubbing(shared.clone()));
+        tasks.spawn(cache::keeping(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 
@@ -247,6 +253,9 @@ impl Engine {
         }
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
+        let shared = self.shared.clone();
+        // Nothing comes or goes any more. What fails is logged there.
+        let _ = tokio::task::spawn_blocking(move || cache::save(&shared, cache::State::Final)).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! One line for each blob that was removed, or taken out of use.
 
 use artimesh_core::clock::Timestamp;
+use artimesh_core::model::Digest;
 use serde::Serialize;
 
 use crate::store::{Garbage, Rotten};
@@ -20,6 +21,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     garbage_since_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    last_read_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
 }
 
@@ -33,12 +36,21 @@ impl Line<'_> {
 pub(super) fn removed(now: Timestamp, garbage: &Garbage, bytes: u64) -> String {
     let (path, garbage_since_ms) = (garbage.path.as_deref(), Some(garbage.since_ms));
     let digest = garbage.digest.to_string();
-    Line { time_ms: now.0, event: "removed", digest, bytes, path, garbage_since_ms, file: None }.to_text()
+    Line { time_ms: now.0, event: "removed", digest, bytes, path, garbage_since_ms, last_read_ms: None, file: None }
+        .to_text()
 }
 
 /// The line of a blob that was found rotten.
 pub(super) fn rotten(now: Timestamp, blob: &Rotten) -> String {
     let (digest, bytes) = (blob.digest.to_string(), blob.size_bytes);
     let file = Some(blob.path.to_string_lossy().into_owned());
-    Line { time_ms: now.0, event: "rotten", digest, bytes, path: None, garbage_since_ms: None, file }.to_text()
+    let (path, garbage_since_ms, last_read_ms) = (None, None, None);
+    Line { time_ms: now.0, event: "rotten", digest, bytes, path, garbage_since_ms, last_read_ms, file }.to_text()
+}
+
+/// The line of a blob of the cache that had to make room.
+pub(super) fn evicted(now: Timestamp, digest: &Digest, bytes: u64, read_ms: u64) -> String {
+    let (path, garbage_since_ms, file) = (None, None, None);
+    let (digest, last_read_ms) = (digest.to_string(), Some(read_ms));
+    Line { time_ms: now.0, event: "evicted", digest, bytes, path, garbage_since_ms, last_read_ms, file }.to_text()
 }

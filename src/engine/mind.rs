@@ -247,9 +247,13 @@ impl Mind {
             rows.iter().for_each(|row| named.note(row));
         }
         self.remember_paths(&rows);
+        let notes = self.shared.cache.meaning_of(&rows);
         let batch = Batch { rows, blobs, priority, ..Batch::default() };
         match self.view.0.commit(batch).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.shared.cache.note(&notes);
+                Ok(())
+            }
             Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),
             Err(error) => Err(Unpersisted::Failed(EngineFailed { reason: error.to_string() })),
         }
@@ -320,6 +324,7 @@ impl Mind {
             self.shared.topics.store(Arc::new(by_name));
             self.topics = topics;
         }
+        self.shared.cache.settle(&snapshot);
         self.shared.snapshot.send_replace(Arc::new(snapshot));
     }
 

@@ -21,6 +21,8 @@ pub(super) enum DropCause {
     Garbage,
     /// Their bytes aren't what they were.
     Rotten,
+    /// They were only a cache, and there is no room for them.
+    Evicted,
 }
 
 impl Mind {
@@ -32,13 +34,20 @@ impl Mind {
         cause: DropCause,
         answer: oneshot::Sender<Result<HashSet<Digest>, String>>,
     ) -> Result<(), EngineFailed> {
-        if cause == DropCause::Garbage {
+        match cause {
             // Without notes nobody knows what was named.
-            blobs.retain(|digest| self.named.as_ref().is_some_and(|named| !named.contains(digest)));
+            DropCause::Garbage => {
+                blobs.retain(|digest| self.named.as_ref().is_some_and(|named| !named.contains(digest)));
+            }
+            DropCause::Evicted => blobs.retain(|digest| self.shared.cache.may_go(digest)),
+            DropCause::Rotten => {}
         }
         let batch = Batch { dropped: blobs.clone(), priority: Priority::Vital, ..Batch::default() };
         let outcome = match self.view.0.commit(batch).await {
-            Ok(_) => Ok(blobs.into_iter().collect()),
+            Ok(_) => {
+                self.shared.cache.are_gone(&blobs);
+                Ok(blobs.into_iter().collect())
+            }
             Err(error @ CommitError::NoSpace { .. }) => Err(error.to_string()),
             Err(error) => return Err(EngineFailed { reason: error.to_string() }),
         };

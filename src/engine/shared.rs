@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cache::{Cache, Limits};
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::fetch::{FetchCounts, Flights, Standings};
@@ -55,6 +56,8 @@ pub struct Options {
     pub asks_first: bool,
     /// What is done in the background, and how often.
     pub upkeep: Upkeep,
+    /// How much is kept of what was read where a repository is kept on demand.
+    pub cache: Limits,
 }
 
 impl Options {
@@ -164,6 +167,7 @@ pub(super) struct Shared {
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
     pub(super) collected: ArcSwapOption<Collected>,
+    pub(super) cache: Cache,
 }
 
 impl Shared {

@@ -18,6 +18,7 @@ mod ask;
 mod auth;
 mod backup;
 mod body;
+mod cache;
 mod connection;
 mod dates;
 mod dispatch;

@@ -122,6 +122,14 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
             scrub_interval: settings.store.scrub_interval,
             scrub_bytes_per_s: settings.store.scrub_rate,
         },
+        cache: engine::Limits {
+            max_size: match settings.cache.max_size {
+                config::Share::All => engine::Share::All,
+                config::Share::Bytes(bytes) => engine::Share::Bytes(bytes),
+                config::Share::Percent(percent) => engine::Share::Percent(percent),
+            },
+            max_age: settings.cache.max_age,
+        },
     }
 }
 

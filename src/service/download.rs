@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::small::SMALL_BYTES_MAX;
-use crate::engine::{FetchError, Source};
+use crate::engine::{FetchError, Hold, Source};
 use crate::store::{BlobReader, BlobStream, Carriage};
 
 /// The most bytes of one piece of what is still arriving.
@@ -23,8 +23,8 @@ pub struct Download(Supply);
 enum Supply {
     /// All of it, once.
     Whole(Bytes),
-    /// The bytes are here.
-    Stored(BlobStream),
+    /// The bytes are here, and stay while they are read.
+    Stored { stream: BlobStream, _hold: Option<Hold> },
     /// They are on their way.
     Arriving { source: Source, path: ArtifactPath, left: Range<u64> },
 }
@@ -36,7 +36,7 @@ impl Download {
             Supply::Whole(bytes) => {
                 Some(Ok(std::mem::take(bytes))).filter(|piece| !matches!(piece, Ok(bytes) if bytes.is_empty()))
             }
-            Supply::Stored(stream) => Some(stream.next().await?.map_err(ServiceError::from)),
+            Supply::Stored { stream, .. } => Some(stream.next().await?.map_err(ServiceError::from)),
             Supply::Arriving { left, .. } if left.is_empty() => None,
             Supply::Arriving { source, path, left } => {
                 let most = (left.end - left.start).min(PIECE_BYTES) as usize;
@@ -77,7 +77,10 @@ impl Service {
         let range = range.start.min(item.size)..range.end.min(item.size);
         let kept = (item.size <= SMALL_BYTES_MAX).then(|| self.small_bodies().find(&item.digest)).flatten();
         Ok(Download(match kept {
-            Some(body) => Supply::Whole(body.slice(range.start as usize..range.end as usize)),
+            Some(body) => {
+                self.engine().was_read(&item.digest);
+                Supply::Whole(body.slice(range.start as usize..range.end as usize))
+            }
             // What it takes to have bytes fetched is large, and most don't need it.
             None => Box::pin(self.supply(item, range, carriage)).await?,
         }))
@@ -87,8 +90,10 @@ impl Service {
         let Item { space, path, digest, size, checksums, .. } = item;
         let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
         Ok(match source.map_err(|error| not_here(path, error))? {
-            Source::Stored(reader) if *size <= SMALL_BYTES_MAX => Supply::Whole(self.small_body(&reader, range).await?),
-            Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage)),
+            Source::Stored(reader, _) if *size <= SMALL_BYTES_MAX => {
+                Supply::Whole(self.small_body(&reader, range).await?)
+            }
+            Source::Stored(reader, _hold) => Supply::Stored { stream: reader.stream(range, carriage), _hold },
             source => Supply::Arriving { source, path: path.clone(), left: range },
         })
     }

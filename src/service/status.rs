@@ -13,6 +13,7 @@ use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
 use super::attention::attention;
+use super::cache;
 use super::caller::Caller;
 use super::clock;
 use super::error::ServiceError;
@@ -82,6 +83,9 @@ impl Service {
         status["http"] = json!({ "address": self.http_address() });
         status["swarm"] = json!({ "control": listening.control, "bulk": listening.bulk });
         let usage = self.engine().store().usage();
+        let engine = self.engine().clone();
+        let cache = tokio::task::spawn_blocking(move || engine.cache_status()).await;
+        status["cache"] = cache.ok().as_ref().map_or(Value::Null, cache::of_cache);
         status["store"] = json!({
             "pack_bytes": usage.pack_bytes,
             "large_bytes": usage.large_bytes,

@@ -4,6 +4,7 @@ mod absence;
 mod apart;
 mod backup;
 mod braking;
+mod cache;
 mod changes;
 mod harness;
 mod http;
