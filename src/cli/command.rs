@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    artifact, backup, cache, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback, scrub, serve,
-    trust,
+    artifact, backup, cache, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback, scrub,
+    serve, store, trust,
 };
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
@@ -83,6 +83,9 @@ pub enum Command {
     Backup(backup::Backup),
     /// Make a data folder out of a backup
     Restore(restore::Restore),
+    /// Move what the node holds to another disk
+    #[command(subcommand)]
+    Store(store::Store),
     /// Show the version
     Version,
 }

@@ -87,6 +87,7 @@ impl Service {
         let cache = tokio::task::spawn_blocking(move || engine.cache_status()).await;
         status["cache"] = cache.ok().as_ref().map_or(Value::Null, cache::of_cache);
         status["store"] = json!({
+            "folder": self.engine().store().folder(),
             "pack_bytes": usage.pack_bytes,
             "large_bytes": usage.large_bytes,
             "index_bytes": usage.index_bytes,

@@ -30,6 +30,8 @@
 //!
 //! **A backup** ([`backup`]) streams packs and large files as of one commit while writing goes on.
 //!
+//! **A move** ([`moving`]) copies a store that nobody has open to another folder, verified, and says so in [`Location`].
+//!
 //! **An open.** Pack headers are read, the newest pack is cut behind its last whole commit and synced, the index's
 //! checkpoint is compared with the packs, and what it lacks is replayed; an index that is missing, broken or contradicts
 //! the packs is set aside and built anew. [`Recovery`] says what was done.
@@ -81,7 +83,9 @@ mod indexer;
 mod ingest;
 mod journal;
 mod large;
+mod location;
 pub mod mapping;
+pub mod moving;
 mod note;
 mod options;
 mod overlay;
@@ -114,6 +118,7 @@ pub use index::MemoryIndex;
 pub use ingest::Ingest;
 pub use journal::Journal;
 pub use large::stored_bytes;
+pub use location::{Location, LocationError};
 pub use note::NoteWriter;
 pub use options::{IndexKind, Options};
 pub use pack::HOLLOW_PACK_BYTES;

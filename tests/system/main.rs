@@ -11,6 +11,7 @@ mod http;
 mod kills;
 mod meeting;
 mod memory;
+mod moving;
 mod partition;
 mod refusals;
 mod replicate;
