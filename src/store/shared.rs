@@ -441,10 +441,13 @@ impl Shared {
         start: impl FnOnce(Option<u64>) -> Result<Arc<FillState>, E>,
     ) -> Result<Arc<FillState>, E> {
         let mut fills = lock(&self.fills);
-        if let Some(active) = fills.active.get(digest).and_then(Weak::upgrade).filter(|fill| fill.is_open()) {
-            return Ok(active);
+        let active = fills.active.get(digest).and_then(Weak::upgrade);
+        if let Some(active) = active.as_ref().filter(|fill| fill.is_open()) {
+            return Ok(active.clone());
         }
-        let started = start(fills.at_rest.get(digest).map(|rest| rest.number))?;
+        // The file of one that is complete becomes that of the blob any moment now: it is nothing to go on with.
+        let is_free = active.is_none_or(|fill| !fill.is_finished());
+        let started = start(fills.at_rest.get(digest).filter(|_| is_free).map(|rest| rest.number))?;
         fills.active.retain(|_, fill| fill.strong_count() > 0);
         fills.active.insert(*digest, Arc::downgrade(&started));
         Ok(started)
@@ -477,7 +480,10 @@ impl Shared {
     }
 
     /// A file that was being filled is sealed or gone.
-    pub fn end_fill(&self, digest: &Digest) {
-        lock(&self.fills).at_rest.remove(digest);
+    pub fn end_fill(&self, digest: &Digest, number: u64) {
+        let mut fills = lock(&self.fills);
+        if fills.at_rest.get(digest).is_some_and(|rest| rest.number == number) {
+            fills.at_rest.remove(digest);
+        }
     }
 }
