@@ -10,6 +10,7 @@ use artimesh_core::model::Digest;
 use artimesh_core::replica::{Placement, Table, View as _, ViewFault, Want, rows};
 use tokio::sync::oneshot;
 
+use super::cache;
 use super::error::EngineFailed;
 use super::mind::Mind;
 use crate::store::{Batch, CommitError, Priority, RowWrite, Tree};
@@ -42,13 +43,15 @@ impl Mind {
             DropCause::Evicted => blobs.retain(|digest| self.shared.cache.may_go(digest)),
             DropCause::Rotten => {}
         }
+        // Not behind the commit: from then on they may be fetched again, and then they count again.
+        self.shared.cache.are_gone(&blobs);
         let batch = Batch { dropped: blobs.clone(), priority: Priority::Vital, ..Batch::default() };
         let outcome = match self.view.0.commit(batch).await {
-            Ok(_) => {
-                self.shared.cache.are_gone(&blobs);
-                Ok(blobs.into_iter().collect())
+            Ok(_) => Ok(blobs.into_iter().collect()),
+            Err(error @ CommitError::NoSpace { .. }) => {
+                cache::recount(&self.shared);
+                Err(error.to_string())
             }
-            Err(error @ CommitError::NoSpace { .. }) => Err(error.to_string()),
             Err(error) => return Err(EngineFailed { reason: error.to_string() }),
         };
         // Whoever asked may be gone.

@@ -34,6 +34,10 @@ pub(in crate::engine) async fn keeping(shared: Arc<Shared>) {
     let mut saved = tokio::time::Instant::now();
     let mut loosened_bytes = 0;
     let look = shared.cache.limits().max_age.map_or(LOOK, |age| (age / 4).clamp(Duration::from_millis(100), LOOK));
+    if shared.cache.must_count.load(Ordering::Relaxed) {
+        // What a node that was killed left is counted at once.
+        shared.cache.pressure.notify_one();
+    }
     loop {
         tokio::select! {
             () = shared.cache.pressure.notified() => {}
@@ -149,7 +153,8 @@ fn compact(shared: &Shared) {
     let compaction = shared.options.upkeep.collection().compaction;
     match shared.store.compact_here(compaction) {
         Ok(done) => {
-            tracing::debug!(packs = done.compacted, freed = done.freed_bytes, "packs were compacted for the cache")
+            let (packs, freed) = (done.compacted, done.freed_bytes);
+            tracing::debug!(packs, freed, "packs were compacted for the cache");
         }
         // Somebody else does it, or the node stops.
         Err(CompactError::Busy | CompactError::Commit(_)) => {}

@@ -114,7 +114,7 @@ mod tests {
             let told = decode(&bytes[..cut]);
             assert!(told.is_none_or(|(lines, _)| lines.len() < 2), "{cut}");
         }
-        let mut newer = bytes.clone();
+        let mut newer = bytes;
         newer[0] = 2;
         assert_eq!(decode(&newer), None);
     }

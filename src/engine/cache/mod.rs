@@ -286,7 +286,7 @@ impl Cache {
         self.ledger.may_go(digest)
     }
 
-    /// Blobs were removed, for whatever reason.
+    /// Blobs are about to be removed, for whatever reason.
     pub(super) fn are_gone(&self, digests: &[Digest]) {
         digests.iter().for_each(|digest| self.ledger.remove(digest));
     }

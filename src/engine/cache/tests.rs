@@ -227,6 +227,28 @@ async fn what_is_on_its_way_has_room_made_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_here_while_its_bytes_are_evicted_is_here_afterwards() {
+    let site = Site::with(with_limits(Share::Bytes(1), None)).await;
+    site.put("own", &noise(1000, SIZE)).await;
+    let mut kept_by_writes = Vec::new();
+    for seed in 0..40 {
+        // Larger than all the cache may be: it goes as soon as anybody looks.
+        let bytes = noise(seed, SIZE);
+        let digest = fetched(&site, &format!("a/{seed}"), &bytes).await;
+        let path = format!("mine/{seed}");
+        tokio::join!(kept(&site), site.put(&path, &bytes), kept(&site));
+        assert!(site.has(&digest), "{seed}");
+        kept_by_writes.push(digest);
+    }
+    kept(&site).await;
+    assert_eq!(present(&site, &kept_by_writes).len(), 40);
+    assert_eq!(site.engine.cache_status().held.blobs, 0);
+    let only_read = fetched(&site, "b", &noise(77, SIZE)).await;
+    kept(&site).await;
+    assert!(!site.has(&only_read));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_garbage_collection_takes_is_not_counted_any_more() {
     let (site, _, digests) = site_with(room_for(10), 3).await;
     let key = rows::catalog_key(&space(&site), &"a/1".parse().unwrap());

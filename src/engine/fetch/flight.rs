@@ -208,6 +208,10 @@ pub(super) async fn depart(shared: &Arc<Shared>, wish: Wish) -> Result<Arc<Fligh
     }
     let Reference { space, digest, .. } = &wish.reference;
     let incoming = shared.cache.admit(&shared.store, space, *digest, wish.size).await;
+    // That may have taken a while.
+    if let Some(flight) = join(shared, &wish) {
+        return Ok(flight);
+    }
     let fill = shared.store.fill(wish.reference.digest, wish.size, wish.checksums).await?;
     let flight = {
         let mut flights = shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
