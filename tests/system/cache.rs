@@ -183,7 +183,8 @@ async fn a_restart_keeps_the_order_and_counts_nothing_twice() {
     for (number, bytes) in contents[..6].iter().enumerate() {
         read(&circle.nodes[1], &format!("all/{number}"), bytes).await;
     }
-    // The first one is the one that was read last.
+    // The first one is the one that was read last: behind the arrival of all.
+    within_limit(&circle.nodes[1]).await;
     read(&circle.nodes[1], "all/0", &contents[0]).await;
     within_limit(&circle.nodes[1]).await;
     let before = held(&circle.nodes[1]);
