@@ -107,6 +107,7 @@
 //!    (`engine::fetch::flight`), filled group by group from members that have it, and committed.
 //! 6. A reader who comes earlier, or on an edge, gets there by [`Service::download`](service::Service::download):
 //!    [`Engine::source`](engine::Engine::source) joins the flight or starts one, and what the reader waits for comes first.
+//!    Where the repository is kept on demand it stays for the next reader, as long as the cache has room (`engine::cache`).
 //!
 //! # A walk: a member comes back after a year
 //!

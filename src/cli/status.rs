@@ -32,6 +32,10 @@ fn human(status: &Value) -> String {
         let pairs = pairs.map(|(name, value)| format!("{name} {}", amount(name, value)));
         text += &format!("store       {}\n", pairs.collect::<Vec<_>>().join(", "));
     }
+    if let Some(cache) = status["cache"].as_object() {
+        let pairs = cache.iter().map(|(name, value)| format!("{name} {}", amount(name, value)));
+        text += &format!("cache       {}\n", pairs.collect::<Vec<_>>().join(", "));
+    }
     text += &syncs(&status["syncs"]);
     for line in items(status, "attention") {
         text += &format!("\n! {}\n  → {}\n", field(line, "message"), field(line, "remedy"));

@@ -155,6 +155,21 @@ pub enum Placement {
 pub struct Cache {
     /// Whether fetches go on when their readers have left.
     pub finish_fetches: bool,
+    /// What it may take.
+    pub max_size: Share,
+    /// For how long it stays unread; `None`: as long as there is room.
+    pub max_age: Option<Duration>,
+}
+
+/// A part of what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// All.
+    All,
+    /// So many bytes.
+    Bytes(u64),
+    /// So many per cent.
+    Percent(u8),
 }
 
 /// Bytes at rest.
@@ -232,7 +247,11 @@ impl Settings {
             },
             replication: values.replication(),
             transfer: values.transfer(),
-            cache: Cache { finish_fetches: values.truth("cache.finish_fetches") },
+            cache: Cache {
+                finish_fetches: values.truth("cache.finish_fetches"),
+                max_size: values.share("cache.max_size"),
+                max_age: values.age("cache.max_age"),
+            },
             store: Store {
                 quota: values.limit("store.quota"),
                 reserve: values.number("store.reserve"),
@@ -367,6 +386,23 @@ impl Values {
         match self.take(key) {
             Value::Size(bytes) => Some(bytes),
             Value::Unbounded | Value::Absent => None,
+            other => wrong(key, &other),
+        }
+    }
+
+    fn share(&mut self, key: &str) -> Share {
+        match self.take(key) {
+            Value::Size(bytes) => Share::Bytes(bytes),
+            Value::Percent(percent) => Share::Percent(percent),
+            Value::Unbounded => Share::All,
+            other => wrong(key, &other),
+        }
+    }
+
+    fn age(&mut self, key: &str) -> Option<Duration> {
+        match self.take(key) {
+            Value::Time(time) => Some(time),
+            Value::Unbounded => None,
             other => wrong(key, &other),
         }
     }

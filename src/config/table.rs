@@ -244,6 +244,19 @@ pub const KEYS: &[Key] = &[
         ..key("cache.finish_fetches", Kind::Truth, Some("true"))
     },
     Key {
+        doc: "What artifacts may take that are here because somebody read them, where a repository is kept on demand: \
+              bytes, or a share of store.quota (without a quota: of what the store takes and what is free). Beyond it \
+              those that were read least lately go, and are fetched again when they are asked for. `artimesh cache \
+              pin` keeps some; `artimesh cache status` shows what is held.",
+        example: "200GiB",
+        ..key("cache.max_size", Kind::Share { min: MIB }, Some("80%"))
+    },
+    Key {
+        doc: "For how long such artifacts stay when nobody reads them.",
+        example: "30d",
+        ..key("cache.max_age", Kind::Age { min: Duration::from_secs(1) }, Some("none"))
+    },
+    Key {
         doc: "How many bytes the data folder may take, or none. Uploads beyond it get 507.",
         example: "500GiB",
         flag: Some("quota"),

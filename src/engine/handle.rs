@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cache::{self, Cache};
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::events;
@@ -77,6 +78,9 @@ impl Engine {
         let unreadable = |error: ReadError| failed(error.to_string());
         let leases = lease::wake(identity.node, &store, clock.now(), options.reborn.is_some()).map_err(unreadable)?;
         let lost = Ledger::wake(&store).map_err(unreadable)?;
+        let snapshot = Snapshot::of(&replica);
+        let cache = Cache::open(&store, options.cache, identity.node, &snapshot);
+        let cache = cache.map_err(|error| failed(error.to_string()))?;
         let shared = Arc::new(Shared {
             clock,
             identity,
@@ -85,7 +89,7 @@ impl Engine {
             swarm,
             store,
             inbox,
-            snapshot: watch::channel(Arc::new(Snapshot::of(&replica))).0,
+            snapshot: watch::channel(Arc::new(snapshot)).0,
             keys: ArcSwap::default(),
             topics: ArcSwap::default(),
             wanted: Notify::new(),
@@ -112,6 +116,7 @@ impl Engine {
             promises: tokio::sync::RwLock::default(),
             journal: Mutex::default(),
             lost,
+            cache,
         });
         let mind = Mind {
             replica,
@@ -131,6 +136,7 @@ impl Engine {
         tasks.spawn(upkeep::scrubbing(shared.clone()));
         tasks.spawn(summing::summing(shared.clone()));
         tasks.spawn(lost::watch(shared.clone()));
+        tasks.spawn(cache::keeping(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 
@@ -269,6 +275,9 @@ impl Engine {
         }
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
+        let shared = self.shared.clone();
+        // Nothing comes or goes any more. What fails is logged there.
+        let _ = tokio::task::spawn_blocking(move || cache::save(&shared, cache::State::Final)).await;
     }
 }
 

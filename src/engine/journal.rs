@@ -25,6 +25,8 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub garbage_since_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_read_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Other nodes that it has to do with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +37,17 @@ impl Line<'_> {
     /// That something happened to a blob of so many bytes.
     pub(super) fn of(now: Timestamp, event: &'static str, digest: Digest, bytes: u64) -> Line<'static> {
         let digest = digest.to_string();
-        Line { time_ms: now.0, event, digest, bytes, path: None, garbage_since_ms: None, file: None, nodes: None }
+        Line {
+            time_ms: now.0,
+            event,
+            digest,
+            bytes,
+            path: None,
+            garbage_since_ms: None,
+            last_read_ms: None,
+            file: None,
+            nodes: None,
+        }
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -53,6 +65,11 @@ pub(super) fn removed(now: Timestamp, garbage: &Garbage, bytes: u64) -> String {
 pub(super) fn rotten(now: Timestamp, blob: &Rotten) -> String {
     let file = Some(blob.path.to_string_lossy().into_owned());
     Line { file, ..Line::of(now, "rotten", blob.digest, blob.size_bytes) }.to_text()
+}
+
+/// The line of a blob of the cache that had to make room.
+pub(super) fn evicted(now: Timestamp, digest: &Digest, bytes: u64, read_ms: u64) -> String {
+    Line { last_read_ms: Some(read_ms), ..Line::of(now, "evicted", *digest, bytes) }.to_text()
 }
 
 /// Appends lines. One at a time does, wherever it is called from, so that none is written over another's. Blocks.

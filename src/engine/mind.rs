@@ -251,10 +251,14 @@ impl Mind {
         let rows: Vec<RowWrite> = rows.into_iter().map(row_write).collect();
         self.note_named(&rows);
         self.remember_paths(&rows);
+        let notes = self.shared.cache.meaning_of(&rows);
         let accounts = waiting.accounts.clone();
         let batch = Batch { rows, blobs, priority, accounts, ..Batch::default() };
         match self.view.0.commit(batch).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.shared.cache.note(&notes);
+                Ok(())
+            }
             Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),
             Err(error) => Err(Unpersisted::Failed(EngineFailed { reason: error.to_string() })),
         }
@@ -325,6 +329,7 @@ impl Mind {
             self.shared.topics.store(Arc::new(by_name));
             self.topics = topics;
         }
+        self.shared.cache.settle(&snapshot);
         self.shared.snapshot.send_replace(Arc::new(snapshot));
     }
 

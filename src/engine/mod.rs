@@ -10,6 +10,7 @@
 
 mod announce;
 mod bulk;
+mod cache;
 mod clock;
 mod error;
 mod events;
@@ -33,6 +34,7 @@ mod summing;
 mod upkeep;
 mod view;
 
+pub use cache::{CacheStatus, Held, Hold, Limits, PINS_MAX, Pin, PinError, Places, Scope, Share};
 pub use clock::{SystemClock, WallClock};
 pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
 pub use fetch::{FetchCounts, Reading, Source, SourceError};

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cache::{Cache, Limits};
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::fetch::{FetchCounts, Flights, Standings};
@@ -59,6 +60,8 @@ pub struct Options {
     pub upkeep: Upkeep,
     /// How many mirrors beside this node must have what it wrote before it may do without it; at least 1 counts.
     pub min_copies: usize,
+    /// How much is kept of what was read where a repository is kept on demand.
+    pub cache: Limits,
 }
 
 impl Options {
@@ -176,6 +179,7 @@ pub(super) struct Shared {
     pub(super) journal: Mutex<()>,
     /// What exists nowhere.
     pub(super) lost: Ledger,
+    pub(super) cache: Cache,
 }
 
 impl Shared {

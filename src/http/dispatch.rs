@@ -26,7 +26,7 @@ use super::tally::{Answered, Asked, Tally};
 use super::timing;
 use super::transport::Transport;
 use super::{
-    artifact, audit, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, upkeep,
+    artifact, audit, backup, cache, federation, mesh, relocation, repositories, rollback, storage, system, ui, upkeep,
     versions,
 };
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
@@ -188,6 +188,9 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::CollectGarbage => upkeep::collect_garbage(ask).await,
         Endpoint::ScrubBegin => upkeep::begin_scrub(ask).await,
         Endpoint::ScrubProgress => upkeep::scrub(&ask),
+        Endpoint::Cache => cache::get(ask).await,
+        Endpoint::CachePin => cache::pin(ask).await,
+        Endpoint::CacheUnpin => cache::unpin(ask).await,
         Endpoint::PairingCreate => mesh::create_pairing(ask).await,
         Endpoint::PairingAccept => mesh::accept_pairing(ask).await,
         Endpoint::Trust => mesh::trust(ask).await,

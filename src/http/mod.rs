@@ -19,6 +19,7 @@ mod audit;
 mod auth;
 mod backup;
 mod body;
+mod cache;
 mod connection;
 mod dates;
 mod dispatch;

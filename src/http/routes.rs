@@ -36,6 +36,9 @@ pub enum Endpoint {
     CollectGarbage,
     ScrubBegin,
     ScrubProgress,
+    Cache,
+    CachePin,
+    CacheUnpin,
     PairingCreate,
     PairingAccept,
     Trust,
@@ -123,6 +126,11 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/mesh/gc", "gc", Needs::Administer, Endpoint::CollectGarbage, "Collects garbage and compacts packs, and says what came of it: {dry_run, grace_s}"),
     route(POST, "/artifactory/api/mesh/scrub", "scrub", Needs::Administer, Endpoint::ScrubBegin, "Begins to read and hash again what is at rest: {bytes_per_s}"),
     route(GET, "/artifactory/api/mesh/scrub", "scrub_progress", Needs::Administer, Endpoint::ScrubProgress, "How far that has come, and what rotted"),
+    route(GET, "/artifactory/api/mesh/cache", "cache", Needs::Administer, Endpoint::Cache, "What is held of what was read, its bounds, hits and misses; and what is pinned"),
+    route(PUT, "/artifactory/api/mesh/cache/pins/{repo}", "cache_pin", Needs::Administer, Endpoint::CachePin, "Keeps what is read of a repository on this node"),
+    route(PUT, "/artifactory/api/mesh/cache/pins/{repo}/{*path}", "cache_pin", Needs::Administer, Endpoint::CachePin, "The same of a file, or of a folder with all that is in it"),
+    route(DELETE, "/artifactory/api/mesh/cache/pins/{repo}", "cache_unpin", Needs::Administer, Endpoint::CacheUnpin, "Ends such a pin"),
+    route(DELETE, "/artifactory/api/mesh/cache/pins/{repo}/{*path}", "cache_unpin", Needs::Administer, Endpoint::CacheUnpin, "The same"),
     route(POST, "/artifactory/api/mesh/pairing", "pairing_create", Needs::Administer, Endpoint::PairingCreate, "Makes a pairing token: {role, for, ttl_s, can}"),
     route(POST, "/artifactory/api/mesh/pairing/accept", "pairing_accept", Needs::Administer, Endpoint::PairingAccept, "Joins the circle of a token: {pairing_token}"),
     route(GET, "/artifactory/api/mesh/trust", "trust", Needs::Administer, Endpoint::Trust, "The circle of trust and every node ever granted"),
@@ -255,6 +263,11 @@ GET /artifactory/api/mesh/backup Administer
 POST /artifactory/api/mesh/gc Administer
 POST /artifactory/api/mesh/scrub Administer
 GET /artifactory/api/mesh/scrub Administer
+GET /artifactory/api/mesh/cache Administer
+PUT /artifactory/api/mesh/cache/pins/{repo} Administer
+PUT /artifactory/api/mesh/cache/pins/{repo}/{*path} Administer
+DELETE /artifactory/api/mesh/cache/pins/{repo} Administer
+DELETE /artifactory/api/mesh/cache/pins/{repo}/{*path} Administer
 POST /artifactory/api/mesh/pairing Administer
 POST /artifactory/api/mesh/pairing/accept Administer
 GET /artifactory/api/mesh/trust Administer

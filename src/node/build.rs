@@ -29,6 +29,7 @@ pub(super) fn identity(settings: &Settings, keys: &Keys) -> Identity {
     }
 }
 
+/// Opens the store in `folder`.
 pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Result<(Store, Recovery)> {
     let options = store::Options {
         pack_bytes: settings.store.pack_size,
@@ -37,7 +38,7 @@ pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Re
         verify_max_age: settings.store.verify_max_age,
         ..store::Options::default()
     };
-    let folder = folder.join("store");
+    let folder = folder.to_owned();
     let mut fresh_id = [0; 16];
     getrandom::fill(&mut fresh_id)?;
     let open = move || Store::open(&folder, options, Arc::new(RealFiles), fresh_id);
@@ -59,7 +60,7 @@ pub(super) fn doubts(folder: &Path, store: &Store, recovery: &Recovery, start: S
     if recovery.is_created {
         return Ok(Doubts { reborn: None, asks_first: false });
     }
-    let seen = imprint::look(folder, recovery.last_commit)?;
+    let seen = imprint::look(folder, store.folder(), recovery.last_commit)?;
     let (reborn, is_rebuilt) = match &recovery.index {
         IndexRecovery::Rebuilt { fault: IndexFault::Ahead } => {
             (Some("the packs were set back: the index knew more commits".to_owned()), true)
@@ -124,6 +125,14 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
             scrub_bytes_per_s: settings.store.scrub_rate,
         },
         min_copies: replication.min_copies,
+        cache: engine::Limits {
+            max_size: match settings.cache.max_size {
+                config::Share::All => engine::Share::All,
+                config::Share::Bytes(bytes) => engine::Share::Bytes(bytes),
+                config::Share::Percent(percent) => engine::Share::Percent(percent),
+            },
+            max_age: settings.cache.max_age,
+        },
     }
 }
 

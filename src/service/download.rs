@@ -11,7 +11,7 @@ use super::error::ServiceError;
 use super::handle::Service;
 use super::lost::Wanted;
 use super::small::SMALL_BYTES_MAX;
-use crate::engine::Source;
+use crate::engine::{Hold, Source};
 use crate::store::{Account, BlobReader, BlobStream, Carriage, Part};
 
 /// The most bytes of one piece of what is still arriving.
@@ -23,8 +23,8 @@ pub struct Download(Supply);
 enum Supply {
     /// All of it, once.
     Whole(Bytes),
-    /// The bytes are here.
-    Stored(BlobStream),
+    /// The bytes are here, and stay while they are read.
+    Stored { stream: BlobStream, _hold: Option<Hold> },
     /// They are on their way.
     Arriving { source: Source, wanted: Box<Wanted>, left: Range<u64>, account: Account },
 }
@@ -36,7 +36,7 @@ impl Download {
             Supply::Whole(bytes) => {
                 Some(Ok(std::mem::take(bytes))).filter(|piece| !matches!(piece, Ok(bytes) if bytes.is_empty()))
             }
-            Supply::Stored(stream) => Some(stream.next().await?.map_err(ServiceError::from)),
+            Supply::Stored { stream, .. } => Some(stream.next().await?.map_err(ServiceError::from)),
             Supply::Arriving { left, .. } if left.is_empty() => None,
             Supply::Arriving { source, wanted, left, account } => {
                 let most = (left.end - left.start).min(PIECE_BYTES) as usize;
@@ -70,7 +70,10 @@ impl Service {
         let range = range.start.min(item.size)..range.end.min(item.size);
         let kept = (item.size <= SMALL_BYTES_MAX).then(|| self.small_bodies().find(&item.digest)).flatten();
         Ok(Download(match kept {
-            Some(body) => Supply::Whole(body.slice(range.start as usize..range.end as usize)),
+            Some(body) => {
+                self.engine().was_read(&item.digest);
+                Supply::Whole(body.slice(range.start as usize..range.end as usize))
+            }
             // What it takes to have bytes fetched is large, and most don't need it.
             None => Box::pin(self.supply(&caller.account, item, range, carriage)).await?,
         }))
@@ -86,17 +89,19 @@ impl Service {
         let Item { space, path, digest, size, checksums, .. } = item;
         let start = account.start();
         let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
-        let waited = if matches!(source, Ok(Source::Stored(_))) { Part::Index } else { Part::Peer };
+        let waited = if matches!(source, Ok(Source::Stored(..))) { Part::Index } else { Part::Peer };
         account.add(waited, start.map(|start| start.elapsed()).unwrap_or_default());
         let source = match source {
             Ok(source) => source,
             Err(error) => return Err(Wanted::of(self.engine(), item).why(error).await),
         };
         Ok(match source {
-            Source::Stored(reader) if *size <= SMALL_BYTES_MAX => {
+            Source::Stored(reader, _) if *size <= SMALL_BYTES_MAX => {
                 Supply::Whole(self.small_body(account, &reader, range).await?)
             }
-            Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage).noting(account.clone())),
+            Source::Stored(reader, _hold) => {
+                Supply::Stored { stream: reader.stream(range, carriage).noting(account.clone()), _hold }
+            }
             source => {
                 let wanted = Box::new(Wanted::of(self.engine(), item));
                 Supply::Arriving { source, wanted, left: range, account: account.clone() }

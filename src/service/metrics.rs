@@ -58,6 +58,7 @@ impl Collector for EngineCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (counts, fetched) = (self.0.counts(), self.0.fetched());
         let swarm = self.0.swarm().counters();
+        let cache = self.0.cache_status();
         let counters = [
             ("entries_applied", "Entries of other nodes that were applied", counts.entries_applied()),
             ("entries_applied_by_gossip", "Those that gossip brought first", counts.entries_applied_by_gossip()),
@@ -70,6 +71,10 @@ impl Collector for EngineCollector {
             ("possessions_proved", "Blobs held through another space that a member proved to have", fetched.proved()),
             ("wrong_answers", "Answers of peers that were not what was asked for", fetched.wrong()),
             ("fetch_failures", "Fetches that failed at all peers asked", fetched.failures()),
+            ("cache_hits", "Downloads whose bytes were here where what was read is kept", cache.hits),
+            ("cache_misses", "Downloads whose bytes had to be fetched there", cache.misses),
+            ("cache_evicted_blobs", "Blobs that went from the cache", cache.evicted_blobs),
+            ("cache_evicted_bytes", "What they took", cache.evicted_bytes),
             ("swarm_control_received_bytes", "Bytes received on control streams", swarm.control_bytes_in.get()),
             ("swarm_control_sent_bytes", "Bytes sent on control streams", swarm.control_bytes_out.get()),
             ("swarm_bulk_received_bytes", "Bytes received on bulk streams", swarm.bulk_bytes_in.get()),
@@ -88,6 +93,10 @@ impl Collector for EngineCollector {
             ("store_index_bytes", "Bytes of the index", usage.index_bytes),
             ("store_overlay_bytes", "Bytes of rows that wait for the index", usage.overlay_bytes),
             ("store_blobs", "Blobs stored", usage.blobs),
+            ("cache_limit_bytes", "What the cache of what was read may take", cache.limit_bytes),
+            ("cache_held_bytes", "What it takes", cache.held.bytes),
+            ("cache_held_blobs", "Blobs in it", cache.held.blobs),
+            ("cache_pinned_bytes", "What of it is pinned", cache.held.pinned_bytes),
             ("peers_connected", "Peers connected", self.0.swarm().connected().len() as u64),
         ];
         for (name, help, value) in gauges {

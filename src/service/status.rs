@@ -14,6 +14,7 @@ use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
 use super::attention::{attention, lost as lost_line};
+use super::cache;
 use super::caller::Caller;
 use super::clock;
 use super::error::ServiceError;
@@ -91,7 +92,11 @@ impl Service {
         status["http"] = json!({ "address": self.http_address() });
         status["swarm"] = json!({ "control": listening.control, "bulk": listening.bulk });
         let usage = self.engine().store().usage();
+        let engine = self.engine().clone();
+        let cache = tokio::task::spawn_blocking(move || engine.cache_status()).await;
+        status["cache"] = cache.ok().as_ref().map_or(Value::Null, cache::of_cache);
         status["store"] = json!({
+            "folder": self.engine().store().folder(),
             "pack_bytes": usage.pack_bytes,
             "large_bytes": usage.large_bytes,
             "index_bytes": usage.index_bytes,

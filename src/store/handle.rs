@@ -203,6 +203,39 @@ impl Store {
         self.0.shared.demand.close();
     }
 
+    /// Waits, for a moment, for whoever waits for the store; `false` when it is about to be closed. For work in the
+    /// background, between its pieces. Blocks.
+    pub fn step_aside(&self) -> bool {
+        self.0.shared.demand.step_aside();
+        !self.0.shared.demand.is_closing()
+    }
+
+    /// How many bytes of blobs could still be stored: what quota and device leave, apart from the reserve. Asks the device.
+    pub fn room_bytes(&self) -> u64 {
+        self.0.shared.room_bytes()
+    }
+
+    /// The most that blobs could take: the quota, or without one what they take and what is free.
+    pub fn capacity_bytes(&self) -> u64 {
+        let shared = &self.0.shared;
+        shared.options.quota_bytes.unwrap_or_else(|| shared.used_bytes().saturating_add(shared.room_bytes()))
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.0.shared.folder
+    }
+
+    /// Large blobs of which a part is here, left by fills that ended early or still run, with the bytes that they take.
+    pub fn fills_at_rest(&self) -> Vec<(Digest, u64)> {
+        self.0.shared.fills_at_rest()
+    }
+
+    /// Removes what an unfinished fill left; `false` when there is nothing, or somebody goes on with it.
+    pub fn discard_fill(&self, digest: &Digest) -> bool {
+        self.0.shared.discard_fill(digest)
+    }
+
     /// Opens a blob for reading, if it is stored.
     pub fn reader(&self, digest: &Digest) -> Result<Option<BlobReader>, ReadError> {
         let shared = &self.0.shared;

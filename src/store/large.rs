@@ -223,6 +223,12 @@ pub fn sealed_bytes(size_bytes: u64) -> u64 {
     DATA_OFFSET + size_bytes + u64::from(groups::count(size_bytes)) * 32 + END_BYTES as u64
 }
 
+/// What a blob of `size_bytes` takes on the disk, about: in a file of its own, or as a record in a pack.
+pub fn stored_bytes(size_bytes: u64) -> u64 {
+    const RECORD_BYTES: u64 = 256;
+    if groups::count(size_bytes) > 1 { sealed_bytes(size_bytes) } else { size_bytes + RECORD_BYTES }
+}
+
 /// A blob's meta whose sums were computed here.
 pub fn confirmed(checksums: Checksums) -> Meta {
     Meta { checksums, assurance: Assurance::Confirmed }

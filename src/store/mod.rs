@@ -8,7 +8,8 @@
 //! large/<number>.blob    one blob of more than 1 MiB (.part while it grows, .map beside it while it is filled)
 //! index/                 sled: key → value or pointer, digest → bytes or place; can be thrown away
 //! garbage, verified      what collections and scrubs remember; can be lost
-//! gc.log                 a line for each blob that was removed, let go, or lost, or that rotted
+//! cache                  what the engine remembers of what it fetched for readers; can be lost
+//! gc.log                 a line for each blob that was removed, evicted, let go, or lost, or that rotted
 //! ```
 //!
 //! **An upload.** [`Ingest`] hashes four ways while it writes, and hands out a [`Staged`] blob: in memory up to 1 MiB, else
@@ -31,6 +32,8 @@
 //! All of these step aside for whoever waits.
 //!
 //! **A backup** ([`backup`]) streams packs and large files as of one commit while writing goes on.
+//!
+//! **A move** ([`moving`]) copies a store that nobody has open to another folder, verified, and says so in [`Location`].
 //!
 //! **An open.** Pack headers are read, the newest pack is cut behind its last whole commit and synced, the index's
 //! checkpoint is compared with the packs, and what it lacks is replayed; an index that is missing, broken or contradicts
@@ -85,7 +88,10 @@ mod ingest;
 mod journal;
 mod large;
 mod latency;
+mod location;
 pub mod mapping;
+pub mod moving;
+mod note;
 mod options;
 mod overlay;
 mod pack;
@@ -118,7 +124,10 @@ pub use handle::{Store, Usage};
 pub use index::MemoryIndex;
 pub use ingest::Ingest;
 pub use journal::Journal;
+pub use large::stored_bytes;
 pub use latency::Latencies;
+pub use location::{Location, LocationError};
+pub use note::NoteWriter;
 pub use options::{IndexKind, Options};
 pub use pack::HOLLOW_PACK_BYTES;
 pub use reader::{BlobInfo, BlobReader};

@@ -27,7 +27,7 @@ mod collector;
 pub(super) mod named;
 mod names;
 pub(super) mod paths;
-mod roots;
+pub(super) mod roots;
 #[cfg(test)]
 pub(super) mod tests;
 

@@ -18,7 +18,7 @@ use super::collector::Collector;
 use super::*;
 use crate::engine::mind::Message;
 use crate::engine::removal::DropCause;
-use crate::engine::{Options, Upkeep, WallClock};
+use crate::engine::{Limits, Options, Upkeep, WallClock};
 use crate::store::{Batch, Options as StoreOptions, RealFiles, RowWrite, Store, Tree, Verdict, Walk};
 use crate::swarm::{self, Swarm};
 
@@ -66,6 +66,7 @@ pub(in crate::engine) fn options() -> Options {
         asks_first: false,
         upkeep: Upkeep { gc_interval: Duration::from_secs(86_400), ..Upkeep::default() },
         min_copies: 1,
+        cache: Limits::default(),
     }
 }
 
@@ -77,6 +78,11 @@ pub(in crate::engine) fn noise(seed: u64, count: usize) -> Bytes {
 
 impl Site {
     pub async fn new() -> Site {
+        Site::with(options()).await
+    }
+
+    /// A node with these options.
+    pub async fn with(options: Options) -> Site {
         let folder = tempfile::tempdir().unwrap();
         let store_options = StoreOptions { pack_bytes: 1 << 20, ..StoreOptions::default() };
         let (store, _) =
@@ -84,10 +90,9 @@ impl Site {
         let quiet = swarm::Options { listen: Vec::new(), bulk_listen: Vec::new(), gossip: false, ..Default::default() };
         let (swarm, events) = Swarm::start(&key("transport"), quiet).await.unwrap();
         let clock = Arc::new(SetClock(AtomicU64::new(1_700_000_000_000)));
-        let engine =
-            Engine::start(identity(), key("pairing"), store.clone(), swarm, events, clock.clone(), options(), 5)
-                .await
-                .unwrap();
+        let engine = Engine::start(identity(), key("pairing"), store.clone(), swarm, events, clock.clone(), options, 5)
+            .await
+            .unwrap();
         let identity = identity();
         let founding = Founding::new(&key("root"), identity.name, identity.keys);
         engine.command(Command::FoundCircle(founding), None).await.unwrap();
@@ -114,7 +119,7 @@ impl Site {
     }
 
     /// Bytes that nothing names.
-    async fn litter(&self, bytes: &Bytes) -> Digest {
+    pub async fn litter(&self, bytes: &Bytes) -> Digest {
         let mut ingest = self.store.ingest().unwrap();
         ingest.write(bytes.clone()).await.unwrap();
         let staged = ingest.finish().await.unwrap();
@@ -149,10 +154,20 @@ impl Site {
         self.store.blob(digest).unwrap().is_some()
     }
 
-    async fn close(self) -> tempfile::TempDir {
+    pub async fn close(self) -> tempfile::TempDir {
         self.engine.stop().await;
         self.store.close().await;
         self.folder
+    }
+
+    /// The same store under another engine.
+    pub async fn restarted(self, options: Options) -> Site {
+        self.engine.stop().await;
+        let quiet = swarm::Options { listen: Vec::new(), bulk_listen: Vec::new(), gossip: false, ..Default::default() };
+        let (swarm, events) = Swarm::start(&key("transport"), quiet).await.unwrap();
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let engine = Engine::start(identity(), key("pairing"), store, swarm, events, clock, options, 6).await.unwrap();
+        Site { engine, ..self }
     }
 }
 

@@ -19,7 +19,7 @@ pub use content::Content;
 pub use curl::{Got, curl};
 pub use mount::{Address, Disk};
 pub use namespace::{Hub, Place};
-pub use node::{Node, Setup};
+pub use node::{Node, Setup, binary};
 pub use raw::{Raw, exchange, status_of};
 pub use wait::{DEADLINE, until};
 
