@@ -6,7 +6,8 @@
 #                            mode: an hour and a half
 #
 # Needs a Rust toolchain with rustfmt and clippy, cc, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
-# is missing. Variables: ARTIMESH_SEEDS (simulated histories), CARGO_TARGET_DIR.
+# is missing. Variables: ARTIMESH_SEEDS (simulated histories), ARTIMESH_LONG_SEEDS (those of the long tier, 200000; what
+# tests/simulation/digests.txt knows of them has to end the same), CARGO_TARGET_DIR.
 set -uo pipefail
 export LC_ALL=C
 
@@ -14,7 +15,7 @@ LONG=no
 case "${1:-}" in
     "") ;;
     --long) LONG=yes ;;
-    -h | --help) sed -n '2,9{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,10{s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
     *) echo "unknown option $1: see $0 --help" >&2; exit 2 ;;
 esac
 cd "$(dirname "$0")/.." || exit 1
@@ -22,6 +23,7 @@ cd "$(dirname "$0")/.." || exit 1
 export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 SEEDS=${ARTIMESH_SEEDS:-5000}
+LONG_SEEDS=${ARTIMESH_LONG_SEEDS:-200000}
 
 RESULTS=$(mktemp "${TMPDIR:-/tmp}/artimesh-tests.XXXXXX")
 trap 'rm -f "$RESULTS" "$RESULTS".*' EXIT
@@ -78,7 +80,7 @@ tools() {
 
 simulation() { ARTIMESH_SEEDS=$SEEDS cargo test --locked -p artimesh-core --test simulation -- --nocapture; }
 
-simulation_long() { scripts/simulate.sh 200000; }
+simulation_long() { scripts/simulate.sh "$LONG_SEEDS"; }
 
 system_long() { ARTIMESH_LONG=1 cargo test --locked --release --no-fail-fast --test system -- --test-threads=1; }
 
@@ -105,7 +107,7 @@ stages() {
     stage "system tests" cargo test --locked --no-fail-fast --test system
     stage "a swarm in release mode" scripts/swarm.sh
     [ "$LONG" = yes ] || return
-    stage "simulation of 200000 histories" simulation_long
+    stage "simulation of $LONG_SEEDS histories" simulation_long
     stage "beside the previous release" scripts/compat.sh
     stage "system tests at length" system_long
 }

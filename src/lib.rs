@@ -51,6 +51,7 @@
 //! - **No byte is trusted.** A segment is verified against its author's key and rights whoever relayed it, a group of a
 //!   blob against its BLAKE3 chaining value before it is written.
 //! - **An address is no capability.** A blob is served to a peer that shares a space in which a live version names it.
+//! - **What something names goes only when others have promised to keep it:** [`engine::Engine::let_go`] is the one way.
 //! - **Strangers see the pairing protocol and nothing else.**
 //! - **Everything is bounded:** frames, queues, bodies in memory, connections, retries. Every task has an owner who ends it.
 //!
@@ -64,8 +65,8 @@
 //!    calls the endpoint `http::artifact::put`.
 //! 2. [`Service::upload`](service::Service::upload) admits it before the body is read: not on an edge, rights, the
 //!    repository, room on the disk. It opens a [`store::Ingest`].
-//! 3. [`Upload::write`](service::Upload::write) takes the body piece by piece; `Ingest` hashes four ways on the way, and
-//!    holds up to 1 MiB in memory, more in a file of its own.
+//! 3. [`Upload::write`](service::Upload::write) takes the body piece by piece; `Ingest` hashes four ways on the way (or
+//!    three, and `engine::summing` computes MD5 later), and holds up to 1 MiB in memory, more in a file of its own.
 //! 4. [`Upload::finish`](service::Upload::finish) compares the sums that the client named (a difference is 409, and the
 //!    bytes go), and hands [`Command::Put`](artimesh_core::replica::Command::Put) and the [`store::Staged`] blob to
 //!    [`Engine::command`](engine::Engine::command).
@@ -88,6 +89,8 @@
 //!    ahead; then it hands out the piece as a slice of the mapped file ([`store::mapping`]), without touching it.
 //! 5. hyper writes head and piece; `http::wire` recognises the piece by its address and has the kernel send it from the file
 //!    (sendfile). Inside of TLS pieces are read instead, encrypted and written.
+//! 6. What it waited for is on the request's [`Account`](service::Account). At its end `http::endings` writes its line of the
+//!    audit log, and one of the slow log if it took long.
 //!
 //! # A walk: a change arrives
 //!
@@ -104,6 +107,7 @@
 //!    (`engine::fetch::flight`), filled group by group from members that have it, and committed.
 //! 6. A reader who comes earlier, or on an edge, gets there by [`Service::download`](service::Service::download):
 //!    [`Engine::source`](engine::Engine::source) joins the flight or starts one, and what the reader waits for comes first.
+//!    Where the repository is kept on demand it stays for the next reader, as long as the cache has room (`engine::cache`).
 //!
 //! # A walk: a member comes back after a year
 //!

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    artifact, backup, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback, scrub, serve,
-    trust,
+    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback,
+    scrub, serve, store, trust,
 };
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
@@ -72,14 +72,22 @@ pub enum Command {
     Artifact(artifact::Artifact),
     /// Undo what a node or user did since some time, out of the history
     Rollback(rollback::Rollback),
+    /// Show who did what, and who downloaded what
+    Audit(audit::Audit),
     /// Remove bytes that nothing needs any more, and compact what holds little
     Gc(gc::Gc),
     /// Read and hash again what is at rest, and take out of use what rotted
     Scrub(scrub::Scrub),
+    /// Show what is kept of what was read, and pin some of it
+    #[command(subcommand)]
+    Cache(cache::Cache),
     /// Copy all of a node, running or not, into one archive
     Backup(backup::Backup),
     /// Make a data folder out of a backup
     Restore(restore::Restore),
+    /// Move what the node holds to another disk
+    #[command(subcommand)]
+    Store(store::Store),
     /// Show the version
     Version,
 }

@@ -77,6 +77,7 @@ fn value(value: &Setting) -> Value {
         Setting::Text(text) => json!(text),
         Setting::Truth(truth) => json!(truth),
         Setting::Count(number) | Setting::Size(number) => json!(number),
+        Setting::Percent(percent) => json!(format!("{percent}%")),
         Setting::Time(time) => json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         Setting::List(items) => json!(items),
     }

@@ -58,6 +58,8 @@ fn placeholder(kind: Kind) -> &'static str {
         Kind::Listen | Kind::Dial => "MULTIADDR,…",
         Kind::Rates => "SIZE,…",
         Kind::Zone => "ZONE",
+        Kind::Share { .. } => "SIZE|%",
+        Kind::Age { .. } => "TIME",
         Kind::Nodes => "NODE,…",
     }
 }

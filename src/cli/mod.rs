@@ -1,6 +1,6 @@
 //! The words an operator types: one file per command, [`run`] for all of them.
 //!
-//! `init`, `serve`, `config`, `doctor`, `restore` and `version` work on this machine, `backup` does when no node runs; the others talk HTTP to a node that runs,
+//! `init`, `serve`, `config`, `doctor`, `restore`, `store` and `version` work on this machine, `backup` does when no node runs; the others talk HTTP to a node that runs,
 //! found by its data folder or by an address. Exit codes: 0 done, 1 refused or failed, 2 misuse.
 //!
 //! # Why
@@ -11,7 +11,9 @@
 //!   tested without a node.
 
 mod artifact;
+mod audit;
 mod backup;
+mod cache;
 mod client;
 mod command;
 mod config;
@@ -32,6 +34,7 @@ mod run;
 mod scrub;
 mod serve;
 mod status;
+mod store;
 mod target;
 mod temporary;
 mod trust;

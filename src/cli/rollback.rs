@@ -41,7 +41,8 @@ pub struct Whose {
     user: Option<String>,
 }
 
-fn since(text: &str) -> Result<Value, String> {
+/// A UTC time as it is, or how long ago in milliseconds since 1970.
+pub(super) fn since(text: &str) -> Result<Value, String> {
     if let Ok(ago) = parse_duration(text) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         return Ok(json!(now.saturating_sub(ago).as_millis() as u64));

@@ -13,8 +13,8 @@ use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
 use super::{
-    artifact, backup, config, conflict, doctor, federation, gc, init, output, pair, repo, restore, rollback, scrub,
-    serve, status, trust, version,
+    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, output, pair, repo, restore,
+    rollback, scrub, serve, status, store, trust, version,
 };
 use crate::config::{Keys, Settings};
 use crate::node::Start;
@@ -68,6 +68,7 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Serve(command) => serve::run(&global, &command, seams.serve),
         Command::Config(command) => config::run(&global, &command),
         Command::Restore(command) => restore::run(&global, &command),
+        Command::Store(command) => store::run(&global, &command),
         Command::Version => version::run(&global),
         Command::Doctor(command) => wait(doctor::run(&global, &command)),
         Command::Status => wait(status::run(&global)),
@@ -75,8 +76,10 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Trust(command) => wait(trust::run(&global, &command)),
         Command::Repo(command) => wait(repo::run(&global, &command)),
         Command::Rollback(command) => wait(rollback::run(&global, &command)),
+        Command::Audit(command) => wait(audit::run(&global, &command)),
         Command::Gc(command) => wait(gc::run(&global, &command)),
         Command::Scrub(command) => wait(scrub::run(&global, &command)),
+        Command::Cache(command) => wait(cache::run(&global, &command)),
         Command::Backup(command) => wait(backup::run(&global, &command)),
         Command::Federation(command) => wait(federation::run(&global, &command)),
         Command::Conflict(command) => wait(conflict::run(&global, &command)),

@@ -33,6 +33,11 @@ fn human(status: &Value) -> String {
         text += &format!("store       {}\n", pairs.collect::<Vec<_>>().join(", "));
         text += &upkeep(&status["store"]);
     }
+    if let Some(cache) = status["cache"].as_object() {
+        let pairs = cache.iter().map(|(name, value)| format!("{name} {}", amount(name, value)));
+        text += &format!("cache       {}\n", pairs.collect::<Vec<_>>().join(", "));
+    }
+    text += &syncs(&status["syncs"]);
     for line in items(status, "attention") {
         text += &format!("\n! {}\n  → {}\n", field(line, "message"), field(line, "remedy"));
     }
@@ -80,6 +85,26 @@ fn clock(clock: &Value) -> String {
     format!("clock       {off} {way} the other members{turn}\n")
 }
 
+/// How long making things durable takes: half of the times and nearly always; nothing while nothing was.
+fn syncs(syncs: &Value) -> String {
+    let within = |of: &Value, name: &str| of[name].as_u64().map_or("more than 10 s".to_owned(), milliseconds);
+    let line = |(name, of): (&String, &Value)| {
+        let count = of["count"].as_u64().filter(|count| *count > 0)?;
+        let (half, most) = (within(of, "half_within_us"), within(of, "most_within_us"));
+        Some(format!("{} {count}, half within {half}, 99 % within {most}", output::plain(name)))
+    };
+    let lines: Vec<String> = syncs.as_object().into_iter().flatten().filter_map(line).collect();
+    if lines.is_empty() { String::new() } else { format!("syncs       {}\n", lines.join("; ")) }
+}
+
+/// Microseconds for people.
+fn milliseconds(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        _ => format!("{} ms", us / 1000),
+    }
+}
+
 fn amount(name: &str, value: &Value) -> String {
     match value.as_u64() {
         Some(count) if name.contains("bytes") => bytes(count),
@@ -99,10 +124,7 @@ fn members(status: &Value) -> String {
 /// Round trip, and what was received (and how fast it last came) and sent, over how many connections.
 fn traffic(traffic: &Value) -> [String; 3] {
     let amount = |name: &str| traffic[name].as_u64().map_or("-".to_owned(), bytes);
-    let round_trip = traffic["round_trip_us"].as_u64().map_or("-".to_owned(), |us| match us {
-        0..10_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
-        _ => format!("{} ms", us / 1000),
-    });
+    let round_trip = traffic["round_trip_us"].as_u64().map_or("-".to_owned(), milliseconds);
     let rate = traffic["receiving_bytes_per_s"].as_u64().map(|rate| format!(" at {}/s", bytes(rate)));
     let several = traffic["bulk_connections"].as_u64().filter(|count| *count > 1);
     let over = several.map(|count| format!(" over {count}")).unwrap_or_default();
@@ -127,6 +149,12 @@ fn repositories(repositories: &[Value]) -> String {
             (Some(0), _) => "nothing".to_owned(),
             (Some(blobs), Some(size)) => format!("{blobs} blobs, {}", bytes(size)),
             _ => "-".to_owned(),
+        };
+        let missing = match repo["lost"]["blobs"].as_u64() {
+            None | Some(0) => missing,
+            Some(lost) => {
+                format!("{missing}; lost: {lost} blobs, {}", bytes(repo["lost"]["bytes"].as_u64().unwrap_or(0)))
+            }
         };
         let federation = short(&field(repo, "federation"));
         let digest = short(&field(repo, "state_digest"));
@@ -177,6 +205,7 @@ mod tests {
                       "scrub": {"running": false, "ended_ms": 784_111_777_000_u64, "bytes": 2048, "done_bytes": 2048,
                                 "rotten_blobs": 1, "damaged_records": 0},
                       "gc": {"ended_ms": 784_111_777_000_u64, "removed_blobs": 2, "removed_bytes": 1024}},
+            "syncs": {"commit": {"count": 7, "half_within_us": 250, "most_within_us": null}, "large": {"count": 0}},
             "attention": [{"code": "key_taken", "message": "federation x waits", "remedy": "delete libs"}],
             "members": [{"node": "ffeeddccbbaa9988", "name": "pa\u{1b}ris", "role": "edge", "state": "unreachable",
                          "traffic": {"round_trip_us": 1250, "received_bytes": 2048, "receiving_bytes_per_s": 1024,
@@ -198,6 +227,7 @@ bulk        -
 store       blobs 3, bytes 2.00 KiB
 scrub       Sun, 06 Nov 1994 08:49:37 GMT: 2.00 KiB of 2.00 KiB verified; 1 rotten, 0 other damaged
 gc          Sun, 06 Nov 1994 08:49:37 GMT: 2 blobs, 1.00 KiB removed
+syncs       commit 7, half within 0.2 ms, 99 % within more than 10 s
 
 ! federation x waits
   → delete libs

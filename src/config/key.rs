@@ -51,6 +51,16 @@ pub enum Kind {
         /// The smallest, in bytes.
         min: u64,
     },
+    /// A number of bytes, a share of what there is in per cent, or `none` for no bound.
+    Share {
+        /// The smallest, in bytes.
+        min: u64,
+    },
+    /// A span of time, or `none` for no bound.
+    Age {
+        /// The shortest.
+        min: Duration,
+    },
     /// A span of time.
     Time {
         /// The shortest.

@@ -203,7 +203,10 @@ fn the_table_is_sound() {
         assert!(key.flag.is_none_or(|flag| flags.insert(flag)), "--{:?} twice", key.flag);
         assert!(!OTHER_VARIABLES.contains(&key.variable().as_str()));
         assert!(key.doc.ends_with('.') && !key.doc.contains("  "), "{}: one paragraph", key.name);
-        let shape = key.name.split('.').all(|part| part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        let shape = key
+            .name
+            .split('.')
+            .all(|part| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
         assert!(shape && key.name.split('.').count() == 2, "{}", key.name);
         for text in key.default.iter().chain([&key.example]) {
             assert!(key.kind.check(&Raw::Text((*text).to_owned())).is_ok(), "{} = {text}", key.name);

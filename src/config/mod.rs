@@ -35,7 +35,8 @@ pub use load::{FILE_NAME, Given, Loaded, Origin, load};
 pub use parse::{BadValue, parse_duration, parse_size};
 pub use sample::sample;
 pub use settings::{
-    Accept, Cache, Http, Log, LogFormat, Node, Placement, Replication, Settings, Shutdown, Store, Swarm,
+    Accept, Audit, Cache, Http, Ingest, Log, LogFormat, Node, Placement, Replication, Settings, Share, Shutdown, Store,
+    Swarm,
 };
 pub use table::{KEYS, OTHER_VARIABLES};
 pub use value::Value;

@@ -97,6 +97,13 @@ impl Kind {
                 parse_size(text).ok().filter(|bytes| (min..=max).contains(bytes)).map(Value::Size)
             }
             Kind::Limit { .. } if text == "none" => Some(Value::Unbounded),
+            Kind::Share { .. } | Kind::Age { .. } if text == "none" => Some(Value::Unbounded),
+            Kind::Share { min } => match text.strip_suffix('%') {
+                Some(percent) if percent.starts_with('+') => None,
+                Some(percent) => percent.parse().ok().filter(|percent| (1..=100).contains(percent)).map(Value::Percent),
+                None => parse_size(text).ok().filter(|bytes| *bytes >= min).map(Value::Size),
+            },
+            Kind::Age { min } => parse_duration(text).ok().filter(|time| *time >= min).map(Value::Time),
             Kind::Limit { min } => parse_size(text).ok().filter(|bytes| *bytes >= min).map(Value::Size),
             Kind::Time { min, max } => {
                 parse_duration(text).ok().filter(|time| (min..=max).contains(time)).map(Value::Time)
@@ -143,6 +150,14 @@ impl Kind {
             }
             Kind::Limit { min } => {
                 format!("none, or at least {}, in bytes or with KiB, MiB, GiB or TiB, such as 200GiB", shown(min))
+            }
+            Kind::Share { min } => format!(
+                "none, 1% to 100%, or at least {}, in bytes or with KiB, MiB, GiB or TiB, such as 200GiB",
+                shown(min)
+            ),
+            Kind::Age { min } => {
+                let min = Value::Time(min).to_string().replace('"', "");
+                format!("none, or at least {min}, with a unit (ms, s, m, h, d), such as 30d")
             }
             Kind::Time { min, max } => {
                 let shown = |time| Value::Time(time).to_string().replace('"', "");
@@ -239,6 +254,16 @@ mod tests {
             (Kind::Count { min: 1, max: 9 }, "0", false),
             (Kind::Limit { min: 10 }, "none", true),
             (Kind::Limit { min: 10 }, "9", false),
+            (Kind::Share { min: 10 }, "none", true),
+            (Kind::Share { min: 10 }, "100%", true),
+            (Kind::Share { min: 10 }, "0%", false),
+            (Kind::Share { min: 10 }, "101%", false),
+            (Kind::Share { min: 10 }, "+5%", false),
+            (Kind::Share { min: 10 }, "10", true),
+            (Kind::Share { min: 10 }, "9", false),
+            (Kind::Age { min: Duration::from_secs(1) }, "none", true),
+            (Kind::Age { min: Duration::from_secs(1) }, "30d", true),
+            (Kind::Age { min: Duration::from_secs(1) }, "999ms", false),
             (Kind::Filter, "info,hyper=warn", true),
             (Kind::Filter, "info=loud=x", false),
             (Kind::Filter, "", false),

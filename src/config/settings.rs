@@ -9,6 +9,8 @@ use artimesh_core::model::NodeName;
 
 use super::rates;
 use super::value::Value;
+use crate::http::Audience;
+use crate::store::Md5Turn;
 use crate::swarm;
 
 /// All settings. Each field is the key of its name in [`super::KEYS`], which says what it means.
@@ -18,6 +20,10 @@ pub struct Settings {
     pub node: Node,
     /// `http.*`
     pub http: Http,
+    /// `audit.*`
+    pub audit: Audit,
+    /// `ingest.*`
+    pub ingest: Ingest,
     /// `swarm.*`
     pub swarm: Swarm,
     /// `replication.*`
@@ -64,6 +70,28 @@ pub struct Http {
     pub max_connections: usize,
     /// The largest artifact in one upload, in bytes.
     pub max_upload: u64,
+    /// Requests that take as long are told; zero for none.
+    pub slow_log: Duration,
+    /// Who is told what an answer waited for.
+    pub server_timing: Audience,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audit {
+    /// Whether downloads are in it.
+    pub downloads: bool,
+    /// Bytes of a file.
+    pub file_size: u64,
+    /// Files that are kept.
+    pub files: u64,
+}
+
+/// How uploads are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ingest {
+    /// When their MD5 is computed.
+    pub md5: Md5Turn,
 }
 
 /// The peer-to-peer side. All addresses are multiaddrs over TCP that were checked.
@@ -96,6 +124,8 @@ pub struct Replication {
     pub log_deletes: Duration,
     /// Blobs fetched at once.
     pub fetches: usize,
+    /// Mirrors beside this node that must have what it wrote before it may do without it.
+    pub min_copies: usize,
 }
 
 /// Whose invitations to federations are followed.
@@ -125,6 +155,21 @@ pub enum Placement {
 pub struct Cache {
     /// Whether fetches go on when their readers have left.
     pub finish_fetches: bool,
+    /// What it may take.
+    pub max_size: Share,
+    /// For how long it stays unread; `None`: as long as there is room.
+    pub max_age: Option<Duration>,
+}
+
+/// A part of what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// All.
+    All,
+    /// So many bytes.
+    Bytes(u64),
+    /// So many per cent.
+    Percent(u8),
 }
 
 /// Bytes at rest.
@@ -182,6 +227,17 @@ impl Settings {
         let settings = Settings {
             node: Node { name: values.name("node.name") },
             http: values.http(),
+            audit: Audit {
+                downloads: values.truth("audit.downloads"),
+                file_size: values.number("audit.file_size"),
+                files: values.number("audit.files"),
+            },
+            ingest: Ingest {
+                md5: match values.text("ingest.md5").as_deref() {
+                    Some("deferred") => Md5Turn::Deferred,
+                    _ => Md5Turn::Inline,
+                },
+            },
             swarm: Swarm {
                 listen: values.list("swarm.listen"),
                 bulk_listen: values.list("swarm.bulk_listen"),
@@ -191,7 +247,11 @@ impl Settings {
             },
             replication: values.replication(),
             transfer: values.transfer(),
-            cache: Cache { finish_fetches: values.truth("cache.finish_fetches") },
+            cache: Cache {
+                finish_fetches: values.truth("cache.finish_fetches"),
+                max_size: values.share("cache.max_size"),
+                max_age: values.age("cache.max_age"),
+            },
             store: Store {
                 quota: values.limit("store.quota"),
                 reserve: values.number("store.reserve"),
@@ -240,6 +300,12 @@ impl Values {
             max_header_bytes: self.count("http.max_header_bytes"),
             max_connections: self.count("http.max_connections"),
             max_upload: self.number("http.max_upload"),
+            slow_log: self.time("http.slow_log"),
+            server_timing: match self.text("http.server_timing").as_deref() {
+                Some("admin") => Audience::Administrator,
+                Some("all") => Audience::Everybody,
+                _ => Audience::Nobody,
+            },
         }
     }
 
@@ -260,6 +326,7 @@ impl Values {
             log_whole: self.time("replication.log_whole"),
             log_deletes: self.time("replication.log_deletes"),
             fetches: self.count("replication.fetches"),
+            min_copies: self.count("replication.min_copies"),
         }
     }
 
@@ -319,6 +386,23 @@ impl Values {
         match self.take(key) {
             Value::Size(bytes) => Some(bytes),
             Value::Unbounded | Value::Absent => None,
+            other => wrong(key, &other),
+        }
+    }
+
+    fn share(&mut self, key: &str) -> Share {
+        match self.take(key) {
+            Value::Size(bytes) => Share::Bytes(bytes),
+            Value::Percent(percent) => Share::Percent(percent),
+            Value::Unbounded => Share::All,
+            other => wrong(key, &other),
+        }
+    }
+
+    fn age(&mut self, key: &str) -> Option<Duration> {
+        match self.take(key) {
+            Value::Time(time) => Some(time),
+            Value::Unbounded => None,
             other => wrong(key, &other),
         }
     }

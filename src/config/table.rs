@@ -94,6 +94,43 @@ pub const KEYS: &[Key] = &[
         ..key("http.max_upload", Kind::Size { min: 1, max: 16 * TIB }, Some("1TiB"))
     },
     Key {
+        doc: "Requests that take as long as this are told in the log, under the target slow: with what they waited for \
+              (queue, index, disk, hash, sync, peer), and how long for their client, which may just be slow. At most 60 in a \
+              minute; 0s for none.",
+        example: "2s",
+        ..key("http.slow_log", seconds(0, 3600), Some("10s"))
+    },
+    Key {
+        doc: "Who is told by a Server-Timing header what an answer waited for: off (nobody), admin (the administrator) or \
+              all. It tells what is in memory here and what isn't, and so what others have asked for.",
+        example: "admin",
+        ..key("http.server_timing", Kind::Choice(&["off", "admin", "all"]), Some("off"))
+    },
+    Key {
+        doc: "Whether each download is a line of the audit log in the data folder's audit/: who, what, when, how much, from \
+              where, with which outcome. Changes always are. `artimesh audit` shows them.",
+        example: "false",
+        ..key("audit.downloads", Kind::Truth, Some("true"))
+    },
+    Key {
+        doc: "How large a file of the audit log gets before the next is begun.",
+        example: "256MiB",
+        ..key("audit.file_size", Kind::Size { min: MIB, max: TIB }, Some("64MiB"))
+    },
+    Key {
+        doc: "How many of these files are kept; the oldest goes when there is one more.",
+        example: "100",
+        ..key("audit.files", Kind::Count { min: 1, max: 100_000 }, Some("8"))
+    },
+    Key {
+        doc: "When the MD5 of an upload of more than 1 MiB is computed: inline (with the other checksums; MD5 is the slowest) \
+              or deferred (behind the upload, while nobody waits). Until then answers leave it out, and its .md5 isn't \
+              found. One that the client names is always checked at once. Members that run a release without this setting \
+              show an MD5 of zeros for such artifacts, for good.",
+        example: "deferred",
+        ..key("ingest.md5", Kind::Choice(&["inline", "deferred"]), Some("inline"))
+    },
+    Key {
         doc: "Where other nodes connect for control: trust, change logs, announcements. Multiaddrs of TCP sockets. An \
               empty list means that this node only dials out, which suffices behind NAT.",
         example: "/ip4/0.0.0.0/tcp/8083",
@@ -169,6 +206,12 @@ pub const KEYS: &[Key] = &[
         ..key("replication.fetches", Kind::Count { min: 1, max: 256 }, Some("8"))
     },
     Key {
+        doc: "How many other mirrors must have confirmed that they hold what was written at this node before it may do \
+              without its own copy. It matters where this node doesn't mirror; a mirror keeps its copy anyway.",
+        example: "2",
+        ..key("replication.min_copies", Kind::Count { min: 1, max: 100 }, Some("1"))
+    },
+    Key {
         doc: "How many bytes of artifacts this node receives from all others together in a second. Control traffic isn't \
               limited, and what a reader waits for comes first.",
         example: "20MiB,08:00-18:00 2MiB",
@@ -199,6 +242,19 @@ pub const KEYS: &[Key] = &[
               more. What has arrived is kept for the next reader either way.",
         example: "false",
         ..key("cache.finish_fetches", Kind::Truth, Some("true"))
+    },
+    Key {
+        doc: "What artifacts may take that are here because somebody read them, where a repository is kept on demand: \
+              bytes, or a share of store.quota (without a quota: of what the store takes and what is free). Beyond it \
+              those that were read least lately go, and are fetched again when they are asked for. `artimesh cache \
+              pin` keeps some; `artimesh cache status` shows what is held.",
+        example: "200GiB",
+        ..key("cache.max_size", Kind::Share { min: MIB }, Some("80%"))
+    },
+    Key {
+        doc: "For how long such artifacts stay when nobody reads them.",
+        example: "30d",
+        ..key("cache.max_age", Kind::Age { min: Duration::from_secs(1) }, Some("none"))
     },
     Key {
         doc: "How many bytes the data folder may take, or none. Uploads beyond it get 507.",

@@ -25,6 +25,8 @@ pub enum Value {
     Count(u64),
     /// Bytes.
     Size(u64),
+    /// Per cent, 1 to 100.
+    Percent(u8),
     /// A span of time.
     Time(Duration),
     /// Several texts.
@@ -43,6 +45,7 @@ impl fmt::Display for Value {
             Value::Truth(truth) => write!(f, "{truth}"),
             Value::Count(count) => write!(f, "{count}"),
             Value::Size(bytes) => f.write_str(&size_text(*bytes)),
+            Value::Percent(percent) => write!(f, "\"{percent}%\""),
             Value::Time(time) => write!(f, "\"{}\"", time_text(*time)),
             Value::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| quoted(item)).collect();

@@ -33,9 +33,11 @@ fn node_table(status: &Value) -> String {
         row([cell("swarm"), cell(&plain(&status["swarm"]["control"]))]),
         row([cell("bulk"), cell(&plain(&status["swarm"]["bulk"]))]),
     ];
-    for (name, value) in status["store"].as_object().into_iter().flatten() {
-        let amount = if name.contains("bytes") { bytes(value) } else { plain(value) };
-        rows.push(row([cell(&format!("store: {name}")), cell(&amount)]));
+    for part in ["store", "cache"] {
+        for (name, value) in status[part].as_object().into_iter().flatten() {
+            let amount = if name.contains("bytes") { bytes(value) } else { plain(value) };
+            rows.push(row([cell(&format!("{part}: {name}")), cell(&amount)]));
+        }
     }
     format!("<table>{}</table>\n", rows.concat())
 }
@@ -65,6 +67,10 @@ fn repositories(status: &Value) -> String {
             "nothing".to_owned()
         } else {
             format!("{} ({})", plain(&repository["missing_blobs"]), bytes(&repository["missing_bytes"]))
+        };
+        let missing = match repository["lost"]["blobs"].as_u64() {
+            None | Some(0) => missing,
+            Some(lost) => format!("{missing}; lost: {lost} ({})", bytes(&repository["lost"]["bytes"])),
         };
         row([
             cell(&plain(&repository["key"])),

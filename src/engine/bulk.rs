@@ -8,6 +8,8 @@ use artimesh_core::model::{ArtifactPath, Digest, Envelope, Space, codec};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::lease::{Terms, Word};
+
 /// Bytes of one group, and the largest blob that travels whole.
 pub(super) const GROUP_BYTES: u64 = 1 << 20;
 
@@ -43,6 +45,9 @@ pub(super) enum Request {
     Have(Reference, u32),
     /// Proofs that the peer has up to [`WHOLE_MAX`] blobs, over a nonce: one [`Answer::Proofs`] for all. Since 0.2.
     Prove(Vec<Reference>, [u8; 32]),
+    /// What the peer has of up to [`WHOLE_MAX`] blobs, and whether it will keep them for a while: one [`Answer::Words`] for
+    /// all. To an older peer it is of an unknown kind: its `NotFound` is no word on any of them. Since 0.2.
+    Lease(Vec<Reference>, Terms),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +61,8 @@ pub(super) enum Answer {
     Have(Bytes),
     /// In the order of the references; `None` for what isn't found. See [`super::proof`].
     Proofs(Vec<Option<[u8; 32]>>),
+    /// In the order of the references.
+    Words(Vec<Word>),
 }
 
 impl Request {
@@ -66,6 +73,7 @@ impl Request {
             Request::Groups(reference, first, count) => (3, codec::encode(&(reference, first, count))),
             Request::Have(reference, first) => (4, codec::encode(&(reference, first))),
             Request::Prove(references, nonce) => (5, codec::encode(&(references, nonce))),
+            Request::Lease(references, terms) => (6, codec::encode(&(references, terms))),
         };
         Envelope { kind, body }.to_bytes().into()
     }
@@ -78,6 +86,7 @@ impl Request {
             3 => codec::decode(&envelope.body).ok().map(|(r, first, count)| Request::Groups(r, first, count)),
             4 => codec::decode(&envelope.body).ok().map(|(reference, first)| Request::Have(reference, first)),
             5 => codec::decode(&envelope.body).ok().map(|(references, nonce)| Request::Prove(references, nonce)),
+            6 => codec::decode(&envelope.body).ok().map(|(references, terms)| Request::Lease(references, terms)),
             _ => None,
         }
     }
@@ -95,6 +104,7 @@ impl Answer {
             Answer::Group(bytes) => (4, bytes.clone()),
             Answer::Have(bits) => (5, bits.clone()),
             Answer::Proofs(proofs) => (6, codec::encode(proofs).into()),
+            Answer::Words(words) => (7, codec::encode(words).into()),
         };
         let length = u32::try_from(body.len()).expect("at most a mebibyte");
         let head = [kind.to_le_bytes().as_slice(), &length.to_le_bytes()].concat();
@@ -105,7 +115,7 @@ impl Answer {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Answer::Whole(bytes) | Answer::Group(bytes) => bytes.len() as u64,
-            Answer::NotFound | Answer::Values(_) | Answer::Have(_) | Answer::Proofs(_) => 0,
+            Answer::NotFound | Answer::Values(_) | Answer::Have(_) | Answer::Proofs(_) | Answer::Words(_) => 0,
         }
     }
 
@@ -127,6 +137,7 @@ impl Answer {
             4 => Some(Answer::Group(body)),
             5 => Some(Answer::Have(body)),
             6 => codec::decode(&body).ok().map(Answer::Proofs),
+            7 => codec::decode(&body).ok().map(Answer::Words),
             _ => None,
         }
     }
@@ -140,6 +151,7 @@ mod tests {
     use artimesh_core::model::FederationId;
 
     use super::*;
+    use crate::engine::lease::sample;
 
     fn reference() -> Reference {
         let space = Space::Federation(FederationId([7; 32]));
@@ -163,6 +175,7 @@ mod tests {
             ("request-groups.bin", Request::Groups(reference(), 3, 16)),
             ("request-have.bin", Request::Have(reference(), 524_288)),
             ("request-prove.bin", Request::Prove(vec![reference(), reference()], [5; 32])),
+            ("request-lease.bin", Request::Lease(vec![reference()], Terms { nonce: [4; 32], term_ms: 600_000 })),
         ];
         for (name, request) in requests {
             let frame = request.to_frame();
@@ -181,6 +194,7 @@ mod tests {
             ("answer-group.bin", Answer::Group(Bytes::from_static(b"group"))),
             ("answer-have.bin", Answer::Have(Bytes::from_static(&[0b101, 1]))),
             ("answer-proofs.bin", Answer::Proofs(vec![Some([6; 32]), None])),
+            ("answer-words.bin", Answer::Words(vec![Word::Unknown, Word::Absent, Word::Here, Word::Leased(sample())])),
         ];
         for (name, answer) in answers {
             let frame = Bytes::from(answer.to_parts().concat());

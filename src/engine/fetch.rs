@@ -21,6 +21,7 @@ mod standing;
 pub use counts::FetchCounts;
 pub(super) use flight::{Flight, Flights};
 pub(super) use mirror::mirror;
+pub(super) use peer::candidates;
 pub use reading::{Reading, Source};
 pub use standing::SourceError;
 pub(super) use standing::Standings;

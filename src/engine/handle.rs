@@ -13,17 +13,21 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cache::{self, Cache};
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::events;
 use super::fetch::{self, FetchCounts, SourceError};
+use super::lease;
 use super::line::Lines;
+use super::lost::{self, Ledger};
 use super::mind::{Message, Mind};
 use super::shared::{Counts, Options, Shared};
 use super::snapshot::Snapshot;
+use super::summing;
 use super::upkeep::{self, Upkeep};
 use super::view::{StoreView, row_write};
-use crate::store::{Batch, Priority, RowWrite, Staged, Store, Tree};
+use crate::store::{Account, Batch, Priority, ReadError, RowWrite, Staged, Store, Tree};
 use crate::swarm::{self, Swarm};
 
 /// Messages that wait for the mind at most; whoever brings more waits too.
@@ -71,6 +75,12 @@ impl Engine {
             let batch = Batch { rows, priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
+        let unreadable = |error: ReadError| failed(error.to_string());
+        let leases = lease::wake(identity.node, &store, clock.now(), options.reborn.is_some()).map_err(unreadable)?;
+        let lost = Ledger::wake(&store).map_err(unreadable)?;
+        let snapshot = Snapshot::of(&replica);
+        let cache = Cache::open(&store, options.cache, identity.node, &snapshot);
+        let cache = cache.map_err(|error| failed(error.to_string()))?;
         let shared = Arc::new(Shared {
             clock,
             identity,
@@ -79,7 +89,7 @@ impl Engine {
             swarm,
             store,
             inbox,
-            snapshot: watch::channel(Arc::new(Snapshot::of(&replica))).0,
+            snapshot: watch::channel(Arc::new(snapshot)).0,
             keys: ArcSwap::default(),
             topics: ArcSwap::default(),
             wanted: Notify::new(),
@@ -102,6 +112,11 @@ impl Engine {
             last_paths: Mutex::default(),
             collecting: Mutex::default(),
             collected: ArcSwapOption::empty(),
+            leases: Mutex::new(leases),
+            promises: tokio::sync::RwLock::default(),
+            journal: Mutex::default(),
+            lost,
+            cache,
         });
         let mind = Mind {
             replica,
@@ -119,13 +134,26 @@ impl Engine {
         tasks.spawn(fetch::mirror(shared.clone()));
         tasks.spawn(upkeep::collecting(shared.clone()));
         tasks.spawn(upkeep::scrubbing(shared.clone()));
+        tasks.spawn(summing::summing(shared.clone()));
+        tasks.spawn(lost::watch(shared.clone()));
+        tasks.spawn(cache::keeping(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 
     /// Does a command, with the blob that it refers to if it is new here. Durable when it returns.
     pub async fn command(&self, command: Command, staged: Option<Staged>) -> Result<Receipt, CommandFailure> {
+        self.command_noting(command, staged, Account::default()).await
+    }
+
+    /// The same, and what its request waits for is noted there.
+    pub async fn command_noting(
+        &self,
+        command: Command,
+        staged: Option<Staged>,
+        account: Account,
+    ) -> Result<Receipt, CommandFailure> {
         let (answer, result) = oneshot::channel();
-        let message = Message::Command { command: Box::new(command), staged, answer };
+        let message = Message::Command { command: Box::new(command), staged, account, since: Instant::now(), answer };
         let stopped = || CommandFailure::Stopped("the engine has ended".into());
         self.shared.inbox.send(message).await.map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
@@ -247,6 +275,9 @@ impl Engine {
         }
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
+        let shared = self.shared.clone();
+        // Nothing comes or goes any more. What fails is logged there.
+        let _ = tokio::task::spawn_blocking(move || cache::save(&shared, cache::State::Final)).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artimesh_core::model::{Digest, NodeId, Space};
 use artimesh_core::replica::{
@@ -18,7 +18,7 @@ use super::removal::DropCause;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::view::{MindView, StoreView, row_write};
-use crate::store::{Batch, CommitError, Priority, RowWrite, Staged};
+use crate::store::{Account, Batch, CommitError, Part, Priority, RowWrite, Staged};
 use crate::swarm;
 
 /// Commands handled together at most: one segment's worth.
@@ -35,6 +35,9 @@ pub(super) enum Message {
     Command {
         command: Box<Command>,
         staged: Option<Staged>,
+        /// Of the request that waits for it, and since when it does.
+        account: Account,
+        since: Instant,
         answer: Answer,
     },
     Inspect(Question),
@@ -74,6 +77,7 @@ pub(super) struct Mind {
 struct Waiting {
     answers: Vec<Option<Answer>>,
     staged: Vec<Option<Staged>>,
+    accounts: Vec<Account>,
     verdict: Option<swarm::Verdict>,
     vital: bool,
 }
@@ -150,7 +154,9 @@ impl Mind {
         let mut next = Some(first);
         while let Some(message) = next.take() {
             match message {
-                Message::Command { command, staged, answer } => {
+                Message::Command { command, staged, account, since, answer } => {
+                    account.add(Part::Queue, since.elapsed());
+                    waiting.accounts.push(account);
                     waiting.vital &= !matches!(*command, Command::Put { .. });
                     commands.push((commands.len() as u64, *command));
                     waiting.answers.push(Some(answer));
@@ -243,13 +249,16 @@ impl Mind {
         let blobs = waiting.staged.iter_mut().filter_map(Option::take).collect();
         let priority = if waiting.vital { Priority::Vital } else { Priority::Normal };
         let rows: Vec<RowWrite> = rows.into_iter().map(row_write).collect();
-        if let Some(named) = &mut self.named {
-            rows.iter().for_each(|row| named.note(row));
-        }
+        self.note_named(&rows);
         self.remember_paths(&rows);
-        let batch = Batch { rows, blobs, priority, ..Batch::default() };
+        let notes = self.shared.cache.meaning_of(&rows);
+        let accounts = waiting.accounts.clone();
+        let batch = Batch { rows, blobs, priority, accounts, ..Batch::default() };
         match self.view.0.commit(batch).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.shared.cache.note(&notes);
+                Ok(())
+            }
             Err(error @ CommitError::NoSpace { .. }) => Err(Unpersisted::NoSpace(error.to_string())),
             Err(error) => Err(Unpersisted::Failed(EngineFailed { reason: error.to_string() })),
         }
@@ -320,6 +329,7 @@ impl Mind {
             self.shared.topics.store(Arc::new(by_name));
             self.topics = topics;
         }
+        self.shared.cache.settle(&snapshot);
         self.shared.snapshot.send_replace(Arc::new(snapshot));
     }
 

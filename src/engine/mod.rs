@@ -10,6 +10,7 @@
 
 mod announce;
 mod bulk;
+mod cache;
 mod clock;
 mod error;
 mod events;
@@ -17,7 +18,9 @@ mod fetch;
 mod gc;
 mod handle;
 mod journal;
+mod lease;
 mod line;
+mod lost;
 mod mind;
 mod pairing;
 mod proof;
@@ -27,14 +30,18 @@ mod scrub;
 mod serve;
 mod shared;
 mod snapshot;
+mod summing;
 mod upkeep;
 mod view;
 
+pub use cache::{CacheStatus, Held, Hold, Limits, PINS_MAX, Pin, PinError, Places, Scope, Share};
 pub use clock::{SystemClock, WallClock};
 pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
 pub use fetch::{FetchCounts, Reading, Source, SourceError};
 pub use gc::{CollectError, Collected, Collection, Roots, Tally};
 pub use handle::Engine;
+pub use lease::{Kept, LetGo};
+pub use lost::{Losses, Lost};
 pub use shared::{Counts, Options};
 pub use snapshot::{Life, Snapshot};
 pub use upkeep::Upkeep;

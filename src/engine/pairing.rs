@@ -1,7 +1,7 @@
 //! Pairing: answering newcomers, and being one.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artimesh_core::model::{PublicKey, codec};
 use artimesh_core::replica::{Command, CommandError};
@@ -14,6 +14,7 @@ use super::handle::Engine;
 use super::mind::Message;
 use super::shared::Shared;
 use super::snapshot::Life;
+use crate::store::Account;
 
 /// Pairing requests answered per minute; the rest are told to wait.
 const PER_MINUTE_MAX: usize = 30;
@@ -46,7 +47,13 @@ async fn admit(shared: &Arc<Shared>, peer: &PublicKey, request: &[u8]) -> Result
         return Err(PairingReason::Foreign);
     }
     let (answer, result) = oneshot::channel();
-    let message = Message::Command { command: Box::new(Command::Admit(verified)), staged: None, answer };
+    let message = Message::Command {
+        command: Box::new(Command::Admit(verified)),
+        staged: None,
+        account: Account::default(),
+        since: Instant::now(),
+        answer,
+    };
     shared.inbox.send(message).await.map_err(|_| PairingReason::NotAllowed)?;
     match result.await {
         Ok(Ok(_)) => Ok(()),

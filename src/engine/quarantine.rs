@@ -36,7 +36,7 @@ pub(super) fn quarantine(shared: &Arc<Shared>, rotten: &[Rotten]) {
         blob.file.into_iter().for_each(|file| shared.store.spoil(file));
         lines += &journal::rotten(shared.clock.now(), blob);
     }
-    if let Err(error) = shared.store.journal(journal::FILE_NAME).and_then(|mut journal| journal.append(&lines)) {
+    if let Err(error) = journal::append_here(shared, &lines) {
         tracing::warn!(%error, "the journal can't be written");
     }
     let (answer, dropped) = oneshot::channel();

@@ -10,7 +10,10 @@ use artimesh_core::model::Digest;
 use artimesh_core::replica::{Placement, Table, View as _, ViewFault, Want, rows};
 use tokio::sync::oneshot;
 
+use super::cache;
 use super::error::EngineFailed;
+use super::gc::every_root;
+use super::lease::{Removal, Rules, Ticket};
 use super::mind::Mind;
 use crate::store::{Batch, CommitError, Priority, RowWrite, Tree};
 
@@ -21,6 +24,21 @@ pub(super) enum DropCause {
     Garbage,
     /// Their bytes aren't what they were.
     Rotten,
+    /// They were only a cache, and there is no room for them.
+    Evicted,
+    /// This node would do without them, and others keep them.
+    LetGo(Ticket),
+}
+
+impl DropCause {
+    fn as_removal(self) -> Removal {
+        match self {
+            // Nobody counts what is only a cache as a copy.
+            DropCause::Garbage | DropCause::Evicted => Removal::Unneeded,
+            DropCause::Rotten => Removal::Rotten,
+            DropCause::LetGo(ticket) => Removal::LetGo(ticket),
+        }
+    }
 }
 
 impl Mind {
@@ -32,14 +50,29 @@ impl Mind {
         cause: DropCause,
         answer: oneshot::Sender<Result<HashSet<Digest>, String>>,
     ) -> Result<(), EngineFailed> {
-        if cause == DropCause::Garbage {
+        match cause {
             // Without notes nobody knows what was named.
-            blobs.retain(|digest| self.named.as_ref().is_some_and(|named| !named.contains(digest)));
+            DropCause::Garbage => {
+                blobs.retain(|digest| self.named.as_ref().is_some_and(|named| !named.contains(digest)));
+            }
+            DropCause::Evicted => blobs.retain(|digest| self.shared.cache.may_go(digest)),
+            DropCause::Rotten | DropCause::LetGo(_) => {}
         }
+        let now = self.shared.started.elapsed();
+        self.rules(|rules| blobs.retain(|digest| rules.may_remove(digest, cause.as_removal(), now)));
+        let going = blobs.clone();
+        // Not behind the commit: from then on they may be fetched again, and then they count again.
+        self.shared.cache.are_gone(&blobs);
         let batch = Batch { dropped: blobs.clone(), priority: Priority::Vital, ..Batch::default() };
-        let outcome = match self.view.0.commit(batch).await {
+        let committed = self.view.0.commit(batch).await;
+        // Unless writing has failed, it is decided now; and then the node ends.
+        self.rules(|rules| going.iter().for_each(|digest| rules.removed(digest)));
+        let outcome = match committed {
             Ok(_) => Ok(blobs.into_iter().collect()),
-            Err(error @ CommitError::NoSpace { .. }) => Err(error.to_string()),
+            Err(error @ CommitError::NoSpace { .. }) => {
+                cache::recount(&self.shared);
+                Err(error.to_string())
+            }
             Err(error) => return Err(EngineFailed { reason: error.to_string() }),
         };
         // Whoever asked may be gone.
@@ -69,6 +102,28 @@ impl Mind {
             Err(error) => return Err(EngineFailed { reason: error.to_string() }),
         }
         Ok(())
+    }
+
+    fn rules<T>(&self, work: impl FnOnce(&mut Rules) -> T) -> T {
+        work(&mut self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what rows name that are about to be written: for the collection that runs, and for what is being let go.
+    pub(super) fn note_named(&mut self, rows: &[RowWrite]) {
+        if let Some(named) = &mut self.named {
+            rows.iter().for_each(|row| named.note(row));
+        }
+        if !self.rules(|rules| rules.has_intents()) {
+            return;
+        }
+        let roots = every_root();
+        let named = rows.iter().flat_map(|row| roots.iter().filter_map(|roots| roots.named_by(row)));
+        for named in named.collect::<Vec<_>>() {
+            self.rules(|rules| match &named {
+                Ok(digests) => digests.iter().for_each(|digest| rules.named(Some(digest))),
+                Err(_) => rules.named(None),
+            });
+        }
     }
 
     /// What leaves the history may soon be removed: the journal is to say where it was.

@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::bulk::{Answer, GROUP_BYTES, GROUPS_MAX, HAVE_MAX, Reference, Request, VALUES_MAX, WHOLE_MAX};
 use super::fetch::Flight;
+use super::lease;
 use super::proof;
 use super::shared::Shared;
 use super::view::StoreView;
@@ -30,7 +31,7 @@ pub(super) const SERVED_AT_ONCE: usize = 24;
 const READ_AHEAD_BYTES: u64 = 4 << 20;
 
 /// What is read for the proofs of one request.
-const PROVED_BYTES: u64 = 64 << 20;
+pub(super) const PROVED_BYTES: u64 = 64 << 20;
 
 /// Where groups come from.
 #[derive(Clone)]
@@ -194,6 +195,7 @@ async fn look_at(shared: &Arc<Shared>, node: NodeId, request: Request) -> Ready 
             Ready::Answer(supply.map_or(Answer::NotFound, |supply| Answer::Have(supply.bits(first))))
         }
         Request::Prove(references, nonce) => Ready::Answer(prove(shared, node, references, &nonce).await),
+        Request::Lease(references, terms) => Ready::Answer(lease::answer(shared, node, references, terms).await),
     }
 }
 
@@ -287,7 +289,7 @@ async fn find(shared: &Arc<Shared>, node: NodeId, reference: Reference) -> Optio
 }
 
 /// Those of the spaces named that the asker shares.
-async fn shared_spaces(shared: &Arc<Shared>, node: NodeId, references: &[Reference]) -> HashSet<Space> {
+pub(super) async fn shared_spaces(shared: &Arc<Shared>, node: NodeId, references: &[Reference]) -> HashSet<Space> {
     let named: HashSet<Space> = references.iter().map(|reference| reference.space).collect();
     let shares = shared.inspect(move |replica, _| named.into_iter().filter(|s| replica.shares(s, &node)).collect());
     shares.await.unwrap_or_default()
@@ -299,7 +301,7 @@ fn holds(store: &Store, reference: &Reference) -> bool {
 }
 
 /// The live versions at the path that name the digest. Blocks.
-fn dots(store: &Store, reference: &Reference) -> Vec<Dot> {
+pub(super) fn dots(store: &Store, reference: &Reference) -> Vec<Dot> {
     let key = rows::catalog_key(&reference.space, &reference.path);
     let Ok(Some(row)) = StoreView::of(store.clone()).get(Table::Catalog, &key) else { return Vec::new() };
     let versions: Option<artimesh_core::catalog::Versions> = rows::read(&row).ok();
@@ -310,7 +312,7 @@ fn dots(store: &Store, reference: &Reference) -> Vec<Dot> {
 
 /// Whether one of these versions isn't wanted any more: then its bytes were put or fetched in this space. Bytes that are
 /// here through another space only are still wanted in this one.
-fn is_possessed(store: &Store, space: &Space, dots: &[Dot]) -> bool {
+pub(super) fn is_possessed(store: &Store, space: &Space, dots: &[Dot]) -> bool {
     let view = StoreView::of(store.clone());
     let is_wanted = |dot: &Dot| !matches!(view.get(Table::Meta, &rows::want_key(space, dot)), Ok(None));
     dots.iter().any(|dot| !is_wanted(dot))

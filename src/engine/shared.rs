@@ -16,12 +16,15 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cache::{Cache, Limits};
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::fetch::{FetchCounts, Flights, Standings};
 use super::gc::Collected;
 use super::gc::paths::LastPaths;
+use super::lease::Rules;
 use super::line::Lines;
+use super::lost::Ledger;
 use super::mind::Message;
 use super::snapshot::Snapshot;
 use super::upkeep::Upkeep;
@@ -55,6 +58,10 @@ pub struct Options {
     pub asks_first: bool,
     /// What is done in the background, and how often.
     pub upkeep: Upkeep,
+    /// How many mirrors beside this node must have what it wrote before it may do without it; at least 1 counts.
+    pub min_copies: usize,
+    /// How much is kept of what was read where a repository is kept on demand.
+    pub cache: Limits,
 }
 
 impl Options {
@@ -164,6 +171,15 @@ pub(super) struct Shared {
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
     pub(super) collected: ArcSwapOption<Collected>,
+    /// What was promised to keep, and what is on its way out.
+    pub(super) leases: Mutex<Rules>,
+    /// Held by who writes down promises; as a whole by who removes what was written down.
+    pub(super) promises: tokio::sync::RwLock<()>,
+    /// Held by who writes to the journal.
+    pub(super) journal: Mutex<()>,
+    /// What exists nowhere.
+    pub(super) lost: Ledger,
+    pub(super) cache: Cache,
 }
 
 impl Shared {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cache;
 use super::gc::{self, CollectError, Collection};
 use super::scrub;
 use super::shared::Shared;
@@ -75,13 +76,16 @@ pub(super) async fn collecting(shared: Arc<Shared>) {
         }
         wait = upkeep.gc_interval;
         match gc::collect(&shared, upkeep.collection()).await {
-            Ok(done) => tracing::info!(
-                removed = done.removed.blobs,
-                bytes = done.removed.bytes,
-                packs = done.compacted.compacted,
-                freed = done.compacted.freed_bytes,
-                "garbage was collected"
-            ),
+            Ok(done) => {
+                cache::recount(&shared);
+                tracing::info!(
+                    removed = done.removed.blobs,
+                    bytes = done.removed.bytes,
+                    packs = done.compacted.compacted,
+                    freed = done.compacted.freed_bytes,
+                    "garbage was collected"
+                );
+            }
             Err(CollectError::Stopping) => return,
             Err(error @ CollectError::Busy) => tracing::debug!(%error, "no collection now"),
             Err(error) => tracing::error!(%error, "garbage could not be collected"),

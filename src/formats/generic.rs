@@ -2,6 +2,8 @@
 
 use artimesh_core::model::{ArtifactPath, Checksums};
 
+use crate::service::has_md5;
+
 /// A checksum that clients keep in a file beside the artifact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
@@ -23,12 +25,12 @@ impl Algorithm {
         }
     }
 
-    /// This one of the three sums, in lower-case hexadecimal.
-    pub fn of(self, checksums: &Checksums) -> String {
+    /// This one of the three sums, in lower-case hexadecimal; `None` for an MD5 that isn't computed yet.
+    pub fn of(self, checksums: &Checksums) -> Option<String> {
         match self {
-            Algorithm::Md5 => checksums.md5_hex(),
-            Algorithm::Sha1 => checksums.sha1_hex(),
-            Algorithm::Sha256 => checksums.sha256_hex(),
+            Algorithm::Md5 => has_md5(checksums).then(|| checksums.md5_hex()),
+            Algorithm::Sha1 => Some(checksums.sha1_hex()),
+            Algorithm::Sha256 => Some(checksums.sha256_hex()),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::body::Body;
+use super::dates::iso8601;
 use super::error::HttpError;
 use super::status::status_of;
 use crate::service::ServiceError;
@@ -78,6 +79,7 @@ fn message(error: &HttpError) -> String {
         HttpError::Service(ServiceError::NoArtifact { .. } | ServiceError::NoRepository(_)) => {
             format!("Unable to find item: {error}")
         }
+        HttpError::Service(ServiceError::Lost { since, .. }) => format!("{error} (since {})", iso8601(*since)),
         _ => error.to_string(),
     }
 }

@@ -21,6 +21,9 @@ use super::body::Body;
 use super::connection::Arrival;
 use super::links::authority;
 use super::request_id::X_REQUEST_ID;
+use super::routes::ARTIFACT_GET;
+use super::tally::{Answered, Asked, Tally};
+use super::timing;
 use crate::service::{Recent, RequestId, Seen};
 
 /// What all entries may take together, in bytes.
@@ -71,12 +74,22 @@ pub fn answer(site: &Site, arrival: &Arrival) -> Option<Answer> {
     authority(request.uri(), headers, request.version()).ok()?;
     let principal = site.service.authenticate(&credential(headers), arrival.remote).ok()?;
     let body = site.service.at_hand(&principal, &kept.seen, arrival.transport.carriage())?;
-    let RequestId(id) = site.ids.of(headers);
-    site.meter.answered_at_once(body.len());
+    let tally = Tally::begin(&site.meter, asked(site, arrival), tracing::Span::none());
+    tally.recognised(&principal);
+    let RequestId(id) = &tally.asked.id;
     let mut answer = Answer::new(Body::full(body));
     *answer.headers_mut() = kept.headers.clone();
-    answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::try_from(id).ok()?);
-    Some(answer)
+    answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::try_from(&**id).ok()?);
+    timing::tell(answer.headers_mut(), &tally, site.meter.endings().audience());
+    site.meter.answered(ARTIFACT_GET, answer.status());
+    tally.answered(Answered { status: answer.status(), length: hyper::body::Body::size_hint(answer.body()).exact() });
+    Some(answer.map(|body| body.counted(tally, &site.node)))
+}
+
+fn asked(site: &Site, arrival: &Arrival) -> Asked {
+    let Arrival { request, remote, .. } = arrival;
+    let id = site.ids.of(request.headers());
+    Asked { id, method: Method::GET, uri: request.uri().clone(), from: *remote, is_download: true }
 }
 
 fn is_plain<B: hyper::body::Body>(request: &Request<B>) -> bool {

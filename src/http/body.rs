@@ -10,7 +10,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 
 use super::flow::Passage;
-use super::meter::Tally;
+use super::tally::{ClientWait, Tally};
 use crate::service::{Download, ServiceError};
 
 /// Why an answer broke off. The connection is closed, so that the client can't take what it got for the whole.
@@ -50,18 +50,27 @@ pub struct Body {
     /// Where a stream begins whatever it waits for.
     node: Option<Handle>,
     passage: Option<Passage>,
+    /// The client has a piece, and isn't done with it; not the last one, behind which nothing is asked for.
+    wait: Option<ClientWait>,
 }
 
 impl Body {
     /// No bytes.
     pub fn empty() -> Body {
-        Body { source: Source::Nothing, left: Some(0), tally: None, node: None, passage: None }
+        Body { source: Source::Nothing, left: Some(0), tally: None, node: None, passage: None, wait: None }
     }
 
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
-        Body { left: Some(bytes.len() as u64), source: Source::Bytes(bytes), tally: None, node: None, passage: None }
+        Body {
+            left: Some(bytes.len() as u64),
+            source: Source::Bytes(bytes),
+            tally: None,
+            node: None,
+            passage: None,
+            wait: None,
+        }
     }
 
     /// Exactly `length` bytes of a download; at most one piece is in memory beside what the connection holds. Waits for
@@ -80,12 +89,26 @@ impl Body {
 
     /// A stream that must have exactly `length` bytes.
     pub fn sized(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static, length: u64) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: Some(length), tally: None, node: None, passage: None }
+        Body {
+            source: Source::Stream(Box::pin(pieces)),
+            left: Some(length),
+            tally: None,
+            node: None,
+            passage: None,
+            wait: None,
+        }
     }
 
     /// A stream of unknown length.
     pub fn chunked(pieces: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static) -> Body {
-        Body { source: Source::Stream(Box::pin(pieces)), left: None, tally: None, node: None, passage: None }
+        Body {
+            source: Source::Stream(Box::pin(pieces)),
+            left: None,
+            tally: None,
+            node: None,
+            passage: None,
+            wait: None,
+        }
     }
 
     /// The same, counted, and streamed within the node's runtime: see [`Within`](super::within::Within).
@@ -132,6 +155,7 @@ impl hyper::body::Body for Body {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.wait = None;
         if let Some(passage) = &mut self.passage {
             passage.asked();
         }
@@ -144,6 +168,9 @@ impl hyper::body::Body for Body {
                 Ok(bytes) => tally.sent(bytes.len()),
                 Err(error) => tally.broke(error),
             }
+        }
+        if let (Some(Ok(_)), Some(tally), false) = (&piece, &self.tally, self.left == Some(0)) {
+            self.wait = Some(ClientWait::begin(tally));
         }
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }

@@ -20,12 +20,14 @@ use super::error::HttpError;
 use super::inbound::Inbound;
 use super::lingering::Lingering;
 use super::links::authority;
-use super::meter::Tally;
 use super::request_id::X_REQUEST_ID;
 use super::routes::{Endpoint, Found, Needs, Part, Route};
+use super::tally::{Answered, Asked, Tally};
+use super::timing;
 use super::transport::Transport;
 use super::{
-    artifact, backup, federation, mesh, relocation, repositories, rollback, storage, system, ui, upkeep, versions,
+    artifact, audit, backup, cache, federation, mesh, relocation, repositories, rollback, storage, system, ui, upkeep,
+    versions,
 };
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
@@ -43,7 +45,9 @@ pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
     let method = parts.method.clone();
     // Whatever is logged above this level says the id itself, so that ordinary requests needn't pay for a span.
     let span = tracing::debug_span!("request", %id, %method, route = route_name, status = tracing::field::Empty);
-    let tally = site.meter.request(id.clone(), span.clone());
+    let is_download = found.as_ref().is_ok_and(|(route, ..)| route.endpoint == Endpoint::ArtifactGet);
+    let asked = Asked { id: id.clone(), method: method.clone(), uri: parts.uri.clone(), from: remote, is_download };
+    let tally = Tally::begin(&site.meter, asked, span.clone());
     let unread = Arc::new(AtomicBool::new(false));
     let body = Inbound::new(Lingering::new(body, transport), site.options.idle_timeout, unread.clone(), tally.clone());
     let outcome = match found {
@@ -60,6 +64,7 @@ pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
     }
     span.record("status", answer.status().as_u16());
     site.meter.answered(route_name, answer.status());
+    timing::tell(answer.headers_mut(), &tally, site.meter.endings().audience());
     finish(answer, &id, is_head, tally, &site.node)
 }
 
@@ -75,7 +80,7 @@ fn told(error: &HttpError, id: &RequestId, method: &Method, route: &'static str)
 }
 
 fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: Arc<Tally>, node: &Handle) -> Answer {
-    let id = HeaderValue::try_from(id).expect("request ids are plain ASCII");
+    let id = HeaderValue::try_from(&**id).expect("request ids are plain ASCII");
     answer.headers_mut().insert(X_REQUEST_ID, id);
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_head {
@@ -84,8 +89,11 @@ fn finish(mut answer: Answer, RequestId(id): &RequestId, is_head: bool, tally: A
         if let Some(length) = length {
             answer.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
         }
+        tally.answered(Answered { status: answer.status(), length: Some(0) });
         return answer.map(|_| Body::empty().counted(tally, node));
     }
+    let length = hyper::body::Body::size_hint(answer.body()).exact();
+    tally.answered(Answered { status: answer.status(), length });
     answer.map(|body| body.counted(tally, node))
 }
 
@@ -146,8 +154,10 @@ async fn serve(
             site.service.authenticate(&credential(&parts.headers), from.remote)?
         }
     };
-    let caller = Caller { principal, request: id };
     let From { remote, transport } = from;
+    let tally = body.tally();
+    tally.recognised(&principal);
+    let caller = Caller { principal, request: id, from: remote, account: tally.account.clone() };
     let ask = Ask { site, caller, remote, transport, parts, name: pieces.name, rest: pieces.rest, body };
     if route.needs == Needs::Administer {
         ask.must(Action::Administer)?;
@@ -171,10 +181,14 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::Version => system::version(),
         Endpoint::Metrics => system::metrics(&ask),
         Endpoint::Status => mesh::status(ask).await,
+        Endpoint::Audit => audit::get(ask).await,
         Endpoint::Backup => backup::get(ask).await,
         Endpoint::CollectGarbage => upkeep::collect_garbage(ask).await,
         Endpoint::ScrubBegin => upkeep::begin_scrub(ask).await,
         Endpoint::ScrubProgress => upkeep::scrub(&ask),
+        Endpoint::Cache => cache::get(ask).await,
+        Endpoint::CachePin => cache::pin(ask).await,
+        Endpoint::CacheUnpin => cache::unpin(ask).await,
         Endpoint::PairingCreate => mesh::create_pairing(ask).await,
         Endpoint::PairingAccept => mesh::accept_pairing(ask).await,
         Endpoint::Trust => mesh::trust(ask).await,

@@ -97,6 +97,14 @@ pub enum HttpError {
         /// As sent, cut to 128 characters.
         claimed: String,
     },
+    /// The sum was put off, and is computed by now in the background.
+    #[error("the {algorithm} of '{path}' is not computed yet: ask again later")]
+    NotSummed {
+        /// Of which artifact.
+        path: ArtifactPath,
+        /// `MD5`.
+        algorithm: &'static str,
+    },
     /// A list of a file was asked for.
     #[error("'{0}' is a file: only folders can be listed")]
     NotAFolder(ArtifactPath),

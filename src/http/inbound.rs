@@ -10,7 +10,7 @@ use hyper::body::Body;
 use serde::de::DeserializeOwned;
 
 use super::error::HttpError;
-use super::meter::Tally;
+use super::tally::{ClientWait, Tally};
 
 /// The longest JSON document or checksum file that is read, in bytes.
 pub const DOCUMENT_BYTES_MAX: u64 = 1024 * 1024;
@@ -37,6 +37,11 @@ where
         Inbound { body, idle, taken: 0, limit: u64::MAX, unread, tally }
     }
 
+    /// The request that it belongs to.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
     /// The same, but it fails when it is longer than `limit` bytes; at once when it says so itself.
     pub fn limited(self, limit: u64) -> Result<Inbound<B>, HttpError> {
         if self.body.size_hint().lower() > limit {
@@ -53,7 +58,9 @@ where
     /// The next piece; `None` at the end of a whole body. Not to be dropped halfway by a caller that goes on reading.
     pub async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
         loop {
+            let waiting = ClientWait::begin(&self.tally);
             let frame = tokio::time::timeout(self.idle, self.body.frame()).await;
+            drop(waiting);
             let Some(frame) = frame.map_err(|_| HttpError::BodyIdle { seconds: self.idle.as_secs() })? else {
                 self.unread.store(false, Ordering::Relaxed);
                 return Ok(None);
@@ -96,8 +103,8 @@ mod tests {
     use hyper::body::Frame;
 
     use super::super::meter::Meter;
+    use super::super::tally::samples::tally;
     use super::*;
-    use crate::service::RequestId;
 
     fn inbound<B>(body: B) -> (Inbound<B>, Arc<AtomicBool>)
     where
@@ -105,7 +112,7 @@ mod tests {
         B::Error: std::fmt::Display,
     {
         let unread = Arc::new(AtomicBool::new(false));
-        let tally = Meter::default().request(RequestId("r1".into()), tracing::Span::none());
+        let tally = tally(&Meter::default());
         (Inbound::new(body, Duration::from_secs(60), unread.clone(), tally), unread)
     }
 

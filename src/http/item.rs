@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::dates::iso8601;
 use super::links::Links;
-use crate::service::{Entry, Folder, Item};
+use crate::service::{Entry, Folder, Item, has_md5};
 
 /// What answers tell of a file: an [`Item`] without what only the service needs.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,9 @@ impl<'item> From<&'item Item> for Shown<'item> {
 #[derive(Serialize, Clone, Debug)]
 pub struct Sums {
     sha1: String,
-    md5: String,
+    /// Absent until it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
     sha256: String,
 }
 
@@ -80,7 +82,7 @@ impl ItemView {
         let item = item.into();
         let sums = Sums {
             sha1: item.checksums.sha1_hex(),
-            md5: item.checksums.md5_hex(),
+            md5: has_md5(item.checksums).then(|| item.checksums.md5_hex()),
             sha256: item.checksums.sha256_hex(),
         };
         ItemView {

@@ -1,8 +1,6 @@
 //! What the server counts. Labels are route names and status classes only: paths and users have no bound.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,8 +8,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::routes::ARTIFACT_GET;
-use crate::service::{Metrics, RequestId};
+use super::endings::Endings;
+use crate::service::Metrics;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Labels {
@@ -21,83 +19,105 @@ struct Labels {
 
 /// The server's counters. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Counters>);
+pub struct Meter(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    counters: Counters,
+    endings: Endings,
+}
 
 #[derive(Debug, Default)]
 struct Counters {
     requests: Family<Labels, Counter>,
-    /// The one of them that is needed most often.
-    at_once: OnceLock<Counter>,
     received: Counter,
     sent: Counter,
     broken: Counter,
     sendfile: Counter,
     written: Counter,
     in_flight: Gauge,
+    slow: Counter,
     connections: Gauge,
 }
 
 impl Meter {
-    /// Counters that `/metrics` shows.
-    pub fn registered(metrics: &Metrics) -> Meter {
-        let meter = Meter::default();
+    /// Counters that `/metrics` shows. `endings` says what is written about requests.
+    pub fn registered(metrics: &Metrics, endings: Endings) -> Meter {
+        let meter = Meter(Arc::new(Inner { counters: Counters::default(), endings }));
+        let counters = &meter.0.counters;
         metrics.register(|registry| {
             let registry = registry.sub_registry_with_prefix("http");
-            registry.register("requests", "Requests answered, by route and status class", meter.0.requests.clone());
-            registry.register("received_bytes", "Bytes of request bodies", meter.0.received.clone());
-            registry.register("sent_bytes", "Bytes of answers' bodies", meter.0.sent.clone());
-            registry.register("broken_answers", "Answers that broke off in their body", meter.0.broken.clone());
+            registry.register("requests", "Requests answered, by route and status class", counters.requests.clone());
+            registry.register("received_bytes", "Bytes of request bodies", counters.received.clone());
+            registry.register("sent_bytes", "Bytes of answers' bodies", counters.sent.clone());
+            registry.register("broken_answers", "Answers that broke off in their body", counters.broken.clone());
             registry.register(
                 "sendfile_bytes",
                 "Bytes that the kernel sent from stored files",
-                meter.0.sendfile.clone(),
+                counters.sendfile.clone(),
             );
-            registry.register("written_bytes", "Bytes that were written to sockets", meter.0.written.clone());
-            registry.register("requests_in_flight", "Requests being answered now", meter.0.in_flight.clone());
-            registry.register("connections", "Connections open now", meter.0.connections.clone());
+            registry.register("written_bytes", "Bytes that were written to sockets", counters.written.clone());
+            registry.register("slow_requests", "Requests that took longer than http.slow_log", counters.slow.clone());
+            registry.register("requests_in_flight", "Requests being answered now", counters.in_flight.clone());
+            registry.register("connections", "Connections open now", counters.connections.clone());
         });
         meter
     }
 
     /// Counts a connection until the guard is dropped.
     pub fn connection(&self) -> Counted {
-        self.0.connections.inc();
-        Counted(self.0.connections.clone())
+        self.0.counters.connections.inc();
+        Counted(self.0.counters.connections.clone())
     }
 
     /// Bytes went out by ordinary writes: heads, and bodies that aren't sent from files.
     pub fn wrote(&self, bytes: usize) {
-        self.0.written.inc_by(bytes as u64);
+        self.0.counters.written.inc_by(bytes as u64);
     }
 
     /// Bytes went out by sendfile.
     pub fn sent_from_file(&self, bytes: usize) {
-        self.0.sendfile.inc_by(bytes as u64);
+        self.0.counters.sendfile.inc_by(bytes as u64);
     }
 
-    /// Starts counting a request.
-    pub fn request(&self, id: RequestId, span: tracing::Span) -> Arc<Tally> {
-        self.0.in_flight.inc();
-        Arc::new(Tally {
-            meter: self.clone(),
-            id,
-            span,
-            started: Instant::now(),
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-        })
+    /// What is written about requests.
+    pub fn endings(&self) -> &Endings {
+        &self.0.endings
     }
 
-    /// Counts a download that was answered where it arrived.
-    pub fn answered_at_once(&self, bytes: usize) {
-        let labels = Labels { route: ARTIFACT_GET, class: "2xx" };
-        self.0.at_once.get_or_init(|| self.0.requests.get_or_create(&labels).clone()).inc();
-        self.0.sent.inc_by(bytes as u64);
+    /// A request has begun.
+    pub fn begun(&self) {
+        self.0.counters.in_flight.inc();
+    }
+
+    /// It has ended.
+    pub fn ended(&self) {
+        self.0.counters.in_flight.dec();
+    }
+
+    /// More of answers' bodies went out.
+    pub fn sent(&self, bytes: usize) {
+        self.0.counters.sent.inc_by(bytes as u64);
+    }
+
+    /// More of requests' bodies came in.
+    pub fn received(&self, bytes: usize) {
+        self.0.counters.received.inc_by(bytes as u64);
+    }
+
+    /// An answer broke off in its body.
+    pub fn broke(&self) {
+        self.0.counters.broken.inc();
+    }
+
+    /// A request took long.
+    pub fn was_slow(&self) {
+        self.0.counters.slow.inc();
     }
 
     /// Notes how a request was answered.
     pub fn answered(&self, route: &'static str, status: StatusCode) {
-        self.0.requests.get_or_create(&Labels { route, class: class_of(status) }).inc();
+        self.0.counters.requests.get_or_create(&Labels { route, class: class_of(status) }).inc();
     }
 }
 
@@ -121,48 +141,6 @@ impl Drop for Counted {
     }
 }
 
-/// One request, from its headers to the last byte of its answer. Dropping it writes the request's one log line.
-#[derive(Debug)]
-pub struct Tally {
-    meter: Meter,
-    id: RequestId,
-    span: tracing::Span,
-    started: Instant,
-    sent: AtomicU64,
-    received: AtomicU64,
-}
-
-impl Tally {
-    /// More of the answer's body went out.
-    pub fn sent(&self, bytes: usize) {
-        self.meter.0.sent.inc_by(bytes as u64);
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// More of the request's body came in.
-    pub fn received(&self, bytes: usize) {
-        self.meter.0.received.inc_by(bytes as u64);
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// The answer's body failed: the connection is broken off.
-    pub fn broke(&self, why: &dyn std::error::Error) {
-        self.meter.0.broken.inc();
-        let id = &self.id;
-        self.span.in_scope(|| tracing::warn!(%id, error = %why, "the answer to request {id} broke off: {why}"));
-    }
-}
-
-impl Drop for Tally {
-    fn drop(&mut self) {
-        self.meter.0.in_flight.dec();
-        let elapsed: Duration = self.started.elapsed();
-        let (sent, received) = (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed));
-        let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        self.span.in_scope(|| tracing::debug!(ms, sent, received, "request ended after {ms} ms"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,9 +148,9 @@ mod tests {
     #[test]
     fn requests_are_counted_by_route_and_class_only() {
         let metrics = Metrics::default();
-        let meter = Meter::registered(&metrics);
-        let tally = meter.request(RequestId("r1".into()), tracing::Span::none());
-        tally.sent(5);
+        let meter = Meter::registered(&metrics, Endings::default());
+        meter.begun();
+        meter.sent(5);
         meter.answered("artifact_get", StatusCode::PARTIAL_CONTENT);
         let text = metrics.encode();
         for line in [
@@ -182,7 +160,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }
-        drop(tally);
+        meter.ended();
         assert!(metrics.encode().contains("artimesh_http_requests_in_flight 0"));
     }
 }

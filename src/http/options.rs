@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::timing::Audience;
 use super::tls::TlsFiles;
 
 /// What the server is told when it is bound; all bounds hold for each connection or request.
@@ -26,6 +27,10 @@ pub struct Options {
     pub grace: Duration,
     /// The certificate for HTTPS; `None` for plain HTTP only.
     pub tls: Option<TlsFiles>,
+    /// Requests that take as long are told in the log; zero for none.
+    pub slow_log: Duration,
+    /// Who is told what an answer waited for.
+    pub server_timing: Audience,
     /// How clients reach this node, `https://repo.example`, when it isn't the address they connect to.
     pub public_url: Option<String>,
 }
@@ -42,6 +47,8 @@ impl Default for Options {
             max_upload: 1 << 40,
             grace: Duration::from_secs(30),
             tls: None,
+            slow_log: Duration::ZERO,
+            server_timing: Audience::Nobody,
             public_url: None,
         }
     }

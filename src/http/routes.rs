@@ -31,10 +31,14 @@ pub enum Endpoint {
     Version,
     Metrics,
     Status,
+    Audit,
     Backup,
     CollectGarbage,
     ScrubBegin,
     ScrubProgress,
+    Cache,
+    CachePin,
+    CacheUnpin,
     PairingCreate,
     PairingAccept,
     Trust,
@@ -120,10 +124,16 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
     route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
     route(GET, "/artifactory/api/mesh/status", "status", Needs::Administer, Endpoint::Status, "The node, its members, repositories and lags"),
+    route(GET, "/artifactory/api/mesh/audit", "audit", Needs::Administer, Endpoint::Audit, "The newest lines of the audit log: ?since=, ?user=, ?path=, ?limit="),
     route(GET, "/artifactory/api/mesh/backup", "backup", Needs::Administer, Endpoint::Backup, "All of this node as a tar archive, as of one commit, keys included"),
     route(POST, "/artifactory/api/mesh/gc", "gc", Needs::Administer, Endpoint::CollectGarbage, "Collects garbage and compacts packs, and says what came of it: {dry_run, grace_s}"),
     route(POST, "/artifactory/api/mesh/scrub", "scrub", Needs::Administer, Endpoint::ScrubBegin, "Begins to read and hash again what is at rest: {bytes_per_s}"),
     route(GET, "/artifactory/api/mesh/scrub", "scrub_progress", Needs::Administer, Endpoint::ScrubProgress, "How far that has come, and what rotted"),
+    route(GET, "/artifactory/api/mesh/cache", "cache", Needs::Administer, Endpoint::Cache, "What is held of what was read, its bounds, hits and misses; and what is pinned"),
+    route(PUT, "/artifactory/api/mesh/cache/pins/{repo}", "cache_pin", Needs::Administer, Endpoint::CachePin, "Keeps what is read of a repository on this node"),
+    route(PUT, "/artifactory/api/mesh/cache/pins/{repo}/{*path}", "cache_pin", Needs::Administer, Endpoint::CachePin, "The same of a file, or of a folder with all that is in it"),
+    route(DELETE, "/artifactory/api/mesh/cache/pins/{repo}", "cache_unpin", Needs::Administer, Endpoint::CacheUnpin, "Ends such a pin"),
+    route(DELETE, "/artifactory/api/mesh/cache/pins/{repo}/{*path}", "cache_unpin", Needs::Administer, Endpoint::CacheUnpin, "The same"),
     route(POST, "/artifactory/api/mesh/pairing", "pairing_create", Needs::Administer, Endpoint::PairingCreate, "Makes a pairing token: {role, for, ttl_s, can}"),
     route(POST, "/artifactory/api/mesh/pairing/accept", "pairing_accept", Needs::Administer, Endpoint::PairingAccept, "Joins the circle of a token: {pairing_token}"),
     route(GET, "/artifactory/api/mesh/trust", "trust", Needs::Administer, Endpoint::Trust, "The circle of trust and every node ever granted"),
@@ -251,10 +261,16 @@ GET /artifactory/api/system/version Open
 GET /artifactory/api/v1/system/liveness Open
 GET /artifactory/api/v1/system/readiness Open
 GET /artifactory/api/mesh/status Administer
+GET /artifactory/api/mesh/audit Administer
 GET /artifactory/api/mesh/backup Administer
 POST /artifactory/api/mesh/gc Administer
 POST /artifactory/api/mesh/scrub Administer
 GET /artifactory/api/mesh/scrub Administer
+GET /artifactory/api/mesh/cache Administer
+PUT /artifactory/api/mesh/cache/pins/{repo} Administer
+PUT /artifactory/api/mesh/cache/pins/{repo}/{*path} Administer
+DELETE /artifactory/api/mesh/cache/pins/{repo} Administer
+DELETE /artifactory/api/mesh/cache/pins/{repo}/{*path} Administer
 POST /artifactory/api/mesh/pairing Administer
 POST /artifactory/api/mesh/pairing/accept Administer
 GET /artifactory/api/mesh/trust Administer

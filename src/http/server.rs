@@ -12,6 +12,7 @@ use super::ask::Site;
 use super::at_hand::{self, AtHand};
 use super::connection::{Answering, Arrival};
 use super::dispatch::answer;
+use super::endings::Endings;
 use super::listeners::bind_all;
 use super::meter::Meter;
 use super::options::Options;
@@ -38,7 +39,9 @@ impl Server {
         let threads = if options.threads == 0 { available_parallelism()?.get() } else { options.threads };
         let listeners = bind_all(options.listen, threads)?;
         let address = listeners[0].local_addr()?;
-        let meter = Meter::registered(service.metrics());
+        let audit = Some(service.audit().clone());
+        let endings = Endings::new(options.slow_log, options.server_timing, audit);
+        let meter = Meter::registered(service.metrics(), endings);
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let ids = RequestIds::from_seed(u64::from_le_bytes(seed));

@@ -10,7 +10,10 @@ use crate::service::ServiceError;
 pub fn status_of(error: &HttpError) -> StatusCode {
     match error {
         HttpError::Service(error) => of_service(error),
-        HttpError::NoRoute(_) | HttpError::ChecksumDeploy(_) | HttpError::NoProperties => StatusCode::NOT_FOUND,
+        HttpError::NoRoute(_)
+        | HttpError::ChecksumDeploy(_)
+        | HttpError::NoProperties
+        | HttpError::NotSummed { .. } => StatusCode::NOT_FOUND,
         HttpError::NotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         HttpError::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
         HttpError::CrossSite => StatusCode::FORBIDDEN,
@@ -45,6 +48,7 @@ fn of_service(error: &ServiceError) -> StatusCode {
         | ServiceError::NoSuchNode(_) => StatusCode::NOT_FOUND,
         ServiceError::ChecksumMismatch { .. } | ServiceError::FileInTheWay(_) => StatusCode::CONFLICT,
         ServiceError::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+        ServiceError::Lost { .. } => StatusCode::GONE,
         ServiceError::NotHere { .. } | ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         ServiceError::Command(error) => of_command(error),
         ServiceError::Token(_) | ServiceError::BadField { .. } => StatusCode::BAD_REQUEST,
@@ -87,6 +91,7 @@ fn of_command(error: &CommandError) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
+    use crate::service::Timestamp;
     use artimesh_core::access::Denied;
 
     use super::*;
@@ -94,7 +99,13 @@ mod tests {
     #[test]
     fn each_refusal_of_the_service_has_the_code_that_clients_expect() {
         let key = || "libs".parse().expect("a key");
-        let cases: [(ServiceError, u16); 8] = [
+        let lost = || ("a/b".parse().expect("a path"), Timestamp(0), String::new());
+        let lost = || {
+            let (path, since, reason) = lost();
+            ServiceError::Lost { path, since, reason }
+        };
+        let cases: [(ServiceError, u16); 9] = [
+            (lost(), 410),
             (Denied::Unauthenticated.into(), 401),
             (ServiceError::Edge, 403),
             (ServiceError::NoRepository(key()), 404),

@@ -8,6 +8,7 @@ use artimesh_core::model::NodeId;
 
 use super::founding;
 use super::lock::FolderLock;
+use super::moving;
 use crate::config::{FILE_NAME, Keys, load};
 use crate::store::RealFiles;
 use crate::store::backup::{self, About, OwnFile, Plan};
@@ -20,7 +21,7 @@ pub(super) const OWN_FILES: &[&str] =
 /// A folder whose node is kept from starting until this is dropped.
 pub struct Stopped {
     plan: Plan,
-    _lock: FolderLock,
+    _locks: (FolderLock, Option<FolderLock>),
 }
 
 impl Stopped {
@@ -35,8 +36,10 @@ impl Stopped {
         let made_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
         let about = About::new(&NodeId::of(&keys.log.public()), &settings.node.name, made_ms);
         let own = OwnFile::read_all(folder, OWN_FILES)?;
-        let plan = Plan::of_stopped(about, own, &folder.join("store"), &RealFiles)?;
-        Ok(Stopped { plan, _lock: lock })
+        let location = moving::location(folder)?;
+        let store_lock = moving::lock_store(&location)?;
+        let plan = Plan::of_stopped(about, own, &location.folder, &RealFiles)?;
+        Ok(Stopped { plan, _locks: (lock, store_lock) })
     }
 
     /// The length of the archive.

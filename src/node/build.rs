@@ -14,6 +14,7 @@ use super::imprint;
 use super::run::Start;
 use crate::config::{self, Keys, Settings};
 use crate::engine::{self, Engine, SystemClock};
+use crate::service::{Audit, AuditOptions};
 use crate::store::files::RealFiles;
 use crate::store::{self, IndexFault, IndexRecovery, Recovery, Store, Tree};
 use crate::swarm::{self, Swarm};
@@ -28,6 +29,7 @@ pub(super) fn identity(settings: &Settings, keys: &Keys) -> Identity {
     }
 }
 
+/// Opens the store in `folder`.
 pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Result<(Store, Recovery)> {
     let options = store::Options {
         pack_bytes: settings.store.pack_size,
@@ -36,7 +38,7 @@ pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Re
         verify_max_age: settings.store.verify_max_age,
         ..store::Options::default()
     };
-    let folder = folder.join("store");
+    let folder = folder.to_owned();
     let mut fresh_id = [0; 16];
     getrandom::fill(&mut fresh_id)?;
     let open = move || Store::open(&folder, options, Arc::new(RealFiles), fresh_id);
@@ -58,7 +60,7 @@ pub(super) fn doubts(folder: &Path, store: &Store, recovery: &Recovery, start: S
     if recovery.is_created {
         return Ok(Doubts { reborn: None, asks_first: false });
     }
-    let seen = imprint::look(folder, recovery.last_commit)?;
+    let seen = imprint::look(folder, store.folder(), recovery.last_commit)?;
     let (reborn, is_rebuilt) = match &recovery.index {
         IndexRecovery::Rebuilt { fault: IndexFault::Ahead } => {
             (Some("the packs were set back: the index knew more commits".to_owned()), true)
@@ -122,6 +124,15 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
             scrub_interval: settings.store.scrub_interval,
             scrub_bytes_per_s: settings.store.scrub_rate,
         },
+        min_copies: replication.min_copies,
+        cache: engine::Limits {
+            max_size: match settings.cache.max_size {
+                config::Share::All => engine::Share::All,
+                config::Share::Bytes(bytes) => engine::Share::Bytes(bytes),
+                config::Share::Percent(percent) => engine::Share::Percent(percent),
+            },
+            max_age: settings.cache.max_age,
+        },
     }
 }
 
@@ -157,15 +168,26 @@ pub(super) fn http_options(settings: &Settings, folder: &Path) -> http::Options 
             .tls
             .as_ref()
             .map(|(certificate, key)| http::TlsFiles { certificate: file(certificate), key: file(key) }),
+        slow_log: settings.http.slow_log,
+        server_timing: settings.http.server_timing,
         public_url: settings.http.public_url.clone(),
     }
 }
 
-pub(super) fn service_options(settings: &Settings, folder: &Path, admin_token: String) -> service::Options {
-    service::Options {
+pub(super) fn service_options(
+    settings: &Settings,
+    folder: &Path,
+    admin_token: String,
+) -> anyhow::Result<service::Options> {
+    let config::Audit { downloads, file_size: file_bytes, files } = settings.audit;
+    let log = folder.join("audit");
+    let audit = Audit::open(&log, AuditOptions { downloads, file_bytes, files });
+    Ok(service::Options {
         anonymous_read: settings.http.anonymous_read,
         admin_token,
         folder: folder.to_owned(),
         own_files: OWN_FILES,
-    }
+        md5: settings.ingest.md5,
+        audit: audit.with_context(|| format!("the audit log in {} cannot be written", log.display()))?,
+    })
 }

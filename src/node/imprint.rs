@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
@@ -27,7 +27,8 @@ const FILE_NAME: &str = "imprint.json";
 /// What lives as long as its folder. Beside these the oldest pack that holds anything is noted, which a store that is set
 /// back brings along.
 const LASTING: [&str; 2] = [".", "keys/log.key"];
-const PACKS: &str = "store/packs";
+/// What packs are called in the note, wherever the store is.
+const PACKS: &str = "store/packs/";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Imprint {
@@ -61,11 +62,11 @@ enum Mark {
     Inode(u64),
 }
 
-/// Compares the folder with the note. `commit` is the last commit of the store as it was just opened.
+/// Compares the folder, and its store in the folder `store`, with the note. `commit` is the last commit of the store as it was just opened.
 ///
 /// # Errors
 /// The note can't be read. One that can't be understood counts as absent.
-pub(super) fn look(folder: &Path, commit: u64) -> anyhow::Result<Seen> {
+pub(super) fn look(folder: &Path, store: &Path, commit: u64) -> anyhow::Result<Seen> {
     let changed = |reason: String| Ok(Seen { changed: Some(reason), asks: true });
     let path = folder.join(FILE_NAME);
     let text = match fs::read(&path) {
@@ -78,7 +79,7 @@ pub(super) fn look(folder: &Path, commit: u64) -> anyhow::Result<Seen> {
     let Ok(noted) = serde_json::from_slice::<Imprint>(&text) else {
         return changed(format!("{} can't be understood", path.display()));
     };
-    Ok(Seen { changed: noted.differs(folder, &Imprint::of(folder, commit, false)), asks: noted.asks })
+    Ok(Seen { changed: noted.differs(&Places { folder, store }, commit), asks: noted.asks })
 }
 
 /// Whether any release has noted anything of this folder.
@@ -87,8 +88,8 @@ pub(super) fn is_noted(folder: &Path) -> bool {
 }
 
 /// Notes that the node runs on this folder, on this machine; `asks` says whether a peer has still to be asked.
-pub(super) fn note(folder: &Path, commit: u64, asks: bool) -> anyhow::Result<()> {
-    write(folder, &Imprint::of(folder, commit, asks))
+pub(super) fn note(folder: &Path, store: &Path, commit: u64, asks: bool) -> anyhow::Result<()> {
+    write(folder, &Imprint::of(&Places { folder, store }, commit, asks))
 }
 
 /// Notes that the folder was restored and never ran.
@@ -107,23 +108,44 @@ fn write(folder: &Path, imprint: &Imprint) -> anyhow::Result<()> {
     written.and_then(|()| fs::File::open(folder)?.sync_all()).with_context(|| path.display().to_string())
 }
 
+/// Where what is compared lies.
+struct Places<'a> {
+    folder: &'a Path,
+    store: &'a Path,
+}
+
+impl Places<'_> {
+    /// What stands under a name in the note.
+    fn of(&self, name: &str) -> PathBuf {
+        name.strip_prefix(PACKS).map_or_else(|| self.folder.join(name), |pack| self.store.join("packs").join(pack))
+    }
+
+    /// The name of the oldest pack that holds anything.
+    fn oldest_pack(&self) -> Option<String> {
+        let listed = fs::read_dir(self.store.join("packs")).ok()?;
+        let names = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let packs = names.filter(|name| name.ends_with(".pack")).map(|name| format!("{PACKS}{name}"));
+        packs.filter(|name| !is_hollow(&self.of(name))).min()
+    }
+}
+
 impl Imprint {
-    fn of(folder: &Path, commit: u64, asks: bool) -> Imprint {
-        let names = LASTING.iter().map(|name| (*name).to_owned()).chain(oldest_pack(folder));
-        let files = names.filter_map(|name| Mark::of(&folder.join(&name)).ok().map(|mark| (name, mark))).collect();
+    fn of(places: &Places<'_>, commit: u64, asks: bool) -> Imprint {
+        let names = LASTING.iter().map(|name| (*name).to_owned()).chain(places.oldest_pack());
+        let files = names.filter_map(|name| Mark::of(&places.of(&name)).ok().map(|mark| (name, mark))).collect();
         Imprint { machine: machine(), files, commit, restored: false, asks }
     }
 
-    /// Why `now` isn't what was noted.
-    fn differs(&self, folder: &Path, now: &Imprint) -> Option<String> {
+    /// Why what is there now, with a store that ends at `commit`, isn't what was noted.
+    fn differs(&self, places: &Places<'_>, commit: u64) -> Option<String> {
         if self.restored {
             return Some(format!("it was restored from a backup as of commit {}", self.commit));
         }
-        if self.machine != now.machine {
+        if self.machine != machine() {
             return Some("it was last used on another machine".into());
         }
         let is_other = |(name, mark): &(&String, &Mark)| {
-            let path = folder.join(name);
+            let path = places.of(name);
             // A pack that was compacted since is another file, and says nothing.
             !is_hollow(&path) && Mark::of(&path).ok().as_ref() != Some(mark)
         };
@@ -132,16 +154,9 @@ impl Imprint {
             let what = if name == "." { "this folder" } else { name };
             return Some(format!("{what} is a copy, and not what the node last ran on"));
         }
-        (now.commit < self.commit)
-            .then(|| format!("its store was set back: it ends at commit {}, and was at {}", now.commit, self.commit))
+        (commit < self.commit)
+            .then(|| format!("its store was set back: it ends at commit {commit}, and was at {}", self.commit))
     }
-}
-
-/// The name of the oldest pack that holds anything.
-fn oldest_pack(folder: &Path) -> Option<String> {
-    let names = fs::read_dir(folder.join(PACKS)).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let packs = names.filter(|name| name.ends_with(".pack")).map(|name| format!("{PACKS}/{name}"));
-    packs.filter(|name| !is_hollow(&folder.join(name))).min()
 }
 
 fn is_hollow(path: &Path) -> bool {
@@ -184,7 +199,7 @@ mod tests {
         for name in [LASTING[1], FIRST, "store/packs/0000000000000002.pack"] {
             fs::write(folder.join(name), [7; 1000]).expect("written");
         }
-        note(&folder, 7, false).expect("noted");
+        note(&folder, &folder.join("store"), 7, false).expect("noted");
         root
     }
 
@@ -194,7 +209,7 @@ mod tests {
     }
 
     fn reason(folder: &Path, commit: u64) -> String {
-        look(folder, commit).expect("readable").changed.unwrap_or_default()
+        look(folder, &folder.join("store"), commit).expect("readable").changed.unwrap_or_default()
     }
 
     #[test]
@@ -206,11 +221,23 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_is_elsewhere_is_compared_where_it_is() {
+        let root = used();
+        let (folder, elsewhere) = (root.path().join("node"), root.path().join("elsewhere"));
+        copy(root.path(), "node/store", "elsewhere");
+        let changed = |store: &Path| look(&folder, store, 7).expect("readable").changed;
+        assert!(changed(&elsewhere).is_some());
+        note(&folder, &elsewhere, 7, false).expect("noted");
+        assert_eq!(changed(&elsewhere), None);
+        assert!(changed(&folder.join("store")).is_some());
+    }
+
+    #[test]
     fn who_found_no_peer_to_ask_asks_again() {
         let root = used();
         let folder = root.path().join("node");
-        note(&folder, 7, true).expect("noted");
-        assert_eq!(look(&folder, 7).expect("readable"), Seen { changed: None, asks: true });
+        note(&folder, &folder.join("store"), 7, true).expect("noted");
+        assert_eq!(look(&folder, &folder.join("store"), 7).expect("readable"), Seen { changed: None, asks: true });
     }
 
     #[test]
@@ -239,7 +266,7 @@ mod tests {
         fs::write(root.path().join("hollow"), vec![7; HOLLOW_PACK_BYTES as usize]).expect("written");
         fs::rename(root.path().join("hollow"), folder.join(FIRST)).expect("renamed");
         assert_eq!(reason(&folder, 7), "");
-        note(&folder, 8, false).expect("noted");
+        note(&folder, &folder.join("store"), 8, false).expect("noted");
         copy(root.path(), "node/store", "old");
         fs::remove_dir_all(folder.join("store")).expect("removed");
         copy(root.path(), "old", "node/store");

@@ -9,6 +9,7 @@ pub mod founding;
 mod imprint;
 mod lock;
 mod memory;
+pub mod moving;
 pub mod restore;
 mod run;
 

@@ -17,6 +17,7 @@ use super::build;
 use super::founding;
 use super::imprint;
 use super::lock::FolderLock;
+use super::moving;
 use crate::config::{Keys, Settings, read_secret};
 use crate::engine::{Engine, Life};
 use crate::http::Server;
@@ -56,17 +57,20 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
     let name = &settings.node.name;
     tracing::info!(%name, %node, version = env!("CARGO_PKG_VERSION"), "starting {name}");
 
-    let (store, recovery) = build::open_store(settings, folder).await?;
+    let location = moving::location(folder)?;
+    let _store_lock = moving::lock_store(&location)?;
+    let (store, recovery) = build::open_store(settings, &location.folder).await?;
     tell(&recovery);
+    moving::settle(folder, &location);
     let doubts = build::doubts(folder, &store, &recovery, start)?;
     let asks_first = doubts.asks_first;
     let (swarm, events) = build::start_swarm(settings, &keys).await?;
     let engine = build::start_engine(settings, &keys, doubts, store.clone(), swarm.clone(), events).await?;
     // Not before the new incarnation is durable: a start that is cut short here is followed by one that sees the same.
-    imprint::note(folder, store.usage().last_commit, asks_first)?;
+    imprint::note(folder, store.folder(), store.usage().last_commit, asks_first)?;
     found_circle(&engine, folder).await?;
 
-    let options = build::service_options(settings, folder, admin_token);
+    let options = build::service_options(settings, folder, admin_token)?;
     let service = Service::new(engine.clone(), options, Metrics::default());
     let server = Server::bind(service.clone(), build::http_options(settings, folder));
     let server = server.with_context(|| format!("http.listen {} cannot be served", settings.http.listen))?;
@@ -99,11 +103,13 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
     };
     let still_asks = engine.inspect(|replica, _| replica.unheard().next().is_some()).await.unwrap_or(asks_first);
     engine.stop().await;
+    let audit = service.audit().clone();
+    let _ = tokio::task::spawn_blocking(move || audit.close()).await;
     swarm.close().await;
     if timeout(CLOSE_WAIT, store.close()).await.is_err() {
         tracing::warn!("the index is not up to date yet; the next start catches up");
     }
-    if let Err(error) = imprint::note(folder, store.usage().last_commit, still_asks) {
+    if let Err(error) = imprint::note(folder, store.folder(), store.usage().last_commit, still_asks) {
         tracing::warn!(%error, "what the store has reached was not noted");
     }
     tracing::info!("stopped");

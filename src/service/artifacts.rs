@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::shown::Seen;
-use crate::store::{self, Ingest, Tree};
+use crate::store::{self, Account, ConfirmError, Ingest, Md5Turn, Part, Tree, has_md5};
 
 /// Rows read at once when a folder is listed.
 const PAGE: usize = 1000;
@@ -200,17 +200,20 @@ impl Expected {
 }
 
 impl Service {
-    /// Admission before the body is read: edge, rights, repository, and space for `size` bytes when that is known.
+    /// Admission before the body is read: edge, rights, repository, and space for `size` bytes when that is known. An MD5
+    /// that is expected is computed at once, whatever the setting.
     pub async fn upload(
         &self,
         caller: &Caller,
         repo: &RepoKey,
         path: &ArtifactPath,
         size: Option<u64>,
+        expected: &Expected,
     ) -> Result<Upload, ServiceError> {
         let repository = self.writable(caller, Action::Write(repo), repo)?;
         self.engine().store().check_room(size.unwrap_or(0))?;
-        let ingest = self.engine().store().ingest()?;
+        let md5 = if expected.md5.is_some() { Md5Turn::Inline } else { self.md5() };
+        let ingest = self.engine().store().ingest()?.noting(caller.account.clone()).with_md5(md5);
         Ok(Upload { service: self.clone(), caller: caller.clone(), repository, path: path.clone(), ingest })
     }
 
@@ -218,19 +221,24 @@ impl Service {
     pub async fn item(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<Item, ServiceError> {
         let repository = self.readable(caller, repo)?;
         let missing = || ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() };
-        self.shown(&repository, path)?.ok_or_else(missing)
+        self.shown(&repository, path, &caller.account)?.ok_or_else(missing)
     }
 
     /// The file that is shown at a path, if there is one: what a download begins with.
     pub fn file(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<Option<Seen>, ServiceError> {
         let repository = self.readable(caller, repo)?;
-        self.shown_now(&repository, path)
+        self.shown_now(&repository, path, &caller.account)
     }
 
-    fn shown(&self, repository: &Repository, path: &ArtifactPath) -> Result<Option<Item>, ServiceError> {
+    fn shown(
+        &self,
+        repository: &Repository,
+        path: &ArtifactPath,
+        account: &Account,
+    ) -> Result<Option<Item>, ServiceError> {
         let key = rows::catalog_key(&repository.space, path);
-        match self.engine().store().get(Tree::Catalog, &key)? {
-            Some(row) => item_of(repository, path.clone(), &row),
+        match account.time(Part::Index, || self.engine().store().get(Tree::Catalog, &key))? {
+            Some(row) => self.item_of(repository, path.clone(), &row),
             None => Ok(None),
         }
     }
@@ -243,11 +251,11 @@ impl Service {
         path: Option<&ArtifactPath>,
     ) -> Result<Found, ServiceError> {
         let repository = self.readable(caller, repo)?;
-        if let Some(item) = path.map(|path| self.shown(&repository, path)).transpose()?.flatten() {
+        if let Some(item) = path.map(|path| self.shown(&repository, path, &caller.account)).transpose()?.flatten() {
             return Ok(Found::File(Box::new(item)));
         }
-        let own = path.map(|path| self.shown(&repository, &path.as_folder())).transpose()?.flatten();
-        let children = self.children(&repository, path)?;
+        let own = path.map(|path| self.shown(&repository, &path.as_folder(), &caller.account)).transpose()?.flatten();
+        let children = caller.account.time(Part::Index, || self.children(&repository, path))?;
         match path {
             Some(path) if children.is_empty() && own.is_none() => {
                 Err(ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() })
@@ -285,7 +293,7 @@ impl Service {
                     skipped_to = Some(rows::end_of(&inside));
                     break;
                 }
-                if let Some(item) = item_of(repository, path.clone(), value)? {
+                if let Some(item) = self.item_of(repository, path.clone(), value)? {
                     children.insert(rest.to_owned(), Entry::File(Box::new(item)));
                 }
             }
@@ -313,10 +321,11 @@ impl Service {
         let end = rows::end_of(&first);
         let next = after.map(|path| [rows::catalog_key(&repository.space, path).as_slice(), &[0]].concat());
         let from = next.map_or(first.clone(), |next| next.max(first));
-        let page = self.engine().store().range(Tree::Catalog, &from, &end, limit)?;
+        let store = self.engine().store();
+        let page = caller.account.time(Part::Index, || store.range(Tree::Catalog, &from, &end, limit))?;
         let item = |(key, value): &(Vec<u8>, Vec<u8>)| {
             let path = rows::catalog_path(key)?;
-            item_of(&repository, path, value).transpose()
+            self.item_of(&repository, path, value).transpose()
         };
         page.iter().filter_map(item).collect()
     }
@@ -342,7 +351,41 @@ impl Service {
     }
 }
 
-pub(super) fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
+impl Service {
+    /// What a row shows. An MD5 that its author put off is the one that was computed here, once it was.
+    pub(super) fn item_of(
+        &self,
+        repository: &Repository,
+        path: ArtifactPath,
+        row: &[u8],
+    ) -> Result<Option<Item>, ServiceError> {
+        item_of(repository, path, row)?.map(|item| self.summed(item)).transpose()
+    }
+
+    fn summed(&self, mut item: Item) -> Result<Item, ServiceError> {
+        if !has_md5(&item.checksums)
+            && !item.path.is_folder()
+            && let Some(sums) = self.engine().store().confirmed_sums(&item.digest)?
+        {
+            item.checksums.md5 = sums.md5;
+        }
+        Ok(item)
+    }
+
+    /// The same item with its MD5, which is computed now if it was put off.
+    pub async fn with_md5(&self, item: Item) -> Result<Item, ServiceError> {
+        if has_md5(&item.checksums) {
+            return Ok(item);
+        }
+        self.engine().store().confirm(&item.digest).await.map_err(|error| match error {
+            ConfirmError::Unknown => ServiceError::NotHere { path: item.path.clone(), reason: error.to_string() },
+            other => ServiceError::Unavailable(other.to_string()),
+        })?;
+        self.summed(item)
+    }
+}
+
+fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
     let unreadable = |error: artimesh_core::model::codec::DecodeError| ServiceError::Unavailable(error.to_string());
     let versions: Versions = rows::read(row).map_err(unreadable)?;
     let siblings = versions.siblings().len();

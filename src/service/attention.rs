@@ -3,7 +3,7 @@
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{NodeId, Space};
 use artimesh_core::replica::{Replica, View, ViewFault, holds};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The most lines of one kind.
 const LINES_MAX: usize = 20;
@@ -32,6 +32,20 @@ pub(super) fn attention(replica: &Replica, view: &impl View, now: Timestamp) -> 
     lines.extend(far_ahead(replica, view)?);
     lines.extend(kept(replica));
     Ok(lines)
+}
+
+/// What of a repository, as the status has it, exists nowhere.
+pub(super) fn lost(repository: &Map<String, Value>) -> Option<Value> {
+    let lost = repository.get("lost")?;
+    let blobs = lost["blobs"].as_u64().filter(|blobs| *blobs > 0)?;
+    let key = repository.get("key").and_then(Value::as_str).unwrap_or_default();
+    let first: Vec<&str> = lost["first"].as_array()?.iter().filter_map(|one| one["path"].as_str()).collect();
+    let more = if blobs > first.len() as u64 { " and others" } else { "" };
+    let message = format!(
+        "{blobs} blobs of repository '{key}' are lost: no site has their bytes any more: '{}'{more}",
+        first.join("', '")
+    );
+    Some(line("lost", message, "upload them again, or bring back a node that has them; or delete what is not needed"))
 }
 
 /// Why this node takes no writes.

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use artimesh_core::access::Principal;
 
+use crate::store::Account;
+
 /// Names one request through every log line and audit record: 16 hexadecimal digits, or what the client sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RequestId(pub String);
+pub struct RequestId(pub Arc<str>);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,6 +26,10 @@ pub struct Caller {
     pub principal: Principal,
     /// For logs.
     pub request: RequestId,
+    /// The other end of the connection.
+    pub from: IpAddr,
+    /// What the request waits for is noted there.
+    pub account: Account,
 }
 
 /// What a client shows to be recognised. Never logged.

@@ -3,17 +3,17 @@
 use std::ops::Range;
 
 use artimesh_core::access::{self, Action, Principal};
-use artimesh_core::model::ArtifactPath;
 use bytes::Bytes;
 
 use super::artifacts::Item;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
+use super::lost::Wanted;
 use super::shown::Seen;
 use super::small::SMALL_BYTES_MAX;
-use crate::engine::{FetchError, Source};
-use crate::store::{BlobReader, BlobStream, Carriage};
+use crate::engine::{Hold, Source};
+use crate::store::{Account, BlobReader, BlobStream, Carriage, Part};
 
 /// The most bytes of one piece of what is still arriving.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -24,10 +24,10 @@ pub struct Download(Supply);
 enum Supply {
     /// All of it, once.
     Whole(Bytes),
-    /// The bytes are here.
-    Stored(BlobStream),
+    /// The bytes are here, and stay while they are read.
+    Stored { stream: BlobStream, _hold: Option<Hold> },
     /// They are on their way.
-    Arriving { source: Source, path: ArtifactPath, left: Range<u64> },
+    Arriving { source: Source, wanted: Box<Wanted>, left: Range<u64>, account: Account },
 }
 
 impl Download {
@@ -37,30 +37,22 @@ impl Download {
             Supply::Whole(bytes) => {
                 Some(Ok(std::mem::take(bytes))).filter(|piece| !matches!(piece, Ok(bytes) if bytes.is_empty()))
             }
-            Supply::Stored(stream) => Some(stream.next().await?.map_err(ServiceError::from)),
+            Supply::Stored { stream, .. } => Some(stream.next().await?.map_err(ServiceError::from)),
             Supply::Arriving { left, .. } if left.is_empty() => None,
-            Supply::Arriving { source, path, left } => {
+            Supply::Arriving { source, wanted, left, account } => {
                 let most = (left.end - left.start).min(PIECE_BYTES) as usize;
-                let piece = match source.read(left.start, most).await {
+                let piece = match account.during(Part::Peer, source.read(left.start, most)).await {
                     Ok(bytes) if bytes.is_empty() => {
                         Err(ServiceError::Unavailable("the stored bytes end too early".into()))
                     }
                     Ok(bytes) => Ok(bytes),
-                    Err(error) => Err(not_here(path, error)),
+                    // Rare, and large while it waits.
+                    Err(error) => Err(Box::pin(wanted.why(error)).await),
                 };
                 left.start = piece.as_ref().map_or(left.end, |bytes| left.start + bytes.len() as u64);
                 Some(piece)
             }
         }
-    }
-}
-
-fn not_here(path: &ArtifactPath, error: FetchError) -> ServiceError {
-    match error {
-        FetchError::NobodyConnected | FetchError::NobodyHasIt(_) => {
-            ServiceError::NotHere { path: path.clone(), reason: error.to_string() }
-        }
-        FetchError::Store(reason) => ServiceError::Unavailable(reason),
     }
 }
 
@@ -75,12 +67,16 @@ impl Service {
         carriage: Carriage,
     ) -> Result<Download, ServiceError> {
         access::may(&caller.principal, Action::Read(&item.repo))?;
+        self.refuse_lost(item)?;
         let range = range.start.min(item.size)..range.end.min(item.size);
         let kept = (item.size <= SMALL_BYTES_MAX).then(|| self.small_bodies().find(&item.digest)).flatten();
         Ok(Download(match kept {
-            Some(body) => Supply::Whole(body.slice(range.start as usize..range.end as usize)),
+            Some(body) => {
+                self.engine().was_read(&item.digest);
+                Supply::Whole(body.slice(range.start as usize..range.end as usize))
+            }
             // What it takes to have bytes fetched is large, and most don't need it.
-            None => Box::pin(self.supply(item, range, carriage)).await?,
+            None => Box::pin(self.supply(&caller.account, item, range, carriage)).await?,
         }))
     }
 
@@ -89,31 +85,60 @@ impl Service {
     pub fn at_hand(&self, principal: &Principal, seen: &Seen, carriage: Carriage) -> Option<Bytes> {
         let item = &seen.item;
         access::may(principal, Action::Read(&item.repo)).ok()?;
-        if !self.is_current(seen) {
+        if !self.is_current(seen) || self.refuse_lost(item).is_err() {
             return None;
         }
-        if item.size <= SMALL_BYTES_MAX {
-            return self.small_bodies().at_hand(&item.digest);
-        }
-        // What is mapped may only be sent by the kernel.
-        let reader = (carriage == Carriage::Mapped).then(|| self.engine().store().reader(&item.digest));
-        reader?.ok()??.at_hand()
+        let body = if item.size <= SMALL_BYTES_MAX {
+            self.small_bodies().at_hand(&item.digest)?
+        } else {
+            // What is mapped may only be sent by the kernel.
+            let reader = (carriage == Carriage::Mapped).then(|| self.engine().store().reader(&item.digest));
+            reader?.ok()??.at_hand()?
+        };
+        self.engine().was_read(&item.digest);
+        Some(body)
     }
 
-    async fn supply(&self, item: &Item, range: Range<u64>, carriage: Carriage) -> Result<Supply, ServiceError> {
+    async fn supply(
+        &self,
+        account: &Account,
+        item: &Item,
+        range: Range<u64>,
+        carriage: Carriage,
+    ) -> Result<Supply, ServiceError> {
         let Item { space, path, digest, size, checksums, .. } = item;
+        let start = account.start();
         let source = self.engine().source(*space, path, *digest, *size, *checksums, item.author()).await;
-        Ok(match source.map_err(|error| not_here(path, error))? {
-            Source::Stored(reader) if *size <= SMALL_BYTES_MAX => Supply::Whole(self.small_body(&reader, range).await?),
-            Source::Stored(reader) => Supply::Stored(reader.stream(range, carriage)),
-            source => Supply::Arriving { source, path: path.clone(), left: range },
+        let waited = if matches!(source, Ok(Source::Stored(..))) { Part::Index } else { Part::Peer };
+        account.add(waited, start.map(|start| start.elapsed()).unwrap_or_default());
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => return Err(Wanted::of(self.engine(), item).why(error).await),
+        };
+        Ok(match source {
+            Source::Stored(reader, _) if *size <= SMALL_BYTES_MAX => {
+                Supply::Whole(self.small_body(account, &reader, range).await?)
+            }
+            Source::Stored(reader, _hold) => {
+                Supply::Stored { stream: reader.stream(range, carriage).noting(account.clone()), _hold }
+            }
+            source => {
+                let wanted = Box::new(Wanted::of(self.engine(), item));
+                Supply::Arriving { source, wanted, left: range, account: account.clone() }
+            }
         })
     }
 
     /// A range of a small blob, all of which is kept for whoever comes next.
-    async fn small_body(&self, reader: &BlobReader, range: Range<u64>) -> Result<Bytes, ServiceError> {
+    async fn small_body(
+        &self,
+        account: &Account,
+        reader: &BlobReader,
+        range: Range<u64>,
+    ) -> Result<Bytes, ServiceError> {
         let size = reader.info().size;
-        let mut stream = reader.stream(0..size, Carriage::Copied { bytes_max: SMALL_BYTES_MAX as u32 });
+        let carriage = Carriage::Copied { bytes_max: SMALL_BYTES_MAX as u32 };
+        let mut stream = reader.stream(0..size, carriage).noting(account.clone());
         let body = stream.next().await.transpose()?.unwrap_or_default();
         let damaged = || ServiceError::Unavailable("the stored bytes are damaged".into());
         let body = self.small_bodies().keep(&reader.digest(), &body).ok_or_else(damaged)?;

@@ -1,6 +1,7 @@
 //! Why a call isn't done, as decisions its caller can take. Messages name the thing and say what to do.
 
 use artimesh_core::access::Denied;
+use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{ArtifactPath, RepoKey};
 use artimesh_core::replica::CommandError;
 use artimesh_core::trust::BadToken;
@@ -61,6 +62,16 @@ pub enum ServiceError {
         /// Whose bytes.
         path: ArtifactPath,
         /// What was tried.
+        reason: String,
+    },
+    /// The bytes exist nowhere, as far as anybody can tell (410).
+    #[error("the bytes of '{path}' are lost: {reason}")]
+    Lost {
+        /// Whose bytes.
+        path: ArtifactPath,
+        /// When that was found out.
+        since: Timestamp,
+        /// Who was asked, and what can be done.
         reason: String,
     },
     /// A rule of the circle or of the repository (400, 403, 404 or 409: see its variants).

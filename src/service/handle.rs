@@ -20,7 +20,7 @@ use super::shown::ShownLately;
 use super::small::SmallBodies;
 use super::status::Censuses;
 use crate::engine::{CommandFailure, Engine, Life, Snapshot};
-use crate::store::Staged;
+use crate::store::{Md5Turn, Staged};
 
 /// Settings of the service.
 #[derive(Clone, Debug)]
@@ -33,6 +33,10 @@ pub struct Options {
     pub folder: PathBuf,
     /// The files of that folder which belong to a backup, the store apart.
     pub own_files: &'static [&'static str],
+    /// When the MD5 of uploads is computed.
+    pub md5: Md5Turn,
+    /// Where is written who did what.
+    pub audit: Audit,
 }
 
 /// Whether the node can do its work.
@@ -51,6 +55,7 @@ struct Inner {
     admin_token: Digest,
     folder: PathBuf,
     own_files: &'static [&'static str],
+    md5: Md5Turn,
     backups: Arc<Semaphore>,
     http_address: OnceLock<SocketAddr>,
     metrics: Metrics,
@@ -79,6 +84,7 @@ impl Service {
     /// A service over a running engine.
     pub fn new(engine: Engine, options: Options, metrics: Metrics) -> Service {
         metrics::register(&metrics, &engine);
+        options.audit.register(&metrics);
         let small = SmallBodies::registered(&metrics);
         let started = engine.clock().now();
         Service(Arc::new(Inner {
@@ -87,10 +93,11 @@ impl Service {
             admin_token: token_hash(&options.admin_token),
             folder: options.folder,
             own_files: options.own_files,
+            md5: options.md5,
             backups: Arc::new(Semaphore::new(1)),
             http_address: OnceLock::new(),
             metrics,
-            audit: Audit,
+            audit: options.audit,
             started,
             censuses: Censuses::default(),
             small,
@@ -143,8 +150,13 @@ impl Service {
         &self.0.engine
     }
 
-    pub(super) fn audit(&self) -> &Audit {
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    pub(super) fn md5(&self) -> Md5Turn {
+        self.0.md5
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
@@ -223,7 +235,7 @@ impl Service {
         command: Command,
         staged: Option<Staged>,
     ) -> Result<Receipt, ServiceError> {
-        let result = self.engine().command(command, staged).await;
+        let result = self.engine().command_noting(command, staged, caller.account.clone()).await;
         let outcome = result.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
         self.audit().record(caller, what, object, &outcome);
         Ok(result?)

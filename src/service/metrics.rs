@@ -1,17 +1,19 @@
 //! The one metrics registry: rooms register at start, `/metrics` encodes.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use artimesh_core::model::PublicKey;
 
 use crate::engine::{Engine, Vitals};
+use crate::store::Latencies;
 
 /// Shared by everybody who counts something.
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ impl Collector for EngineCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (counts, fetched) = (self.0.counts(), self.0.fetched());
         let swarm = self.0.swarm().counters();
+        let cache = self.0.cache_status();
         let counters = [
             ("entries_applied", "Entries of other nodes that were applied", counts.entries_applied()),
             ("entries_applied_by_gossip", "Those that gossip brought first", counts.entries_applied_by_gossip()),
@@ -68,6 +71,10 @@ impl Collector for EngineCollector {
             ("possessions_proved", "Blobs held through another space that a member proved to have", fetched.proved()),
             ("wrong_answers", "Answers of peers that were not what was asked for", fetched.wrong()),
             ("fetch_failures", "Fetches that failed at all peers asked", fetched.failures()),
+            ("cache_hits", "Downloads whose bytes were here where what was read is kept", cache.hits),
+            ("cache_misses", "Downloads whose bytes had to be fetched there", cache.misses),
+            ("cache_evicted_blobs", "Blobs that went from the cache", cache.evicted_blobs),
+            ("cache_evicted_bytes", "What they took", cache.evicted_bytes),
             ("swarm_control_received_bytes", "Bytes received on control streams", swarm.control_bytes_in.get()),
             ("swarm_control_sent_bytes", "Bytes sent on control streams", swarm.control_bytes_out.get()),
             ("swarm_bulk_received_bytes", "Bytes received on bulk streams", swarm.bulk_bytes_in.get()),
@@ -86,14 +93,33 @@ impl Collector for EngineCollector {
             ("store_index_bytes", "Bytes of the index", usage.index_bytes),
             ("store_overlay_bytes", "Bytes of rows that wait for the index", usage.overlay_bytes),
             ("store_blobs", "Blobs stored", usage.blobs),
+            ("cache_limit_bytes", "What the cache of what was read may take", cache.limit_bytes),
+            ("cache_held_bytes", "What it takes", cache.held.bytes),
+            ("cache_held_blobs", "Blobs in it", cache.held.blobs),
+            ("cache_pinned_bytes", "What of it is pinned", cache.held.pinned_bytes),
             ("peers_connected", "Peers connected", self.0.swarm().connected().len() as u64),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
+        encode_syncs(&self.0, &mut encoder)?;
         encode_peers(&self.0, &mut encoder)
     }
+}
+
+/// How long syncs took, by what was made durable.
+fn encode_syncs(engine: &Engine, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    let help = "How long it took to make something durable";
+    let mut family = encoder.encode_descriptor("store_sync", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (of, Latencies { count, sum, classes }) in engine.store().syncs() {
+        let bound = |bound: Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+        let buckets: Vec<(f64, u64)> = classes.into_iter().map(|(upper, count)| (bound(upper), count)).collect();
+        let labels = [("of", of)];
+        let mut metric = family.encode_family(&labels)?;
+        metric.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)?;
+    }
+    Ok(())
 }
 
 /// What is known of the way to one peer, as a number; nothing where it isn't known.

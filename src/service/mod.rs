@@ -4,6 +4,7 @@ mod artifacts;
 mod attention;
 mod audit;
 mod backup;
+mod cache;
 mod caller;
 mod clock;
 mod download;
@@ -11,6 +12,7 @@ mod error;
 mod federations;
 mod folders;
 mod handle;
+mod lost;
 mod metrics;
 mod pairing;
 mod properties;
@@ -26,7 +28,7 @@ mod upkeep;
 mod versions;
 
 pub use artifacts::{Entry, Expected, Folder, Found, Item, Upload};
-pub use audit::Audit;
+pub use audit::{Audit, AuditOptions, AuditQuery, Served};
 pub use backup::Backup;
 pub use caller::{Caller, Credential, RequestId};
 pub use download::Download;
@@ -43,7 +45,7 @@ pub use rollback::{RollbackWish, RolledBack};
 pub use shown::Seen;
 
 // What the engine tells of its upkeep.
-pub use crate::engine::{Collected, Tally};
+pub use crate::engine::{CacheStatus, Collected, Limits, Pin, Share, Tally};
 pub use crate::store::Scrubbed;
 
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.
@@ -51,6 +53,9 @@ pub use artimesh_core::catalog::{ConfigChange, Conflict, End, Historic, Version,
 pub use artimesh_core::clock::Timestamp;
 pub use artimesh_core::replica::{CommandError, DifferenceKind, Hold, MergeProgress, Placement, RollbackAction};
 pub use artimesh_core::trust::{PairingReason, Role};
+
+// Where the time of a request goes, and when the MD5 of an upload is computed.
+pub use crate::store::{Account, Md5Turn, Part, has_md5};
 
 // How stored bytes travel to whoever sends them.
 pub use crate::store::Carriage;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use artimesh_core::model::ArtifactPath;
 use artimesh_core::replica::{Repository, rows};
 
-use super::artifacts::{Item, item_of};
+use super::artifacts::Item;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::recent::Recent;
-use crate::store::Tree;
+use crate::store::{Account, Part, Tree, has_md5};
 
 /// How many items are kept at most.
 const ITEMS_MAX: usize = 8192;
@@ -40,7 +40,12 @@ impl Default for ShownLately {
 
 impl Service {
     /// What is shown at a path, as of now.
-    pub(super) fn shown_now(&self, repository: &Repository, path: &ArtifactPath) -> Result<Option<Seen>, ServiceError> {
+    pub(super) fn shown_now(
+        &self,
+        repository: &Repository,
+        path: &ArtifactPath,
+        account: &Account,
+    ) -> Result<Option<Seen>, ServiceError> {
         let key = rows::catalog_key(&repository.space, path);
         let store = self.engine().store();
         let changes = store.changes(Tree::Catalog);
@@ -49,9 +54,11 @@ impl Service {
         if let Some(seen) = known.filter(|seen| seen.item.repo == repository.key) {
             return Ok(Some(seen));
         }
-        let Some(row) = store.get(Tree::Catalog, &key)? else { return Ok(None) };
-        let seen = item_of(repository, path.clone(), &row)?.map(|item| Seen { item: Arc::new(item), changes });
-        if let Some(seen) = &seen {
+        let row = account.time(Part::Index, || store.get(Tree::Catalog, &key))?;
+        let Some(row) = row else { return Ok(None) };
+        let seen = self.item_of(repository, path.clone(), &row)?.map(|item| Seen { item: Arc::new(item), changes });
+        // An MD5 that is computed later changes no row.
+        if let Some(seen) = seen.as_ref().filter(|seen| has_md5(&seen.item.checksums)) {
             lately.keep(key, seen.clone(), 1);
         }
         Ok(seen)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use artimesh_core::catalog::{Federation, Versions};
 use artimesh_core::clock::Timestamp;
@@ -12,14 +13,17 @@ use artimesh_core::replica::{
 use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
 
-use super::attention::attention;
+use super::attention::{attention, lost as lost_line};
+use super::cache;
 use super::caller::Caller;
 use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
+use super::lost::{losses, of_losses};
 use super::pairing::state_of;
 use super::upkeep;
 use crate::engine::{Engine, StoreView};
+use crate::store::Latencies;
 
 /// How often a walk is tried again because the repository changed meanwhile.
 const WALKS_MAX: usize = 3;
@@ -67,6 +71,7 @@ impl Service {
             })
             .await?
             .map_err(|ViewFault(reason)| ServiceError::Unavailable(reason))?;
+        let mut lost = Vec::new();
         let shown: Vec<Repository> = self.snapshot().repositories.values().cloned().collect();
         for repository in shown {
             let counted = self.counted(repository.space).await?;
@@ -74,7 +79,12 @@ impl Service {
             let row = rows.and_then(|rows| rows.iter_mut().find(|row| row["key"] == repository.key.as_str()));
             if let (Some(Value::Object(row)), Value::Object(counted)) = (row, counted) {
                 row.extend(counted);
+                lost.extend(lost_line(row));
             }
+        }
+        if let Some(attention) = status["attention"].as_array_mut() {
+            lost.append(attention);
+            *attention = lost;
         }
         let listening = self.engine().swarm().addresses();
         status["node"]["uptime_ms"] = json!(now.ms_since(self.started()));
@@ -82,7 +92,11 @@ impl Service {
         status["http"] = json!({ "address": self.http_address() });
         status["swarm"] = json!({ "control": listening.control, "bulk": listening.bulk });
         let usage = self.engine().store().usage();
+        let engine = self.engine().clone();
+        let cache = tokio::task::spawn_blocking(move || engine.cache_status()).await;
+        status["cache"] = cache.ok().as_ref().map_or(Value::Null, cache::of_cache);
         status["store"] = json!({
+            "folder": self.engine().store().folder(),
             "pack_bytes": usage.pack_bytes,
             "large_bytes": usage.large_bytes,
             "index_bytes": usage.index_bytes,
@@ -93,7 +107,30 @@ impl Service {
             "scrub": upkeep::of_scrubbed(&self.engine().scrubbed()),
             "gc": self.engine().collected().map(|done| upkeep::of_collected(&done)),
         });
+        status["syncs"] = self.syncs();
+        let (recorded, lost) = self.audit().counts();
+        status["audit"] = json!({ "recorded": recorded, "lost": lost });
+        if let (1.., Some(lines)) = (lost, status["attention"].as_array_mut()) {
+            lines.push(audit_lost(lost));
+        }
         Ok(status)
+    }
+
+    /// How long syncs took since the start: classes are upper bounds in microseconds, with what took longer than the last.
+    fn syncs(&self) -> Value {
+        let of = |latencies: Latencies| {
+            let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            let classes: Vec<Value> =
+                latencies.classes.iter().map(|(bound, count)| json!([bound.map(us), count])).collect();
+            json!({
+                "count": latencies.count,
+                "mean_us": us(latencies.sum).checked_div(latencies.count),
+                "half_within_us": latencies.percentile(50).map(us),
+                "most_within_us": latencies.percentile(99).map(us),
+                "classes": classes,
+            })
+        };
+        self.engine().store().syncs().into_iter().map(|(name, latencies)| (name, of(latencies))).collect()
     }
 
     /// Counts and digest of a repository with the heads that they belong to. Walks beside the mind, never inside it; when
@@ -117,6 +154,7 @@ impl Service {
             }
         }
         let (missing_blobs, missing_bytes) = self.walk(move |view| missing(view, &space)).await?;
+        let losses = self.walk(move |view| losses(view, &space)).await?;
         let conflicts = self.walk(move |view| conflicts(view, &space, None, CONFLICTS_MAX)).await?.len();
         let (census, heads, settled) = walked.expect("walked at least once");
         Ok(json!({
@@ -129,6 +167,7 @@ impl Service {
             "heads": heads,
             "missing_blobs": missing_blobs,
             "missing_bytes": missing_bytes,
+            "lost": of_losses(self.engine(), &losses),
         }))
     }
 
@@ -142,6 +181,12 @@ impl Service {
         let walked = walked.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
         walked.map_err(|fault| ServiceError::Unavailable(fault.to_string()))
     }
+}
+
+fn audit_lost(lost: u64) -> Value {
+    let message =
+        format!("{lost} lines of the audit log were lost since the start: the disk is full, fails or is too slow");
+    json!({ "code": "audit_lost", "message": message, "remedy": "look at the node's log, and at the disk of the data folder" })
 }
 
 fn at(replica: &Replica, space: &Space) -> (Heads, BTreeMap<String, u64>, Option<Federation>) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::audit::AuditQuery;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
@@ -47,6 +48,17 @@ impl Service {
     pub fn scrubbed(&self, caller: &Caller) -> Result<Scrubbed, ServiceError> {
         self.administer(caller)?;
         Ok(self.engine().scrubbed())
+    }
+}
+
+impl Service {
+    /// The newest lines of the audit log that match, oldest first, as JSON.
+    pub async fn audited(&self, caller: &Caller, query: AuditQuery) -> Result<Vec<String>, ServiceError> {
+        self.administer(caller)?;
+        let audit = self.audit().clone();
+        let found = tokio::task::spawn_blocking(move || audit.find(&query)).await;
+        let unavailable = |error: &dyn std::fmt::Display| ServiceError::Unavailable(error.to_string());
+        found.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
     }
 }
 

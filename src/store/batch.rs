@@ -2,6 +2,7 @@
 
 use artimesh_core::model::Digest;
 
+use super::account::Account;
 use super::staged::Staged;
 
 /// Which ordered map a row lives in.
@@ -69,4 +70,6 @@ pub struct Batch {
     pub dropped: Vec<Digest>,
     /// Who is served when space is short.
     pub priority: Priority,
+    /// Those of the requests that wait for it.
+    pub accounts: Vec<Account>,
 }

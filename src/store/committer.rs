@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use artimesh_core::model::Digest;
 use tokio::sync::{mpsc, oneshot};
 
+use super::account::Part;
 use super::batch::Batch;
 use super::carry::{Carried, Carry};
 use super::effects::Effects;
@@ -26,12 +28,19 @@ const GROUP_BYTES_MAX: u64 = 64 << 20;
 /// A group is closed when it has so many batches.
 const GROUP_BATCHES_MAX: usize = 1024;
 
+/// What a row of the list of those whose MD5 is to be computed takes at most.
+const ROW_BYTES: u64 = 128;
+
 /// A batch on its way, and who waits for it.
 pub struct Request {
     /// What to commit.
     pub batch: Batch,
     /// Blobs whose sums were computed here.
     pub confirmed: Vec<(Digest, Meta)>,
+    /// Blobs that need not be listed as those whose MD5 is to be computed.
+    pub settled: Vec<Digest>,
+    /// When it was handed over.
+    pub since: Instant,
     /// Gets the number of the commit.
     pub reply: oneshot::Sender<Result<u64, CommitError>>,
 }
@@ -44,12 +53,25 @@ impl Request {
             self.batch.rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len) + 64).sum();
         let blobs: u64 = self.batch.blobs.iter().map(|blob| record + blob.memory_bytes()).sum();
         let short = (self.confirmed.len() + self.batch.dropped.len()) as u64;
-        rows as u64 + blobs + short * record + 2 * record
+        let listed = self.listed() as u64 * (record + ROW_BYTES);
+        rows as u64 + blobs + short * record + listed + 2 * record
     }
 
     fn records(&self) -> usize {
-        2 + self.batch.rows.len() + self.batch.blobs.len() + self.batch.dropped.len() + self.confirmed.len()
+        let batch = &self.batch;
+        2 + batch.rows.len() + batch.blobs.len() + batch.dropped.len() + self.confirmed.len() + self.listed()
     }
+
+    /// How many blobs it lists at most, or takes off the list, of those whose MD5 is to be computed.
+    fn listed(&self) -> usize {
+        self.settled.len() + self.batch.blobs.iter().filter(|blob| blob.is_unsummed()).count()
+    }
+}
+
+/// How long a group took.
+struct Took {
+    write: Duration,
+    sync: Duration,
 }
 
 /// What the thread is asked to do.
@@ -164,6 +186,7 @@ impl Committer {
     /// Returns the commit's number and the large files that belong to a blob by it.
     fn append(&mut self, requests: &[Request], bytes: u64) -> Result<(u64, HashSet<u64>), CommitError> {
         let records = 1 + requests.iter().map(Request::records).sum::<usize>();
+        let begun = Instant::now();
         let removes = requests.iter().any(|request| !request.batch.dropped.is_empty());
         self.make_room(bytes, records, if removes { FORMAT } else { FORMAT_PLAIN })?;
         let shared = self.shared.clone();
@@ -172,7 +195,15 @@ impl Committer {
             add(&mut effects, request).map_err(|error| self.unreadable(&error))?;
         }
         let taken = std::mem::take(&mut effects.taken);
-        let number = self.write(effects, bytes, SyncPoint::Commit, &taken)?;
+        let (number, took) = self.write(effects, bytes, SyncPoint::Commit, &taken)?;
+        for request in requests {
+            let queued = begun.saturating_duration_since(request.since);
+            for account in &request.batch.accounts {
+                account.add(Part::Queue, queued);
+                account.add(Part::Disk, took.write);
+                account.add(Part::Sync, took.sync);
+            }
+        }
         Ok((number, taken))
     }
 
@@ -192,10 +223,11 @@ impl Committer {
         bytes: u64,
         point: SyncPoint,
         taken: &HashSet<u64>,
-    ) -> Result<u64, CommitError> {
+    ) -> Result<(u64, Took), CommitError> {
         let number = self.next_commit;
         let wall_ms = (self.shared.options.clock)();
         effects.close(self.shared.counts.blobs.load(Ordering::Relaxed));
+        let begun = Instant::now();
         if let Err(error) = self.pack.write(&mut effects.group, number, wall_ms) {
             let cut = self.pack.cut();
             if let Err(error) = cut {
@@ -203,12 +235,15 @@ impl Committer {
             }
             return Err(self.failed("writing the pack", &error, bytes));
         }
+        let written = Instant::now();
         self.pack.sync(point).map_err(|error| {
             self.shared.fail(format!("fdatasync of the pack: {error}"));
             CommitError::Failed { reason: format!("fdatasync of the pack: {error}") }
         })?;
+        let took = Took { write: written - begun, sync: written.elapsed() };
+        self.shared.syncs.commit.note(took.sync);
         self.publish(effects, number, taken);
-        Ok(number)
+        Ok((number, took))
     }
 
     fn publish(&mut self, effects: Effects<'_>, number: u64, taken: &HashSet<u64>) {
@@ -276,7 +311,7 @@ fn add(effects: &mut Effects<'_>, request: &Request) -> Result<(), ReadError> {
     request.batch.blobs.iter().try_for_each(|staged| effects.put(staged))?;
     request.confirmed.iter().try_for_each(|(digest, meta)| effects.confirm(digest, *meta))?;
     effects.write_rows(&request.batch.rows);
-    Ok(())
+    request.settled.iter().try_for_each(|digest| effects.settle(digest))
 }
 
 /// Answers a batch that is durable; its files stay, those of duplicates go.

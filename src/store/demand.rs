@@ -56,7 +56,7 @@ impl Demand {
     }
 
     /// Waits, for a while, until nobody waits for a commit and nobody has just begun to read. Blocks.
-    fn step_aside(&self) {
+    pub fn step_aside(&self) {
         let since = Instant::now();
         let mut reads = self.reads.load(Ordering::Relaxed);
         while since.elapsed() < ASIDE_MAX && !self.is_closing() {

@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use artimesh_core::model::{Assurance, Digest};
 use bytes::Bytes;
 
-use super::batch::RowWrite;
+use super::batch::{RowWrite, Tree};
 use super::error::ReadError;
 use super::index::IndexRow;
 use super::pack::record::{Large, META_BYTES, Meta, encode_deleted, encode_row, kind};
 use super::pack::writer::Group;
 use super::shared::Shared;
 use super::staged::{Body, Staged};
+use super::unsummed;
 use super::value::{BlobEntry, Extent, INLINE_BYTES_MAX, Place, RowValue, Table};
 
 /// A record of rows is closed when it has so many bytes.
@@ -55,8 +56,12 @@ impl<'a> Effects<'a> {
     /// A blob comes. One that is there already is left as it is, unless its sums were only claimed so far.
     pub fn put(&mut self, staged: &Staged) -> Result<(), ReadError> {
         if let Some(known) = self.known(&staged.digest)? {
-            let is_news = known.meta.assurance == Assurance::Claimed && staged.assurance() == Assurance::Confirmed;
-            return if is_news { self.confirm(&staged.digest, staged.meta) } else { Ok(()) };
+            match (known.meta.assurance, staged.assurance()) {
+                (Assurance::Claimed, Assurance::Confirmed) => self.confirm(&staged.digest, staged.meta)?,
+                (Assurance::Claimed, Assurance::Claimed) => self.list(staged),
+                (Assurance::Confirmed, _) => {}
+            }
+            return Ok(());
         }
         let place = match &staged.body {
             Body::Memory(pieces) => {
@@ -75,6 +80,24 @@ impl<'a> Effects<'a> {
         };
         self.change += 1;
         self.set(&staged.digest, Some(BlobEntry { meta: staged.meta, place }));
+        self.list(staged);
+        Ok(())
+    }
+
+    /// A blob whose MD5 nobody has computed is listed with the commit that brings it, so that a crash can't lose that.
+    fn list(&mut self, staged: &Staged) {
+        if staged.is_unsummed() {
+            self.write_rows(&[RowWrite::put(Tree::Meta, unsummed::key(&staged.digest), b"1")]);
+        }
+    }
+
+    /// A blob leaves that list, unless its sums still wait to be confirmed.
+    pub fn settle(&mut self, digest: &Digest) -> Result<(), ReadError> {
+        let waits = self.known(digest)?.is_some_and(|known| known.meta.assurance == Assurance::Claimed);
+        let row = RowWrite::delete(Tree::Meta, unsummed::key(digest));
+        if !waits && self.lookup(&row)?.is_some() {
+            self.write_rows(&[row]);
+        }
         Ok(())
     }
 

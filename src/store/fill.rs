@@ -82,6 +82,11 @@ impl FillState {
         progress.failed.is_none() && !progress.is_finished
     }
 
+    /// Whether all of it was here and somebody seals it, or has.
+    pub fn is_finished(&self) -> bool {
+        self.progress().is_finished
+    }
+
     fn is_small(&self) -> bool {
         self.groups == 1
     }
@@ -112,7 +117,7 @@ impl FillState {
         let large = self.create().map_err(|error| self.failed(&error))?;
         large.part.keep();
         large.part.count(self.size_bytes);
-        self.shared.rest_fill(self.digest, large.part.number);
+        self.shared.rest_fill(self.digest, large.part.number, self.size_bytes);
         self.progress().large = Some(Arc::new(large));
         Ok(())
     }
@@ -369,7 +374,7 @@ impl FillState {
     fn seal(&self, large: &LargeFill, values: &[ChainingValue], meta: &Meta) -> Result<(), CommitError> {
         large.part.seal(&self.digest, self.size_bytes, values, meta).map_err(|error| self.failed(&error))?;
         large.part.lend();
-        self.shared.end_fill(&self.digest);
+        self.shared.end_fill(&self.digest, large.part.number);
         let map = large::path(&self.shared.large_folder(), large.part.number, "map");
         if let Err(error) = self.shared.files.remove(&map) {
             tracing::debug!(path = %map.display(), %error, "a map that is no longer needed stays until the next start");

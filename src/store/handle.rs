@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use artimesh_core::model::{Checksums, Digest};
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use super::groups::ChainingValue;
 use super::index::Row;
 use super::indexer;
 use super::ingest::Ingest;
+use super::latency::Latencies;
 use super::options::Options;
 use super::pack::record::Meta;
 use super::reader::{BlobInfo, BlobReader};
@@ -133,19 +135,30 @@ impl Store {
     /// of the commit, which it may share with others. A dropped call leaves open whether it was committed.
     pub async fn commit(&self, batch: Batch) -> Result<u64, CommitError> {
         batch.rows.iter().try_for_each(check_sizes)?;
-        self.send(batch, Vec::new()).await
+        self.send(batch, Vec::new(), Vec::new()).await
     }
 
-    pub(super) async fn commit_confirmed(&self, digest: Digest, meta: Meta) -> Result<u64, CommitError> {
-        self.send(Batch::default(), vec![(digest, meta)]).await
+    /// Commits sums that were computed here; `settled` are looked at once more, whether they need be listed.
+    pub(super) async fn commit_confirmed(
+        &self,
+        confirmed: Vec<(Digest, Meta)>,
+        settled: Vec<Digest>,
+    ) -> Result<u64, CommitError> {
+        self.send(Batch::default(), confirmed, settled).await
     }
 
-    async fn send(&self, batch: Batch, confirmed: Vec<(Digest, Meta)>) -> Result<u64, CommitError> {
+    async fn send(
+        &self,
+        batch: Batch,
+        confirmed: Vec<(Digest, Meta)>,
+        settled: Vec<Digest>,
+    ) -> Result<u64, CommitError> {
         self.0.shared.check()?;
         let queue = self.queue()?;
         let _waiting = self.0.shared.demand.wait();
         let (reply, answer) = oneshot::channel();
-        queue.send(Work::Commit(Request { batch, confirmed, reply })).await.map_err(|_| CommitError::Closed)?;
+        let request = Request { batch, confirmed, settled, since: Instant::now(), reply };
+        queue.send(Work::Commit(request)).await.map_err(|_| CommitError::Closed)?;
         drop(queue);
         answer.await.map_err(|_| CommitError::Closed)?
     }
@@ -188,6 +201,39 @@ impl Store {
     /// Has work in the background end soon: compaction and scrubbing stop where they are.
     pub fn end_background(&self) {
         self.0.shared.demand.close();
+    }
+
+    /// Waits, for a moment, for whoever waits for the store; `false` when it is about to be closed. For work in the
+    /// background, between its pieces. Blocks.
+    pub fn step_aside(&self) -> bool {
+        self.0.shared.demand.step_aside();
+        !self.0.shared.demand.is_closing()
+    }
+
+    /// How many bytes of blobs could still be stored: what quota and device leave, apart from the reserve. Asks the device.
+    pub fn room_bytes(&self) -> u64 {
+        self.0.shared.room_bytes()
+    }
+
+    /// The most that blobs could take: the quota, or without one what they take and what is free.
+    pub fn capacity_bytes(&self) -> u64 {
+        let shared = &self.0.shared;
+        shared.options.quota_bytes.unwrap_or_else(|| shared.used_bytes().saturating_add(shared.room_bytes()))
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.0.shared.folder
+    }
+
+    /// Large blobs of which a part is here, left by fills that ended early or still run, with the bytes that they take.
+    pub fn fills_at_rest(&self) -> Vec<(Digest, u64)> {
+        self.0.shared.fills_at_rest()
+    }
+
+    /// Removes what an unfinished fill left; `false` when there is nothing, or somebody goes on with it.
+    pub fn discard_fill(&self, digest: &Digest) -> bool {
+        self.0.shared.discard_fill(digest)
     }
 
     /// Opens a blob for reading, if it is stored.
@@ -238,6 +284,14 @@ impl Store {
             last_commit: counts.last_commit.load(Ordering::Relaxed),
             failed: shared.failure().map(str::to_owned),
         }
+    }
+}
+
+impl Store {
+    /// How long syncs took since the start, by what was made durable.
+    pub fn syncs(&self) -> [(&'static str, Latencies); 2] {
+        let syncs = &self.0.shared.syncs;
+        [("commit", syncs.commit.read()), ("large", syncs.large.read())]
     }
 }
 

@@ -1,4 +1,4 @@
-//! One pass over an upload: hash it four ways while it is written.
+//! One pass over an upload: hash it four ways while it is written, or three, and MD5 later.
 
 use std::io;
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::account::{Account, Part as Waited};
 use super::batch::Priority;
 use super::error::CommitError;
 use super::files::is_full;
 use super::groups::{self, GROUP_BYTES};
-use super::large::{self, DATA_OFFSET, Header, Part, State, confirmed};
+use super::large::{self, DATA_OFFSET, Header, Part, State, claimed, confirmed};
 use super::shared::Shared;
 use super::staged::{Body, Staged};
-use super::sums::{self, QuickLane, SlowLane};
+use super::sums::{self, Md5Turn, QuickLane, SlowLane};
 
 /// Pieces smaller than this are copied together, so that many tiny frames stay cheap.
 const TINY_BYTES: usize = 4096;
@@ -36,6 +37,8 @@ pub const GROUPS_AT_WORK_MAX: usize = 16;
 /// meanwhile. No thread waits for the client.
 pub struct Ingest {
     shared: Arc<Shared>,
+    account: Account,
+    md5: Md5Turn,
     pending: Vec<Bytes>,
     pending_bytes: usize,
     total_bytes: u64,
@@ -87,15 +90,15 @@ impl<S: Send + 'static> Lane<S> {
 impl Spill {
     /// Has what was written synced when it is much. A sync that is slower than the upload makes the upload wait: else
     /// all of it would be left to the end, or fill the memory that the kernel has for it.
-    async fn sync_meanwhile(&mut self, shared: &Arc<Shared>) -> Result<(), CommitError> {
+    async fn sync_meanwhile(&mut self, shared: &Arc<Shared>, account: &Account) -> Result<(), CommitError> {
         let bytes = self.written_bytes - self.synced_bytes;
         if bytes < SYNC_BYTES {
             return Ok(());
         }
-        self.sync.take().await??;
+        account.during(Waited::Sync, self.sync.take()).await??;
         self.synced_bytes = self.written_bytes;
         let (shared, part) = (shared.clone(), self.part.clone());
-        let sync = move || part.file.sync_early().map_err(|error| large_failed(&shared, &error, bytes));
+        let sync = move || part.sync_early().map_err(|error| large_failed(&shared, &error, bytes));
         self.sync = Lane::Busy(spawn_blocking(sync));
         Ok(())
     }
@@ -103,7 +106,18 @@ impl Spill {
 
 impl Ingest {
     pub(super) fn new(shared: Arc<Shared>) -> Ingest {
-        Ingest { shared, pending: Vec::new(), pending_bytes: 0, total_bytes: 0, spill: None }
+        let (account, md5) = (Account::default(), Md5Turn::Inline);
+        Ingest { shared, account, md5, pending: Vec::new(), pending_bytes: 0, total_bytes: 0, spill: None }
+    }
+
+    /// The same, and what it makes its request wait for is noted there.
+    pub fn noting(self, account: Account) -> Ingest {
+        Ingest { account, ..self }
+    }
+
+    /// The same, with its MD5 computed then.
+    pub fn with_md5(self, md5: Md5Turn) -> Ingest {
+        Ingest { md5, ..self }
     }
 
     /// Takes the next bytes; waits while the ones before are hashed and written. A dropped call loses the upload.
@@ -153,7 +167,9 @@ impl Ingest {
         if self.spill.is_none() {
             self.spill = Some(self.open_spill().await?);
         }
-        let place = self.shared.groups_at_work.clone().acquire_owned().await.map_err(|_| CommitError::Closed)?;
+        let account = &self.account;
+        let place = self.shared.groups_at_work.clone().acquire_owned();
+        let place = account.during(Waited::Queue, place).await.map_err(|_| CommitError::Closed)?;
         let group = Arc::new(Group { pieces: std::mem::take(&mut self.pending), _place: place });
         let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
         let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };
@@ -162,15 +178,15 @@ impl Ingest {
             lane.update(&taken.pieces);
             lane
         };
-        spill.slow.run(update_slow).await?;
+        account.during(Waited::Hash, spill.slow.run(update_slow)).await?;
         let taken = group.clone();
         let update_quick = move |mut lane: QuickLane| {
             lane.update(&taken.pieces);
             lane
         };
-        spill.quick.run(update_quick).await?;
-        spill.write.take().await??;
-        spill.sync_meanwhile(&self.shared).await?;
+        account.during(Waited::Hash, spill.quick.run(update_quick)).await?;
+        account.during(Waited::Disk, spill.write.take()).await??;
+        spill.sync_meanwhile(&self.shared, account).await?;
         let (shared, part, at) = (self.shared.clone(), spill.part.clone(), DATA_OFFSET + spill.written_bytes);
         spill.written_bytes += group_bytes;
         let write = move || {
@@ -187,36 +203,41 @@ impl Ingest {
         let header = Header { state: State::Streaming, digest: Digest::ZERO, size_bytes: 0 };
         let created = spawn_blocking(move || Part::create(&shared, &header)).await.map_err(|_| CommitError::Closed)?;
         let part = Arc::new(created.map_err(|error| large_failed(&self.shared, &error, self.total_bytes))?);
-        let (quick, slow) = (Lane::new(QuickLane::default()), Lane::new(SlowLane::default()));
+        let (quick, slow) = sums::lanes(self.md5);
+        let (quick, slow) = (Lane::new(quick), Lane::new(slow));
         let (write, sync) = (Lane::new(Ok(())), Lane::new(Ok(())));
         Ok(Spill { part, quick, slow, write, sync, written_bytes: 0, synced_bytes: 0 })
     }
 
     async fn finish_small(self) -> Result<Staged, CommitError> {
-        let Ingest { pending, total_bytes, .. } = self;
+        let Ingest { pending, total_bytes, account, .. } = self;
         let hash = move || (sums::of_small(&pending), pending);
         let ((digest, checksums), pieces) = if total_bytes <= HASH_HERE_BYTES {
-            hash()
+            account.time(Waited::Hash, hash)
         } else {
-            spawn_blocking(hash).await.map_err(|_| CommitError::Closed)?
+            account.during(Waited::Hash, spawn_blocking(hash)).await.map_err(|_| CommitError::Closed)?
         };
         Ok(Staged { digest, size_bytes: total_bytes, meta: confirmed(checksums), body: Body::Memory(pieces) })
     }
 
     async fn finish_large(self, mut spill: Spill) -> Result<Staged, CommitError> {
-        let size_bytes = self.total_bytes;
-        let (quick, slow) = (spill.quick.take().await?, spill.slow.take().await?);
-        spill.write.take().await??;
-        spill.sync.take().await??;
+        let (size_bytes, account) = (self.total_bytes, self.account);
+        let quick = account.during(Waited::Hash, spill.quick.take()).await?;
+        let slow = account.during(Waited::Hash, spill.slow.take()).await?;
+        account.during(Waited::Disk, spill.write.take()).await??;
+        account.during(Waited::Sync, spill.sync.take()).await??;
         let (checksums, values) = sums::finish(quick, slow);
         let digest = groups::root(&values).expect("what was spilled has more than one group");
-        let meta = confirmed(checksums);
+        let meta = match self.md5 {
+            Md5Turn::Inline => confirmed(checksums),
+            Md5Turn::Deferred => claimed(checksums),
+        };
         let part = spill.part;
         let seal = move || {
             let sealed = part.seal(&digest, size_bytes, &values, &meta);
             sealed.map(|()| part)
         };
-        let sealed = spawn_blocking(seal).await.map_err(|_| CommitError::Closed)?;
+        let sealed = account.during(Waited::Sync, spawn_blocking(seal)).await.map_err(|_| CommitError::Closed)?;
         let part = sealed.map_err(|error| large_failed(&self.shared, &error, size_bytes))?;
         Ok(Staged { digest, size_bytes, meta, body: Body::Large(part) })
     }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use artimesh_core::model::{Assurance, Checksums, Digest};
 
@@ -179,10 +180,21 @@ impl Part {
         self.file.write_at(&header.encode(), 0)?;
         let whole_bytes = DATA_OFFSET + size_bytes + trailer.len() as u64;
         self.count(whole_bytes.saturating_sub(self.counted_bytes.load(Ordering::Relaxed)));
+        let begun = Instant::now();
         self.file.sync(SyncPoint::LargeFile)?;
         let folder = self.shared.large_folder();
         self.shared.files.rename(&path(&folder, self.number, "part"), &path(&folder, self.number, "blob"))?;
-        self.shared.files.sync_folder(&folder, SyncPoint::LargeFolder)
+        self.shared.files.sync_folder(&folder, SyncPoint::LargeFolder)?;
+        self.shared.syncs.large.note(begun.elapsed());
+        Ok(())
+    }
+
+    /// Makes durable what was written so far, while more is. Blocks.
+    pub fn sync_early(&self) -> io::Result<()> {
+        let begun = Instant::now();
+        self.file.sync_early()?;
+        self.shared.syncs.large.note(begun.elapsed());
+        Ok(())
     }
 
     /// The file stays, whatever happens to this value.
@@ -211,7 +223,18 @@ pub fn sealed_bytes(size_bytes: u64) -> u64 {
     DATA_OFFSET + size_bytes + u64::from(groups::count(size_bytes)) * 32 + END_BYTES as u64
 }
 
+/// What a blob of `size_bytes` takes on the disk, about: in a file of its own, or as a record in a pack.
+pub fn stored_bytes(size_bytes: u64) -> u64 {
+    const RECORD_BYTES: u64 = 256;
+    if groups::count(size_bytes) > 1 { sealed_bytes(size_bytes) } else { size_bytes + RECORD_BYTES }
+}
+
 /// A blob's meta whose sums were computed here.
 pub fn confirmed(checksums: Checksums) -> Meta {
     Meta { checksums, assurance: Assurance::Confirmed }
+}
+
+/// A blob's meta whose sums are somebody's word, or of which one is still to be computed.
+pub fn claimed(checksums: Checksums) -> Meta {
+    Meta { checksums, assurance: Assurance::Claimed }
 }

@@ -8,7 +8,8 @@
 //! large/<number>.blob    one blob of more than 1 MiB (.part while it grows, .map beside it while it is filled)
 //! index/                 sled: key → value or pointer, digest → bytes or place; can be thrown away
 //! garbage, verified      what collections and scrubs remember; can be lost
-//! gc.log                 a line for each blob that was removed, or rotted
+//! cache                  what the engine remembers of what it fetched for readers; can be lost
+//! gc.log                 a line for each blob that was removed, evicted, let go, or lost, or that rotted
 //! ```
 //!
 //! **An upload.** [`Ingest`] hashes four ways while it writes, and hands out a [`Staged`] blob: in memory up to 1 MiB, else
@@ -19,6 +20,9 @@
 //! **A blob from peers.** [`Fill`] takes 1 MiB groups in any order, verifies each against the chaining values
 //! ([`groups`]), lets others read what is there, and seals. It goes on after a restart.
 //!
+//! **MD5** costs more than all the rest of an upload, and may be put off ([`Md5Turn`]): such a blob is listed with the
+//! commit that brings it, and [`Store::sum_some`] reads it again later.
+//!
 //! **A download** is a [`BlobStream`]: pieces that were verified lately and are in memory, by reference to the mapped file
 //! ([`mapping`]) where the kernel is to send them.
 //!
@@ -28,6 +32,8 @@
 //! All of these step aside for whoever waits.
 //!
 //! **A backup** ([`backup`]) streams packs and large files as of one commit while writing goes on.
+//!
+//! **A move** ([`moving`]) copies a store that nobody has open to another folder, verified, and says so in [`Location`].
 //!
 //! **An open.** Pack headers are read, the newest pack is cut behind its last whole commit and synced, the index's
 //! checkpoint is compared with the packs, and what it lacks is replayed; an index that is missing, broken or contradicts
@@ -58,6 +64,7 @@
 //! - **Every file call goes through [`files::FileSystem`],** and every sync names its reason ([`files::SyncPoint`]): the tests
 //!   turn the power off before each operation, and prove each kind of sync needed by leaving it out.
 
+mod account;
 pub mod backup;
 mod batch;
 mod carry;
@@ -80,7 +87,11 @@ mod indexer;
 mod ingest;
 mod journal;
 mod large;
+mod latency;
+mod location;
 pub mod mapping;
+pub mod moving;
+mod note;
 mod options;
 mod overlay;
 mod pack;
@@ -96,10 +107,12 @@ mod sums;
 #[cfg(test)]
 mod tests;
 mod tidy;
+mod unsummed;
 mod value;
 mod verified;
 mod walk;
 
+pub use account::{Account, Part};
 pub use batch::{Batch, KEY_BYTES_MAX, Priority, RowWrite, Tree, VALUE_BYTES_MAX};
 pub use compact::{Compacted, Compaction};
 pub use error::{BadGroups, CommitError, CompactError, ConfirmError, FillError, IndexError, OpenError, ReadError};
@@ -111,6 +124,10 @@ pub use handle::{Store, Usage};
 pub use index::MemoryIndex;
 pub use ingest::Ingest;
 pub use journal::Journal;
+pub use large::stored_bytes;
+pub use latency::Latencies;
+pub use location::{Location, LocationError};
+pub use note::NoteWriter;
 pub use options::{IndexKind, Options};
 pub use pack::HOLLOW_PACK_BYTES;
 pub use reader::{BlobInfo, BlobReader};
@@ -118,4 +135,6 @@ pub use recovery::{IndexFault, IndexRecovery, Recovery};
 pub use scrub::{Rotten, Scrub, ScrubError, Scrubbed, Unit};
 pub use staged::Staged;
 pub use stream::{BlobStream, Carriage};
+pub use sums::{Md5Turn, has_md5};
+pub use unsummed::Summed;
 pub use walk::{Spot, Verdict, Walk, Walked};

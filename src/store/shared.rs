@@ -19,6 +19,8 @@ use super::fill::FillState;
 use super::index::{Checkpoint, Index, Row};
 use super::index_recovery;
 use super::ingest::GROUPS_AT_WORK_MAX;
+use super::large;
+use super::latency::Syncs;
 use super::options::Options;
 use super::overlay::Overlay;
 use super::pack;
@@ -46,6 +48,8 @@ pub struct Shared {
     pub overlay: Overlay,
     /// Sizes and counts.
     pub counts: Counts,
+    /// How long syncs took.
+    pub syncs: Syncs,
     /// Places for groups of uploads that are hashed and written.
     pub groups_at_work: Arc<Semaphore>,
     /// The first failure; once set, nothing more is committed.
@@ -73,6 +77,8 @@ pub struct Shared {
     /// Damaged records, by pack and place, whose blobs were written once more.
     mended: Mutex<HashSet<(u64, u64)>>,
     hollow: Mutex<HashSet<u64>>,
+    /// Held by whoever appends to a journal.
+    pub journalling: Mutex<()>,
     mark: Mutex<Mark>,
 }
 
@@ -100,7 +106,16 @@ struct LargeNumbers {
 #[derive(Default)]
 struct Fills {
     active: HashMap<Digest, Weak<FillState>>,
-    at_rest: HashMap<Digest, u64>,
+    at_rest: HashMap<Digest, Rest>,
+}
+
+/// What an unfinished fill left.
+#[derive(Clone, Copy)]
+struct Rest {
+    /// The number of its file.
+    number: u64,
+    /// The blob's size, which is what the file takes.
+    bytes: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,6 +140,7 @@ impl Shared {
             files,
             index,
             counts: Counts::default(),
+            syncs: Syncs::default(),
             groups_at_work: Arc::new(Semaphore::new(GROUPS_AT_WORK_MAX)),
             failed: OnceLock::new(),
             packs: Mutex::default(),
@@ -140,6 +156,7 @@ impl Shared {
             scrubbed: Mutex::default(),
             mended: Mutex::default(),
             hollow: Mutex::default(),
+            journalling: Mutex::default(),
             mark: Mutex::default(),
         }
     }
@@ -187,15 +204,23 @@ impl Shared {
         if priority == Priority::Vital {
             return Ok(());
         }
-        let counts = &self.counts;
-        let used = counts.pack_bytes.load(Ordering::Relaxed) + counts.large_bytes.load(Ordering::Relaxed);
-        let within_quota = self.options.quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(used));
-        let on_device = self.files.free_bytes(&self.folder).unwrap_or(u64::MAX);
-        let free_bytes = within_quota.min(on_device.saturating_sub(self.options.reserve_bytes));
+        let free_bytes = self.room_bytes();
         if needed_bytes > free_bytes {
             return Err(CommitError::NoSpace { needed_bytes, free_bytes });
         }
         Ok(())
+    }
+
+    /// What packs and large files take.
+    pub fn used_bytes(&self) -> u64 {
+        self.counts.pack_bytes.load(Ordering::Relaxed) + self.counts.large_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much may still be written, by the quota and the device.
+    pub fn room_bytes(&self) -> u64 {
+        let within_quota = self.options.quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(self.used_bytes()));
+        let on_device = self.files.free_bytes(&self.folder).unwrap_or(u64::MAX);
+        within_quota.min(on_device.saturating_sub(self.options.reserve_bytes))
     }
 
     /// A pack, open for reading; `None` when its records were repeated elsewhere: then whoever was sent here looked up
@@ -420,22 +445,49 @@ impl Shared {
         start: impl FnOnce(Option<u64>) -> Result<Arc<FillState>, E>,
     ) -> Result<Arc<FillState>, E> {
         let mut fills = lock(&self.fills);
-        if let Some(active) = fills.active.get(digest).and_then(Weak::upgrade).filter(|fill| fill.is_open()) {
-            return Ok(active);
+        let active = fills.active.get(digest).and_then(Weak::upgrade);
+        if let Some(active) = active.as_ref().filter(|fill| fill.is_open()) {
+            return Ok(active.clone());
         }
-        let started = start(fills.at_rest.get(digest).copied())?;
+        // The file of one that is complete becomes that of the blob any moment now: it is nothing to go on with.
+        let is_free = active.is_none_or(|fill| !fill.is_finished());
+        let started = start(fills.at_rest.get(digest).filter(|_| is_free).map(|rest| rest.number))?;
         fills.active.retain(|_, fill| fill.strong_count() > 0);
         fills.active.insert(*digest, Arc::downgrade(&started));
         Ok(started)
     }
 
     /// A partly filled file can be resumed.
-    pub fn rest_fill(&self, digest: Digest, number: u64) {
-        lock(&self.fills).at_rest.insert(digest, number);
+    pub fn rest_fill(&self, digest: Digest, number: u64, bytes: u64) {
+        lock(&self.fills).at_rest.insert(digest, Rest { number, bytes });
+    }
+
+    /// The blobs of which a part is here, with what their files take.
+    pub fn fills_at_rest(&self) -> Vec<(Digest, u64)> {
+        lock(&self.fills).at_rest.iter().map(|(digest, rest)| (*digest, rest.bytes)).collect()
+    }
+
+    /// Has what an unfinished fill left removed; `false` when there is nothing, or somebody fills or reads it.
+    pub fn discard_fill(&self, digest: &Digest) -> bool {
+        let rest = {
+            let mut fills = lock(&self.fills);
+            if fills.active.get(digest).is_some_and(|fill| fill.strong_count() > 0) {
+                return false;
+            }
+            fills.at_rest.remove(digest)
+        };
+        let Some(Rest { number, bytes }) = rest else { return false };
+        let folder = self.large_folder();
+        let paths = ["part", "map"].map(|extension| large::path(&folder, number, extension));
+        self.abandon(number, paths.to_vec(), bytes);
+        true
     }
 
     /// A file that was being filled is sealed or gone.
-    pub fn end_fill(&self, digest: &Digest) {
-        lock(&self.fills).at_rest.remove(digest);
+    pub fn end_fill(&self, digest: &Digest, number: u64) {
+        let mut fills = lock(&self.fills);
+        if fills.at_rest.get(digest).is_some_and(|rest| rest.number == number) {
+            fills.at_rest.remove(digest);
+        }
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::groups::GROUP_BYTES;
 use super::large::Part;
 use super::pack::record::Meta;
+use super::sums::has_md5;
 
 /// A blob that is whole but not committed: nobody sees it. Dropping it removes its file.
 #[derive(Debug)]
@@ -53,9 +54,14 @@ impl Staged {
         self.meta.checksums
     }
 
-    /// Who vouches for them: uploads are confirmed, fills are claimed.
+    /// Who vouches for them: uploads are confirmed, fills are claimed, and so are uploads whose MD5 was put off.
     pub fn assurance(&self) -> Assurance {
         self.meta.assurance
+    }
+
+    /// Whether its MD5 is still to be computed.
+    pub(super) fn is_unsummed(&self) -> bool {
+        !has_md5(&self.meta.checksums)
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use artimesh_core::model::Digest;
 use blake3::Hasher;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::account::{Account, Part};
 use super::error::ReadError;
 use super::groups::{self, ChainingValue, GROUP_BYTES};
 use super::options::Options;
@@ -89,20 +91,42 @@ pub struct BlobStream {
     /// The disk was waited for, or nothing is known yet: pieces are short.
     is_cold: bool,
     ahead: Option<Ahead>,
+    account: Account,
 }
 
 /// A read that is under way for a stream.
 struct Ahead {
     until: u64,
+    task: JoinHandle<Result<Prepared, ReadError>>,
+}
+
+/// What it took to make a range ready.
+#[derive(Default)]
+struct Prepared {
     /// Whether there was anything to do.
-    task: JoinHandle<Result<bool, ReadError>>,
+    has_worked: bool,
+    read: Duration,
+    hashed: Duration,
 }
 
 impl BlobStream {
     pub(super) fn new(reader: BlobReader, outflow: Arc<Outflow>, range: Range<u64>, carriage: Carriage) -> BlobStream {
         let left = range.start..range.end.min(reader.info().size);
         let source = Arc::new(Blob { reader, outflow, values: OnceLock::new() });
-        BlobStream { ready: left.start, source, carriage, left, is_cold: true, ahead: None }
+        BlobStream {
+            ready: left.start,
+            source,
+            carriage,
+            left,
+            is_cold: true,
+            ahead: None,
+            account: Account::default(),
+        }
+    }
+
+    /// The same, and what it makes its request wait for is noted there.
+    pub fn noting(self, account: Account) -> BlobStream {
+        BlobStream { account, ..self }
     }
 
     /// The next piece; `None` at the end. A dropped call loses nothing but what was read ahead.
@@ -138,7 +162,7 @@ impl BlobStream {
         }
         let source = self.source.clone();
         let read = move || source.reader.read_here(start, (end - start) as usize);
-        spawn_blocking(read).await.map_err(|_| ReadError::Cancelled)?
+        self.account.during(Part::Disk, spawn_blocking(read)).await.map_err(|_| ReadError::Cancelled)?
     }
 
     /// Where a piece ends that starts at what is left: at the next multiple of `unit`, or at the end.
@@ -157,11 +181,15 @@ impl BlobStream {
                 }
                 None => {
                     let readers = self.source.outflow.readers.clone();
-                    let permit = readers.acquire_owned().await.map_err(|_| ReadError::Cancelled)?;
+                    let permit = self.account.during(Part::Queue, readers.acquire_owned()).await;
+                    let permit = permit.map_err(|_| ReadError::Cancelled)?;
                     self.source.prepare(self.ready..end, permit)
                 }
             };
-            self.is_cold = ahead.task.await.map_err(|_| ReadError::Cancelled)??;
+            let start = self.account.start();
+            let prepared = ahead.task.await.map_err(|_| ReadError::Cancelled)??;
+            self.account.divide(start, [(Part::Disk, prepared.read), (Part::Hash, prepared.hashed)]);
+            self.is_cold = prepared.has_worked;
             self.ready = ahead.until;
         }
         let is_wanted = self.is_cold && self.ready < self.left.end && self.ready - end < AHEAD_BYTES;
@@ -199,42 +227,42 @@ impl Blob {
         Ahead { until, task: spawn_blocking(work) }
     }
 
-    /// Verifies what wasn't verified lately, and reads what isn't in memory; whether there was any such. Blocks.
-    fn prepare_here(&self, range: Range<u64>) -> Result<bool, ReadError> {
-        let Some(disk) = self.reader.on_disk() else { return Ok(false) };
+    /// Verifies what wasn't verified lately, and reads what isn't in memory. Blocks.
+    fn prepare_here(&self, range: Range<u64>) -> Result<Prepared, ReadError> {
+        let mut prepared = Prepared::default();
+        let Some(disk) = self.reader.on_disk() else { return Ok(prepared) };
         let digest = self.reader.digest();
-        let mut has_worked = false;
         let mut at = range.start;
         while at < range.end {
             let group = group_of(at);
             let end = range.end.min((u64::from(group) + 1) * GROUP_BYTES as u64);
             if !self.outflow.verified.has(&digest, group) {
-                self.verify(&disk, group)?;
+                self.verify(&disk, group, &mut prepared)?;
                 self.outflow.verified.note(&digest, group);
-                has_worked = true;
+                prepared.has_worked = true;
             } else if !is_resident(&disk, &(at..end)) {
-                read_through(&disk, at..end, |_| {})?;
-                has_worked = true;
+                read_through(&disk, at..end, &mut prepared, |_| {})?;
+                prepared.has_worked = true;
             }
             at = end;
         }
-        Ok(has_worked)
+        Ok(prepared)
     }
 
-    fn verify(&self, disk: &OnDisk<'_>, group: u32) -> Result<(), ReadError> {
+    fn verify(&self, disk: &OnDisk<'_>, group: u32, prepared: &mut Prepared) -> Result<(), ReadError> {
         let start = u64::from(group) * GROUP_BYTES as u64;
         let range = start..start + groups::length(group, self.reader.info().size) as u64;
         let mut hasher = Hasher::new();
         let holds = match self.values()?.get(group as usize) {
             None => {
-                read_through(disk, range, |bytes| {
+                read_through(disk, range, prepared, |bytes| {
                     hasher.update(bytes);
                 })?;
                 Digest(*hasher.finalize().as_bytes()) == self.reader.digest()
             }
             Some(value) => {
                 hasher.set_input_offset(start);
-                read_through(disk, range, |bytes| {
+                read_through(disk, range, prepared, |bytes| {
                     hasher.update(bytes);
                 })?;
                 hasher.finalize_non_root() == *value
@@ -266,13 +294,22 @@ fn is_resident(disk: &OnDisk<'_>, range: &Range<u64>) -> bool {
 }
 
 /// Shows a range of the blob to `look`, piece by piece.
-fn read_through(disk: &OnDisk<'_>, range: Range<u64>, mut look: impl FnMut(&[u8])) -> Result<(), ReadError> {
+fn read_through(
+    disk: &OnDisk<'_>,
+    range: Range<u64>,
+    prepared: &mut Prepared,
+    mut look: impl FnMut(&[u8]),
+) -> Result<(), ReadError> {
     let mut scratch = vec![0; SCRATCH_BYTES];
     let mut at = range.start;
     while at < range.end {
         let bytes = &mut scratch[..((range.end - at) as usize).min(SCRATCH_BYTES)];
+        let begun = Instant::now();
         disk.file.read_at(bytes, disk.start + at).map_err(ReadError::io(disk.path))?;
+        let read = Instant::now();
         look(bytes);
+        prepared.read += read - begun;
+        prepared.hashed += read.elapsed();
         at += bytes.len() as u64;
     }
     Ok(())

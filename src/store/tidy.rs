@@ -33,7 +33,7 @@ pub fn large_files(shared: &Shared, first_open: u64, recovery: &mut Recovery) ->
             if let Some(header) = filling {
                 fills.push(number);
                 shared.reopen_large(number);
-                shared.rest_fill(header.digest, number);
+                shared.rest_fill(header.digest, number, header.size_bytes);
                 shared.counts.large_bytes.fetch_add(header.size_bytes, Ordering::Relaxed);
             }
             filling.is_some()

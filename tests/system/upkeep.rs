@@ -19,7 +19,7 @@ fn files(node: &Node, folder: &str) -> Vec<PathBuf> {
 }
 
 /// Spoils a byte of `bytes` wherever they lie in a node's store.
-fn rot(node: &Node, bytes: &[u8]) {
+pub fn rot(node: &Node, bytes: &[u8]) {
     let mut spoilt = 0;
     for path in files(node, "packs").into_iter().chain(files(node, "large")) {
         let held = fs::read(&path).expect("a file");

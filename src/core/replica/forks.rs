@@ -34,7 +34,7 @@
 //! author is revoked and the federation founded anew. A member that was invited on a losing branch alone stays a member
 //! only where its acceptance had been applied. What a losing branch ended, or edited, and everybody has pruned since, can't
 //! be brought back: nobody has it. Who gives a life of its own up writes again what it had put there, with its properties, and
-//! not what settings it had changed or what it had deleted. Of a fork that is past proving the state that all agree on may mix the branches. A delete
+//! not what settings it had changed, what it had deleted, or that it had left. Of a fork that is past proving the state that all agree on may mix the branches. A delete
 //! of a folder that was pruned before the fork was known, or whose author's word that it had seen that life was, ends nothing
 //! that bears, in the branch that won, a number that the author had seen in the other branch: whoever deleted hadn't seen
 //! that, and it stays. Nor does a source show what it ended

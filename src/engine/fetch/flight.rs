@@ -13,6 +13,7 @@ use super::crew;
 use super::reading::Reading;
 use super::schedule::{Schedule, SourceId};
 use crate::engine::bulk::Reference;
+use crate::engine::cache::Incoming;
 use crate::engine::error::FetchError;
 use crate::engine::line::Urgency;
 use crate::engine::shared::Shared;
@@ -205,6 +206,12 @@ pub(super) async fn depart(shared: &Arc<Shared>, wish: Wish) -> Result<Arc<Fligh
     if let Some(flight) = join(shared, &wish) {
         return Ok(flight);
     }
+    let Reference { space, digest, .. } = &wish.reference;
+    let incoming = shared.cache.admit(&shared.store, space, *digest, wish.size).await;
+    // That may have taken a while.
+    if let Some(flight) = join(shared, &wish) {
+        return Ok(flight);
+    }
     let fill = shared.store.fill(wish.reference.digest, wish.size, wish.checksums).await?;
     let flight = {
         let mut flights = shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,7 +222,7 @@ pub(super) async fn depart(shared: &Arc<Shared>, wish: Wish) -> Result<Arc<Fligh
         flights.insert(wish.reference.digest, flight.clone());
         flight
     };
-    shared.tracker.spawn(fly(shared.clone(), flight.clone(), wish));
+    shared.tracker.spawn(fly(shared.clone(), flight.clone(), wish, incoming));
     Ok(flight)
 }
 
@@ -230,10 +237,11 @@ fn join(shared: &Shared, wish: &Wish) -> Option<Arc<Flight>> {
 
 /// Joins or starts the flight of a blob as a reader.
 pub(super) async fn board(shared: &Arc<Shared>, wish: Wish) -> Result<Reading, FetchError> {
-    Ok(Reading::of(depart(shared, wish).await?))
+    let hold = shared.cache.miss(&wish.reference.space, &wish.reference.digest);
+    Ok(Reading::of(depart(shared, wish).await?, hold))
 }
 
-async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, wish: Wish) {
+async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, wish: Wish, incoming: Option<Incoming>) {
     let digest = wish.reference.digest;
     let result = tokio::select! {
         result = fetch_and_store(&shared, &flight, &wish) => result,
@@ -245,6 +253,14 @@ async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, wish: Wish) {
         tracing::info!(digest = %digest.short(), path = %wish.reference.path, %error, "a blob could not be fetched yet");
         flight.fill.fail(error.to_string());
     }
+    if incoming.is_some() {
+        let now_ms = shared.clock.now().0;
+        match &result {
+            Ok(()) => shared.cache.landed(digest, wish.size, now_ms),
+            Err(_) => shared.cache.broke_off(&shared.store, digest, now_ms),
+        }
+    }
+    drop(incoming);
     shared.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
     flight.outcome.send_replace(Some(result));
 }

@@ -22,6 +22,7 @@ use super::flight::{self, Wish};
 use super::possession;
 use super::small;
 use crate::engine::bulk::{GROUP_BYTES, WHOLE_MAX};
+use crate::engine::error::FetchError;
 use crate::engine::shared::Shared;
 use crate::engine::snapshot::Snapshot;
 use crate::store::{Batch, Priority, Tree};
@@ -242,7 +243,11 @@ async fn large(shared: &Arc<Shared>, want: &Want) {
     };
     match flight::depart(shared, wish).await {
         // What happened is logged by the flight; the row stays until the blob is here.
-        Ok(flight) => drop(flight.landed().await),
+        Ok(flight) => {
+            if let Err(FetchError::NobodyConnected | FetchError::NobodyHasIt(_)) = flight.landed().await {
+                shared.lost.suspect([small::suspect(want)]);
+            }
+        }
         Err(error) => tracing::warn!(path = %want.path, %error, "a blob cannot be stored here"),
     }
 }

@@ -46,7 +46,7 @@ impl From<LaneError> for PeerError {
 
 /// Connected full members of the space's federation that may be asked for a blob: `first` ahead of the others, which are
 /// turned by `dice`, and behind all those that were wrong too often.
-pub(super) fn candidates(
+pub(in crate::engine) fn candidates(
     shared: &Shared,
     space: &Space,
     first: NodeId,

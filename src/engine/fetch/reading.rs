@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::flight::{self, Flight, Wish};
 use super::schedule::ReaderId;
 use crate::engine::bulk::{GROUP_BYTES, Reference};
+use crate::engine::cache::Hold;
 use crate::engine::error::FetchError;
 use crate::engine::handle::Engine;
 use crate::store::{BlobReader, FillError};
@@ -16,12 +17,14 @@ use crate::store::{BlobReader, FillError};
 pub struct Reading {
     flight: Arc<Flight>,
     id: ReaderId,
+    /// Keeps what has arrived, should it be of the cache.
+    hold: Option<Hold>,
 }
 
 impl Reading {
-    pub(super) fn of(flight: Arc<Flight>) -> Reading {
+    pub(super) fn of(flight: Arc<Flight>, hold: Option<Hold>) -> Reading {
         let id = ReaderId(flight.enter());
-        Reading { flight, id }
+        Reading { flight, id, hold }
     }
 
     /// The bytes of a group from `start` on, at most `most`, as soon as it is here.
@@ -42,7 +45,7 @@ impl Reading {
 
 impl Clone for Reading {
     fn clone(&self) -> Reading {
-        Reading::of(self.flight.clone())
+        Reading::of(self.flight.clone(), self.hold.clone())
     }
 }
 
@@ -56,8 +59,8 @@ impl Drop for Reading {
 /// Where a reader's bytes come from.
 #[derive(Clone)]
 pub enum Source {
-    /// They are here.
-    Stored(BlobReader),
+    /// They are here, and stay while they are read.
+    Stored(BlobReader, Option<Hold>),
     /// They are on their way; each piece is given as soon as it is verified.
     Arriving(Reading),
 }
@@ -66,7 +69,7 @@ impl Source {
     /// Bytes from `offset`, at most `most` and at most up to the next MiB boundary while they are still arriving.
     pub async fn read(&self, offset: u64, most: usize) -> Result<Bytes, FetchError> {
         match self {
-            Source::Stored(reader) => Ok(reader.read_at(offset, most).await?),
+            Source::Stored(reader, _) => Ok(reader.read_at(offset, most).await?),
             Source::Arriving(reading) => {
                 let group = u32::try_from(offset / GROUP_BYTES).unwrap_or(u32::MAX);
                 reading.read(group, (offset % GROUP_BYTES) as usize, most).await
@@ -86,11 +89,14 @@ impl Engine {
         checksums: Checksums,
         author: NodeId,
     ) -> Result<Source, FetchError> {
+        let hold = self.shared.cache.hit(&digest, self.shared.clock.now().0);
         if let Some(reader) = self.shared.store.reader(&digest)? {
-            return Ok(Source::Stored(reader));
+            return Ok(Source::Stored(reader, hold));
         }
+        drop(hold);
         let reference = Reference { space, path: path.clone(), digest };
-        let is_kept = self.shared.options.finishes_fetches;
+        let would_keep = self.shared.cache.would_keep(&self.shared.store, &space, size);
+        let is_kept = self.shared.options.finishes_fetches && would_keep;
         let wish = Wish { reference, size, checksums, author, rows: Vec::new(), is_kept };
         Ok(Source::Arriving(flight::board(&self.shared, wish).await?))
     }

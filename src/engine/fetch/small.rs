@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::peer::{self, PeerError};
 use crate::engine::bulk::{Answer, Reference, Request};
 use crate::engine::line::{Expected, Urgency};
+use crate::engine::lost::Suspect;
 use crate::engine::shared::Shared;
 use crate::store::{Batch, RowWrite, Staged, Tree};
 
@@ -49,6 +50,12 @@ pub(super) async fn fetch(shared: &Arc<Shared>, mut missing: Vec<Want>) {
         }
     }
     shared.fetched.failed();
+    shared.lost.suspect(missing.iter().map(suspect));
+}
+
+/// What nobody gave may be lost.
+pub(super) fn suspect(want: &Want) -> Suspect {
+    Suspect { reference: reference(want), size: want.size }
 }
 
 /// Asks for several small blobs at once; `None` for those that the peer doesn't have.

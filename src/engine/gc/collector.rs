@@ -13,7 +13,7 @@ use crate::engine::journal;
 use crate::engine::mind::Message;
 use crate::engine::removal::DropCause;
 use crate::engine::shared::Shared;
-use crate::store::{CommitError, CompactError, Compacted, Compaction, Garbage, GarbageReader, GarbageWriter, Journal};
+use crate::store::{CommitError, CompactError, Compacted, Compaction, Garbage, GarbageReader, GarbageWriter};
 
 /// So many digests in use are held at once.
 const NAMES_MAX: usize = 4 << 20;
@@ -35,7 +35,6 @@ pub struct Collector<'a> {
 struct Sweep {
     before: GarbageReader,
     after: Option<GarbageWriter>,
-    journal: Option<Journal>,
     /// Old enough to go: removed together.
     ripe: Vec<(Garbage, u64)>,
 }
@@ -80,7 +79,6 @@ impl<'a> Collector<'a> {
         let mut sweep = Sweep {
             before: store.garbage(),
             after: if is_dry { None } else { unless_full("the list of garbage", store.write_garbage()) },
-            journal: if is_dry { None } else { unless_full("the journal", store.journal(journal::FILE_NAME)) },
             ripe: Vec::new(),
         };
         let mut from = Some(0);
@@ -176,7 +174,7 @@ impl<'a> Collector<'a> {
                 self.done.named_meanwhile.add(*bytes);
             }
         }
-        let written = sweep.journal.as_mut().filter(|_| !lines.is_empty()).map(|journal| journal.append(&lines));
+        let written = (!lines.is_empty()).then(|| journal::append_here(self.shared, &lines));
         if written.is_some_and(|written| unless_full("the journal", written).is_none()) {
             tracing::warn!(removed = %lines, "what was removed, for want of a journal");
         }

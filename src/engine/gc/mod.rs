@@ -27,7 +27,7 @@ mod collector;
 pub(super) mod named;
 mod names;
 pub(super) mod paths;
-mod roots;
+pub(super) mod roots;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -42,6 +42,7 @@ use super::shared::Shared;
 use crate::store::{CompactError, Compacted, Compaction, ReadError};
 use collector::Collector;
 pub use roots::Roots;
+pub(super) use roots::all as every_root;
 
 /// How a collection is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,11 +1,12 @@
 //! What is in use: the registry of those who name blobs.
 
-use artimesh_core::catalog::Versions;
+use artimesh_core::catalog::{Historic, Version, Versions};
 use artimesh_core::model::Digest;
 use artimesh_core::model::codec::DecodeError;
 use artimesh_core::replica::{Want, rows};
 
 use super::CollectError;
+use crate::engine::cache::{Places, Scope};
 use crate::store::{RowWrite, Store, Tree};
 
 /// Rows read at once.
@@ -22,10 +23,26 @@ pub trait Roots: Send + Sync {
 
     /// The same for one row that is being written; `None` when it is of another kind.
     fn named_by(&self, row: &RowWrite) -> Option<Result<Vec<Digest>, String>>;
+
+    /// As [`Roots::visit`], without what is named only where bytes are a mere cache. Who knows nothing of caches needs all
+    /// that it names.
+    fn visit_needed(
+        &self,
+        store: &Store,
+        _scope: &Scope,
+        see: &mut dyn FnMut(&Digest) -> bool,
+    ) -> Result<(), CollectError> {
+        self.visit(store, see)
+    }
+
+    /// As [`Roots::named_by`], without the same.
+    fn needed_by(&self, row: &RowWrite, _places: &Places) -> Option<Result<Vec<Digest>, String>> {
+        self.named_by(row)
+    }
 }
 
 /// All of them, in the order in which they are told: a blob is counted for the first that names it. At most eight.
-pub(super) fn all() -> Vec<Box<dyn Roots>> {
+pub(in crate::engine) fn all() -> Vec<Box<dyn Roots>> {
     vec![Box::new(Live), Box::new(Past), Box::new(WANTED), Box::new(AGAIN)]
 }
 
@@ -46,6 +63,25 @@ impl Roots for Live {
         let versions = rows::read::<Versions>(value).map_err(|error| error.to_string());
         Some(versions.map(|versions| versions.iter().map(|version| version.content.digest).collect()))
     }
+
+    fn visit_needed(
+        &self,
+        store: &Store,
+        scope: &Scope,
+        see: &mut dyn FnMut(&Digest) -> bool,
+    ) -> Result<(), CollectError> {
+        visit_scope(self, store, Tree::Catalog, scope, see)
+    }
+
+    fn needed_by(&self, row: &RowWrite, places: &Places) -> Option<Result<Vec<Digest>, String>> {
+        if !places.caches(&row.key) {
+            return self.named_by(row);
+        }
+        let value = row.value.as_ref().filter(|_| row.tree == Tree::Catalog)?;
+        let versions = rows::read::<Versions>(value).map_err(|error| error.to_string());
+        let is_own = |version: &&Version| version.dot.incarnation.node == places.me;
+        Some(versions.map(|versions| versions.iter().filter(is_own).map(|version| version.content.digest).collect()))
+    }
 }
 
 /// Versions that ended, for as long as they can be restored.
@@ -64,6 +100,25 @@ impl Roots for Past {
         let value = row.value.as_ref().filter(|_| row.tree == Tree::History)?;
         let historic = rows::historic(&row.key, value).map_err(|error| error.to_string());
         Some(historic.map(|historic| historic.into_iter().map(|past| past.version.content.digest).collect()))
+    }
+
+    fn visit_needed(
+        &self,
+        store: &Store,
+        scope: &Scope,
+        see: &mut dyn FnMut(&Digest) -> bool,
+    ) -> Result<(), CollectError> {
+        visit_scope(self, store, Tree::History, scope, see)
+    }
+
+    fn needed_by(&self, row: &RowWrite, places: &Places) -> Option<Result<Vec<Digest>, String>> {
+        if !places.caches(&row.key) {
+            return self.named_by(row);
+        }
+        let value = row.value.as_ref().filter(|_| row.tree == Tree::History)?;
+        let historic = rows::historic(&row.key, value).map_err(|error| error.to_string());
+        let is_own = |past: &Historic| past.version.dot.incarnation.node == places.me;
+        Some(historic.map(|past| past.filter(is_own).map(|past| past.version.content.digest).into_iter().collect()))
     }
 }
 
@@ -105,8 +160,44 @@ fn visit(
     roots: &dyn Roots,
     store: &Store,
     tree: Tree,
-    (from, to): (&[u8], &[u8]),
+    range: (&[u8], &[u8]),
     see: &mut dyn FnMut(&Digest) -> bool,
+) -> Result<(), CollectError> {
+    visit_rows(store, tree, range, &mut |row| see_all(roots, roots.named_by(row), see))
+}
+
+/// Goes through the ranges of a tree in which something may be more than cached.
+fn visit_scope(
+    roots: &dyn Roots,
+    store: &Store,
+    tree: Tree,
+    scope: &Scope,
+    see: &mut dyn FnMut(&Digest) -> bool,
+) -> Result<(), CollectError> {
+    for (from, to) in &scope.ranges {
+        let mut look = |row: &RowWrite| see_all(roots, roots.needed_by(row, &scope.places), see);
+        visit_rows(store, tree, (from, to), &mut look)?;
+    }
+    Ok(())
+}
+
+/// Shows what a row names; an error when it can't be read, or nobody wants more.
+fn see_all(
+    roots: &dyn Roots,
+    named: Option<Result<Vec<Digest>, String>>,
+    see: &mut dyn FnMut(&Digest) -> bool,
+) -> Result<(), CollectError> {
+    let unreadable = |reason| CollectError::Unreadable { roots: roots.name(), reason };
+    let named = named.unwrap_or_else(|| Ok(Vec::new())).map_err(unreadable)?;
+    if named.iter().all(see) { Ok(()) } else { Err(CollectError::Stopping) }
+}
+
+/// Goes through the rows of a range, a page at a time. Blocks.
+pub fn visit_rows(
+    store: &Store,
+    tree: Tree,
+    (from, to): (&[u8], &[u8]),
+    look: &mut dyn FnMut(&RowWrite) -> Result<(), CollectError>,
 ) -> Result<(), CollectError> {
     let mut from = from.to_vec();
     loop {
@@ -116,12 +207,7 @@ fn visit(
             from = [last.as_slice(), &[0]].concat();
         }
         for (key, value) in page {
-            let row = RowWrite { tree, key, value: Some(value) };
-            let unreadable = |reason| CollectError::Unreadable { roots: roots.name(), reason };
-            let named = roots.named_by(&row).unwrap_or_else(|| Ok(Vec::new())).map_err(unreadable)?;
-            if !named.iter().all(&mut *see) {
-                return Err(CollectError::Stopping);
-            }
+            look(&RowWrite { tree, key, value: Some(value) })?;
         }
         if is_last {
             return Ok(());

@@ -18,7 +18,7 @@ use super::collector::Collector;
 use super::*;
 use crate::engine::mind::Message;
 use crate::engine::removal::DropCause;
-use crate::engine::{Options, Upkeep, WallClock};
+use crate::engine::{Limits, Options, Upkeep, WallClock};
 use crate::store::{Batch, Options as StoreOptions, RealFiles, RowWrite, Store, Tree, Verdict, Walk};
 use crate::swarm::{self, Swarm};
 
@@ -52,7 +52,7 @@ fn identity() -> Identity {
     Identity { node: NodeId::of(&keys.log), name: "berlin".parse().unwrap(), log_key: key("log"), keys }
 }
 
-fn options() -> Options {
+pub(in crate::engine) fn options() -> Options {
     Options {
         accept: AcceptPolicy::Any,
         placement: None,
@@ -65,6 +65,8 @@ fn options() -> Options {
         reborn: None,
         asks_first: false,
         upkeep: Upkeep { gc_interval: Duration::from_secs(86_400), ..Upkeep::default() },
+        min_copies: 1,
+        cache: Limits::default(),
     }
 }
 
@@ -76,6 +78,11 @@ pub(in crate::engine) fn noise(seed: u64, count: usize) -> Bytes {
 
 impl Site {
     pub async fn new() -> Site {
+        Site::with(options()).await
+    }
+
+    /// A node with these options.
+    pub async fn with(options: Options) -> Site {
         let folder = tempfile::tempdir().unwrap();
         let store_options = StoreOptions { pack_bytes: 1 << 20, ..StoreOptions::default() };
         let (store, _) =
@@ -83,10 +90,9 @@ impl Site {
         let quiet = swarm::Options { listen: Vec::new(), bulk_listen: Vec::new(), gossip: false, ..Default::default() };
         let (swarm, events) = Swarm::start(&key("transport"), quiet).await.unwrap();
         let clock = Arc::new(SetClock(AtomicU64::new(1_700_000_000_000)));
-        let engine =
-            Engine::start(identity(), key("pairing"), store.clone(), swarm, events, clock.clone(), options(), 5)
-                .await
-                .unwrap();
+        let engine = Engine::start(identity(), key("pairing"), store.clone(), swarm, events, clock.clone(), options, 5)
+            .await
+            .unwrap();
         let identity = identity();
         let founding = Founding::new(&key("root"), identity.name, identity.keys);
         engine.command(Command::FoundCircle(founding), None).await.unwrap();
@@ -113,7 +119,7 @@ impl Site {
     }
 
     /// Bytes that nothing names.
-    async fn litter(&self, bytes: &Bytes) -> Digest {
+    pub async fn litter(&self, bytes: &Bytes) -> Digest {
         let mut ingest = self.store.ingest().unwrap();
         ingest.write(bytes.clone()).await.unwrap();
         let staged = ingest.finish().await.unwrap();
@@ -135,7 +141,12 @@ impl Site {
         self.engine.collect(Collection { is_dry, grace: Duration::from_millis(grace_ms), ..collection }).await
     }
 
-    fn pass(&self, hours: u64) {
+    /// How many rows there are under a prefix.
+    pub fn rows(&self, prefix: &[u8]) -> usize {
+        self.store.range(Tree::Meta, prefix, &rows::end_of(prefix), usize::MAX).unwrap().len()
+    }
+
+    pub fn pass(&self, hours: u64) {
         self.clock.0.fetch_add(hours * HOUR_MS, Ordering::Relaxed);
     }
 
@@ -143,14 +154,24 @@ impl Site {
         self.store.blob(digest).unwrap().is_some()
     }
 
-    async fn close(self) -> tempfile::TempDir {
+    pub async fn close(self) -> tempfile::TempDir {
         self.engine.stop().await;
         self.store.close().await;
         self.folder
     }
+
+    /// The same store under another engine.
+    pub async fn restarted(self, options: Options) -> Site {
+        self.engine.stop().await;
+        let quiet = swarm::Options { listen: Vec::new(), bulk_listen: Vec::new(), gossip: false, ..Default::default() };
+        let (swarm, events) = Swarm::start(&key("transport"), quiet).await.unwrap();
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let engine = Engine::start(identity(), key("pairing"), store, swarm, events, clock, options, 6).await.unwrap();
+        Site { engine, ..self }
+    }
 }
 
-async fn put(engine: &Engine, path: &str, bytes: &Bytes) -> Digest {
+pub(in crate::engine) async fn put(engine: &Engine, path: &str, bytes: &Bytes) -> Digest {
     let mut ingest = engine.store().ingest().unwrap();
     ingest.write(bytes.clone()).await.unwrap();
     let staged = ingest.finish().await.unwrap();
@@ -186,7 +207,7 @@ fn named(store: &Store) -> BTreeSet<Digest> {
 }
 
 /// Ends the history at once, as its time would; nothing else that the mind writes is touched by that.
-async fn end_history(store: &Store) {
+pub(in crate::engine) async fn end_history(store: &Store) {
     let rows = store.range(Tree::History, &[], &[255; 34], usize::MAX).unwrap();
     let is_past = |(key, value): &&(Vec<u8>, Vec<u8>)| matches!(rows::historic(key, value), Ok(Some(_)));
     let rows: Vec<RowWrite> =

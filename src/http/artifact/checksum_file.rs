@@ -12,7 +12,7 @@ use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
 use crate::http::item::ItemView;
 
-/// The digits of the sum that `base` has.
+/// The digits of the sum that `base` has; an MD5 that was put off is not found until it is computed.
 pub async fn computed(
     ask: &Ask,
     repo: &RepoKey,
@@ -20,7 +20,8 @@ pub async fn computed(
     algorithm: Algorithm,
 ) -> Result<Answer, HttpError> {
     let item = ask.service().item(&ask.caller, repo, base).await?;
-    let mut answer = text(StatusCode::OK, algorithm.of(&item.checksums));
+    let not_yet = || HttpError::NotSummed { path: base.clone(), algorithm: algorithm.name() };
+    let mut answer = text(StatusCode::OK, algorithm.of(&item.checksums).ok_or_else(not_yet)?);
     answer.headers_mut().insert(LAST_MODIFIED, http_date(not_after_now(seconds(item.modified))));
     Ok(answer)
 }
@@ -30,9 +31,11 @@ pub async fn verify(ask: Ask, repo: RepoKey, base: ArtifactPath, algorithm: Algo
     ask.must(Action::Write(&repo))?;
     let item = ask.service().item(&ask.caller, &repo, &base).await?;
     let links = ask.links()?;
-    let Ask { body, .. } = ask;
+    let Ask { body, site, .. } = ask;
     let document = String::from_utf8_lossy(&body.document().await?).into_owned();
-    let actual = algorithm.of(&item.checksums);
+    let item = if algorithm == Algorithm::Md5 { site.service.with_md5(item).await? } else { item };
+    let not_yet = || HttpError::NotSummed { path: base.clone(), algorithm: algorithm.name() };
+    let actual = algorithm.of(&item.checksums).ok_or_else(not_yet)?;
     let claimed = claim(&document);
     if !claimed.eq_ignore_ascii_case(&actual) {
         let claimed = claimed.chars().take(128).flat_map(char::escape_default).collect();

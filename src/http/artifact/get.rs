@@ -23,7 +23,7 @@ use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
 use crate::http::item::Shown;
 use crate::http::target::Place;
-use crate::service::{Found, Item, Seen, ServiceError};
+use crate::service::{Found, Item, Seen, ServiceError, has_md5};
 
 /// The longest file whose answer is kept for whoever asks next: one that can be sent as one piece.
 const AT_HAND_BYTES_MAX: u64 = 1 << 20;
@@ -47,7 +47,9 @@ fn keep_at_hand(ask: &Ask, seen: &Seen, answer: &Answer) {
     let modified_s = seconds(seen.item.modified);
     // As long as its author's clock is ahead of ours, the date in the answer changes.
     let is_lasting = not_after_now(modified_s) == modified_s;
-    if answer.status() == StatusCode::OK && is_lasting && seen.item.size <= AT_HAND_BYTES_MAX {
+    // An MD5 that is computed later is a header more.
+    let is_all = has_md5(&seen.item.checksums);
+    if answer.status() == StatusCode::OK && is_lasting && is_all && seen.item.size <= AT_HAND_BYTES_MAX {
         let mut headers = answer.headers().clone();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         ask.site.at_hand.keep(ask.parts.uri.path(), seen, headers);
@@ -94,6 +96,8 @@ async fn file(ask: &Ask, item: &Item) -> Result<Answer, HttpError> {
 }
 
 async fn content(ask: &Ask, item: &Item, validators: Validators<'_>) -> Result<Answer, HttpError> {
+    // HEAD says what GET would.
+    ask.service().refuse_lost(item)?;
     // A range is defined for GET only (RFC 9110 section 14.2).
     let wanted = ask.headers().get(RANGE).filter(|_| !ask.is_head() && range_holds(ask.headers(), validators));
     match select(wanted, item.size) {
@@ -154,9 +158,11 @@ fn describe(headers: &mut HeaderMap, item: Shown<'_>) {
     headers.insert(HeaderName::from_static("x-artifactory-filename"), file_name(item.path));
 }
 
-/// `X-Checksum-Md5`, `-Sha1` and `-Sha256`.
+/// `X-Checksum-Md5` (if it is known), `-Sha1` and `-Sha256`.
 pub fn checksum_headers(headers: &mut HeaderMap, checksums: &Checksums) {
-    headers.insert(HeaderName::from_static("x-checksum-md5"), plain(checksums.md5_hex()));
+    if has_md5(checksums) {
+        headers.insert(HeaderName::from_static("x-checksum-md5"), plain(checksums.md5_hex()));
+    }
     headers.insert(HeaderName::from_static("x-checksum-sha1"), plain(checksums.sha1_hex()));
     headers.insert(HeaderName::from_static("x-checksum-sha256"), plain(checksums.sha256_hex()));
 }
@@ -187,6 +193,14 @@ mod tests {
         for (name, value) in expected {
             assert_eq!(headers[name], value);
         }
+    }
+
+    #[test]
+    fn an_md5_that_is_not_known_is_not_told() {
+        let checksums = Checksums { md5: [0; 16], ..*item("a/lib.jar").checksums };
+        let mut headers = HeaderMap::new();
+        checksum_headers(&mut headers, &checksums);
+        assert!(headers.contains_key("x-checksum-sha1") && !headers.contains_key("x-checksum-md5"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::http::answer::{Answer, json};
 use crate::http::ask::Ask;
 use crate::http::error::HttpError;
 use crate::http::item::{FolderView, ItemView};
-use crate::service::{Found, Item, ServiceError};
+use crate::service::{Expected, Found, Item, ServiceError};
 
 /// Everything that can be refused is refused before the body is asked for: a client that waits for `100 Continue` then
 /// sends nothing in vain.
@@ -32,24 +32,29 @@ pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
         return Err(HttpError::ChecksumDeploy(described(&sums)));
     }
     let links = ask.links()?;
-    let item = store(ask, &place.repo, &path, properties).await?;
+    let item = store(ask, &place.repo, &path, properties, &sums).await?;
     let mut answer = json(StatusCode::CREATED, &ItemView::of(&item, &links))?;
     checksum_headers(answer.headers_mut(), &item.checksums);
     located(&mut answer, links.content(&item.repo, Some(&item.path)));
     Ok(answer)
 }
 
-async fn store(ask: Ask, repo: &RepoKey, path: &ArtifactPath, properties: Properties) -> Result<Item, HttpError> {
-    let sums = expected(ask.headers())?;
+async fn store(
+    ask: Ask,
+    repo: &RepoKey,
+    path: &ArtifactPath,
+    properties: Properties,
+    sums: &Expected,
+) -> Result<Item, HttpError> {
     let Ask { site, caller, body, .. } = ask;
     let announced = body.length();
     let mut body = body.limited(site.options.max_upload)?;
     // From here on an early end drops the upload, and nothing is stored.
-    let mut upload = site.service.upload(&caller, repo, path, announced).await?;
+    let mut upload = site.service.upload(&caller, repo, path, announced, sums).await?;
     while let Some(piece) = body.next().await? {
         upload.write(piece).await?;
     }
-    Ok(upload.finish(&sums, media_type(path), properties).await?)
+    Ok(upload.finish(sums, media_type(path), properties).await?)
 }
 
 /// A folder that stays when nothing is in it. The root is always there.

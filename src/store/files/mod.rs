@@ -42,10 +42,20 @@ pub enum SyncPoint {
     HollowPack,
     /// The folder `packs`, after that, and before anything relies on the older records being gone.
     HollowFolder,
+    /// The file that says that what follows it in a folder is an unfinished copy of a store, and its name.
+    MoveMarker,
+    /// A file of a store that is moved, before anything relies on the copy.
+    MovedFile,
+    /// The folders in which such copies are, before anything relies on them.
+    MovedNames,
+    /// The file that says where the store is, before it takes the place of the last one.
+    Location,
+    /// The data folder, after that, and before anything of the old place is removed.
+    LocationName,
 }
 
 impl SyncPoint {
-    /// All of them.
+    /// All of an open store.
     pub const ALL: [SyncPoint; 13] = [
         SyncPoint::StoreFolder,
         SyncPoint::Subfolders,
@@ -60,6 +70,15 @@ impl SyncPoint {
         SyncPoint::Carry,
         SyncPoint::HollowPack,
         SyncPoint::HollowFolder,
+    ];
+
+    /// All of a store that is moved.
+    pub const OF_MOVES: [SyncPoint; 5] = [
+        SyncPoint::MoveMarker,
+        SyncPoint::MovedFile,
+        SyncPoint::MovedNames,
+        SyncPoint::Location,
+        SyncPoint::LocationName,
     ];
 }
 
@@ -117,6 +136,9 @@ pub trait File: Send + Sync + 'static {
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// fdatasync: the bytes and the size are durable when this returns.
     fn sync(&self, point: SyncPoint) -> io::Result<()>;
+    /// Has what is read next come from the device, as far as the operating system lets us: for whoever verifies what was
+    /// written and synced.
+    fn forget_cached(&self) {}
     /// A sync on whose success nobody relies, so that the one that counts has less left to do. Its failure does count: the
     /// operating system tells each only once.
     fn sync_early(&self) -> io::Result<()>;

@@ -132,6 +132,11 @@ impl File for RealFile {
         self.file.sync_data()
     }
 
+    fn forget_cached(&self) {
+        // It is advice.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     fn sync_early(&self) -> io::Result<()> {
         self.file.sync_data()
     }

@@ -393,7 +393,14 @@ impl FileSystem for SimulatedFiles {
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        self.remove(path)
+        let inside: Vec<PathBuf> = {
+            let disk = self.disk();
+            disk.check_power()?;
+            disk.find(path)?;
+            disk.names.keys().rev().filter(|inside| inside.starts_with(path)).cloned().collect()
+        };
+        // One after the other, the deepest first: it may end anywhere.
+        inside.iter().try_for_each(|path| self.remove(path))
     }
 
     fn sync_folder(&self, folder: &Path, point: SyncPoint) -> io::Result<()> {

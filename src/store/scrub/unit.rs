@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use artimesh_core::model::Digest;
 use tokio::sync::oneshot;
@@ -121,7 +122,8 @@ fn mend(store: &Store, digest: &Digest, known: &BlobEntry) -> Result<(), CommitE
     };
     let (reply, answer) = oneshot::channel();
     let batch = Batch { blobs: vec![staged], dropped: vec![*digest], priority: Priority::Vital, ..Batch::default() };
-    let work = Work::Commit(Request { batch, confirmed: Vec::new(), reply });
+    let work =
+        Work::Commit(Request { batch, confirmed: Vec::new(), settled: Vec::new(), since: Instant::now(), reply });
     store.queue()?.blocking_send(work).map_err(|_| CommitError::Closed)?;
     answer.blocking_recv().map_err(|_| CommitError::Closed)??;
     Ok(())

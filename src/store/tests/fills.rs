@@ -214,3 +214,26 @@ async fn a_fill_that_got_nowhere_gives_its_space_back() {
     assert_eq!(names(folder.path()), ["0000000000000001.map", "0000000000000001.part"]);
     assert_eq!(store.usage().large_bytes, SIZE as u64);
 }
+
+#[tokio::test]
+async fn who_begins_while_a_blob_is_sealed_takes_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    let bytes = noise(21, SIZE);
+    let fill = fill_of(&store, &bytes).await;
+    fill.set_groups(values(&bytes)).await.unwrap();
+    for index in 0..fill.group_count() {
+        fill.write_group(index, group(&bytes, index)).await.unwrap();
+    }
+    let staged = fill.finish().await.unwrap();
+    // As it is until the sealing has come to its end.
+    store.shared().rest_fill(Digest::of(&bytes), 0, SIZE as u64);
+    let other = fill_of(&store, &bytes).await;
+    assert_eq!(other.missing().len(), 1);
+    store.commit(Batch { blobs: vec![staged], ..Batch::default() }).await.unwrap();
+    assert_eq!(read(&store, &Digest::of(&bytes)).await.unwrap(), bytes);
+    assert!(names(folder.path()).contains(&"0000000000000000.blob".to_owned()), "{:?}", names(folder.path()));
+    drop(other);
+    assert!(store.discard_fill(&Digest::of(&bytes)), "what the other one began can go");
+    assert_eq!(read(&store, &Digest::of(&bytes)).await.unwrap(), bytes);
+}

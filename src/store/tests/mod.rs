@@ -1,9 +1,11 @@
 //! The store as a whole: behaviour on real files, against a model, and over every crash.
 
+mod accounts;
 mod backup;
 mod blobs;
 mod compaction;
 mod crash;
+mod deferred;
 mod deletes;
 mod faults;
 mod fills;

@@ -58,16 +58,22 @@ fn has_taken_back(world: &World, ack: &Ack) -> bool {
 }
 
 /// Whether its author wrote the same in another life, or had seen it ended; of a delete, whether what it ended is gone, as
-/// what the other branch alone had is. Settings aren't set again: the core's docs say so.
+/// what the other branch alone had is.
 fn is_written_again(world: &World, ack: &Ack) -> bool {
     let mut bearers = world.truth.all(&ack.space).filter(|(dot, entry)| **dot == ack.dot && entry.is_witnessed);
     let is_put = |put: &Put| is_put_again(world, ack, &ack.dot, put, |_| true);
     bearers.any(|(_, written)| match (written.put(), written.edit()) {
         (Some(put), _) => is_put(put),
         (None, Some(edit)) => is_edited_again(world, ack, edit),
-        (None, None) if matches!(written.change, Some(Change::Configure(_))) => true,
+        (None, None) if is_not_repeated(written) => true,
         (None, None) => written.kills().is_some() && is_gone(world, ack, written),
     })
+}
+
+/// Whether what was taken back isn't written again in another life: the core's docs say so of settings, of a leave, and of
+/// what was deleted by a prefix.
+fn is_not_repeated(written: &Entry) -> bool {
+    matches!(written.change, Some(Change::Configure(_) | Change::Leave | Change::DeletePrefix(_)))
 }
 
 /// Whether whoever left its life put these bytes there in another, with properties that will do; or had seen them ended.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use artimesh_core::catalog::Version;
+use artimesh_core::catalog::{Membership, Version};
 use artimesh_core::changelog::Change;
 use artimesh_core::model::{ArtifactPath, Digest, Dot, Heads, Incarnation, NodeId, Space};
 use artimesh_core::replica::{Event, Replica};
@@ -18,7 +18,19 @@ type Catalog = BTreeMap<ArtifactPath, Vec<Version>>;
 
 /// Whether a state is just being taken over, or was shown by a liar who may still be found out.
 pub fn may_change(world: &World, mind: &Replica, space: &Space) -> bool {
-    mind.is_merging(space) || world.twisted.contains_key("dead items offered") && mind.is_on_trial(space)
+    let is_told = || mind.is_on_trial(space) || !mind.is_member(space) && are_members_on_trial(world, space);
+    mind.is_merging(space) || was_deceived(world) && is_told()
+}
+
+/// Whether a liar offered what was dead as if it were live.
+fn was_deceived(world: &World) -> bool {
+    world.twisted.contains_key("dead items offered")
+}
+
+/// Whether no member that is up has a state of its own: who follows them can't know better than they do.
+fn are_members_on_trial(world: &World, space: &Space) -> bool {
+    let minds = world.sites.iter().filter_map(Site::mind_or_none);
+    minds.filter(|mind| mind.is_member(space)).all(|mind| mind.is_on_trial(space))
 }
 
 /// At any time, between any two sites that are up.
@@ -35,7 +47,7 @@ pub fn check_digests(world: &World) -> Result<u64, Fault> {
                     continue;
                 }
                 compared += 1;
-                if world.digest(*a, space) != world.digest(*b, space) {
+                if world.digest(*a, space) != world.digest(*b, space) && !agree_on_who_is_in(world, space, [*a, *b]) {
                     return Err(format!("sites {a} and {b} have equal heads in {space} and different states"));
                 }
             }
@@ -101,7 +113,11 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
                 }
                 Some((other, _, theirs)) if *theirs != digest => {
                     let catalogs = [*other, site].map(|site| oracle::catalog(&world.sites[site].disk, &space));
-                    if keeps_ended(world, &space, [*other, site], &catalogs) {
+                    let sites = [*other, site];
+                    if keeps_ended(world, &space, sites, &catalogs)
+                        || keeps_the_dead(world, &space, sites, &catalogs)
+                        || agree_on_who_is_in(world, &space, sites)
+                    {
                         continue;
                     }
                     let paths: BTreeSet<&ArtifactPath> = catalogs.iter().flat_map(|catalog| catalog.keys()).collect();
@@ -132,16 +148,46 @@ fn keeps_ended(world: &World, space: &Space, sites: [usize; 2], catalogs: &[Cata
         let is_forked = |by: &Dot| world.truth.forked.contains(&(*space, by.incarnation));
         world.truth.all(space).any(|(by, entry)| is_forked(by) && entry.ends(path, dot))
     };
-    let lacks_the_ended_alone = |lacking: usize, having: usize| {
-        catalogs[having].iter().all(|(path, versions)| {
-            let same = |version: &&Version| catalogs[lacking].get(path).is_some_and(|there| there.contains(version));
-            let mut missing = versions.iter().filter(|version| !same(version)).peekable();
-            missing.peek().is_none()
-                || world.sites[sites[lacking]].mind().is_on_trial(space)
-                    && missing.all(|version| ended_in_a_branch(path, &version.dot))
+    let is_excused = |lacking: usize, having: usize| {
+        lacked(&catalogs[lacking], &catalogs[having]).all(|(path, version)| {
+            world.sites[sites[lacking]].mind().is_on_trial(space) && ended_in_a_branch(path, &version.dot)
         })
     };
-    parted_unproved(world, space) && lacks_the_ended_alone(0, 1) && lacks_the_ended_alone(1, 0)
+    parted_unproved(world, space) && is_excused(0, 1) && is_excused(1, 0)
+}
+
+/// Whether two sites differ in nothing but what a liar showed one of them among what is live, and that one is still on trial:
+/// who knows of the end doesn't believe it, and it believes nobody who is on trial, too, and has a greater name.
+fn keeps_the_dead(world: &World, space: &Space, sites: [usize; 2], catalogs: &[Catalog; 2]) -> bool {
+    let is_dead = |path: &ArtifactPath, dot: &Dot| world.truth.all(space).any(|(_, entry)| entry.ends(path, dot));
+    let is_excused = |lacking: usize, having: usize| {
+        lacked(&catalogs[lacking], &catalogs[having])
+            .all(|(path, version)| world.sites[sites[having]].mind().is_on_trial(space) && is_dead(path, &version.dot))
+    };
+    was_deceived(world) && is_excused(0, 1) && is_excused(1, 0)
+}
+
+/// Whether two sites show the same, and know the same of a federation but for this: one heard an acceptance of a life lived twice after the
+/// removal that ended it, for its author had taken it back in between, and doesn't count it as ended. Who is in is the same.
+fn agree_on_who_is_in(world: &World, space: &Space, sites: [usize; 2]) -> bool {
+    let is_forked = |dot: &Dot| world.truth.forked.contains(&(*space, dot.incarnation));
+    let known = |site: usize| {
+        let mut federation = world.sites[site].mind().federation(space)?.clone();
+        let accepted = |membership: &Membership| membership.accepted().map(|(dot, _)| *dot);
+        let in_force: Vec<Option<Dot>> = federation.members.values().map(accepted).collect();
+        for membership in federation.members.values_mut() {
+            membership.left.retain(|dot, _| !is_forked(dot));
+        }
+        Some((in_force, federation))
+    };
+    let [one, other] = sites.map(|site| oracle::catalog(&world.sites[site].disk, space));
+    known(sites[0]) == known(sites[1]) && one == other
+}
+
+/// The versions that one has and the other hasn't.
+fn lacked<'a>(lacking: &'a Catalog, having: &'a Catalog) -> impl Iterator<Item = (&'a ArtifactPath, &'a Version)> {
+    let all = having.iter().flat_map(|(path, versions)| versions.iter().map(move |version| (path, version)));
+    all.filter(|(path, version)| !lacking.get(*path).is_some_and(|there| there.contains(version)))
 }
 
 /// Whether an edge has all of a federation that members have, and beyond that only the last words of revoked authors,

@@ -13,13 +13,13 @@ pub mod stranger;
 mod wait;
 
 pub use circle::{Circle, REPO, listing, repository};
-pub use client::Client;
+pub use client::{Answer, Client};
 pub use clock::Clock;
 pub use content::Content;
 pub use curl::{Got, curl};
 pub use mount::{Address, Disk};
 pub use namespace::{Hub, Place};
-pub use node::{Node, Setup};
+pub use node::{Node, Setup, binary};
 pub use raw::{Raw, exchange, status_of};
 pub use wait::{DEADLINE, until};
 

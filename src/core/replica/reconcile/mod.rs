@@ -43,7 +43,9 @@
 //! whoever differs. While it is on trial a node says so, and nobody goes by it or is alarmed by it. Two on trial that agree
 //! end it for each other only when all members say the same: one liar may have told them both, and who is away may know
 //! better. Where all who could tell are on trial the least name is gone by, lied to or not; but a source at the same heads
-//! that shows what is known here to have ended isn't believed at all: if it is on trial, it goes by this node.
+//! that shows what is known here to have ended isn't believed at all: if it is on trial, it goes by this node. Should it bear
+//! the least name it doesn't, and both stay on trial, which their status says, until somebody comes who isn't, or an
+//! operator has one of them take over the other's state.
 
 mod agreement;
 mod branch;
