@@ -6,7 +6,7 @@
 #                            mode: an hour and a half
 #
 # Needs a Rust toolchain with rustfmt and clippy, cc, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
-# is missing. Variables: ARTIMESH_SEEDS (simulated histories), ARTIMESH_LONG_SEEDS (those of the long tier, 200000; what
+# is missing. Variables: ARTIMESH_SEEDS (simulated histories), LONG_SEEDS (those of the long tier, 200000; what
 # tests/simulation/digests.txt knows of them has to end the same), CARGO_TARGET_DIR.
 set -uo pipefail
 export LC_ALL=C
@@ -23,7 +23,7 @@ cd "$(dirname "$0")/.." || exit 1
 export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 SEEDS=${ARTIMESH_SEEDS:-5000}
-LONG_SEEDS=${ARTIMESH_LONG_SEEDS:-200000}
+LONG_SEEDS=${LONG_SEEDS:-200000}
 
 RESULTS=$(mktemp "${TMPDIR:-/tmp}/artimesh-tests.XXXXXX")
 trap 'rm -f "$RESULTS" "$RESULTS".*' EXIT

@@ -8,7 +8,7 @@ use artimesh_core::changelog::Change;
 use artimesh_core::model::{ArtifactPath, Dot, Properties, Space};
 
 use super::agreement::{good_sites, has_pruned, parted_for_good, parted_unproved};
-use super::{Fault, oracle};
+use super::{Fault, Rigour, oracle};
 use crate::truth::Entry;
 use crate::world::World;
 
@@ -25,7 +25,7 @@ pub fn check_here(world: &World, acks: &[Ack]) -> Result<(), Fault> {
     for ack in acks {
         let site = &world.sites[ack.site];
         let is_missing = site.is_up() && !site.was_restored && !site.mind().heads(&ack.space).cover(&ack.dot);
-        if is_missing && !(has_taken_back(world, ack) && is_written_again(world, ack)) {
+        if is_missing && !(has_taken_back(world, ack) && is_written_again(world, ack, Rigour::WithinLimits)) {
             return Err(format!("{} acknowledged {:?} and has forgotten it", site.identity.name, ack.dot));
         }
     }
@@ -33,7 +33,7 @@ pub fn check_here(world: &World, acks: &[Ack]) -> Result<(), Fault> {
 }
 
 /// After healing, every member has it, where members can come to the same.
-pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
+pub fn check_everywhere(world: &World, acks: &[Ack], rigour: Rigour) -> Result<(), Fault> {
     let good = good_sites(world);
     let counts = |ack: &&Ack| {
         good.contains(&ack.site) && !world.sites[ack.site].was_restored && !parted_for_good(world, &ack.space)
@@ -43,7 +43,7 @@ pub fn check_everywhere(world: &World, acks: &[Ack]) -> Result<(), Fault> {
         for site in &good {
             let mind = world.sites[*site].mind();
             let is_missing = mind.is_member(&ack.space) && !mind.heads(&ack.space).cover(&ack.dot);
-            if is_missing && !(has_taken_back(world, ack) && is_written_again(world, ack)) {
+            if is_missing && !(has_taken_back(world, ack) && is_written_again(world, ack, rigour)) {
                 return Err(format!("site {site} never got {:?} of {}", ack.dot, author.short()));
             }
         }
@@ -59,21 +59,25 @@ fn has_taken_back(world: &World, ack: &Ack) -> bool {
 
 /// Whether its author wrote the same in another life, or had seen it ended; of a delete, whether what it ended is gone, as
 /// what the other branch alone had is.
-fn is_written_again(world: &World, ack: &Ack) -> bool {
+fn is_written_again(world: &World, ack: &Ack, rigour: Rigour) -> bool {
     let mut bearers = world.truth.all(&ack.space).filter(|(dot, entry)| **dot == ack.dot && entry.is_witnessed);
     let is_put = |put: &Put| is_put_again(world, ack, &ack.dot, put, |_| true);
     bearers.any(|(_, written)| match (written.put(), written.edit()) {
         (Some(put), _) => is_put(put),
         (None, Some(edit)) => is_edited_again(world, ack, edit),
-        (None, None) if is_not_repeated(written) => true,
+        (None, None) if is_not_repeated(written, rigour) => true,
         (None, None) => written.kills().is_some() && is_gone(world, ack, written),
     })
 }
 
 /// Whether what was taken back isn't written again in another life: the core's docs say so of settings, of a leave, and of
 /// what was deleted by a prefix.
-fn is_not_repeated(written: &Entry) -> bool {
-    matches!(written.change, Some(Change::Configure(_) | Change::Leave | Change::DeletePrefix(_)))
+fn is_not_repeated(written: &Entry, rigour: Rigour) -> bool {
+    match written.change {
+        Some(Change::Configure(_)) => true,
+        Some(Change::Leave | Change::DeletePrefix(_)) => rigour == Rigour::WithinLimits,
+        _ => false,
+    }
 }
 
 /// Whether whoever left its life put these bytes there in another, with properties that will do; or had seen them ended.

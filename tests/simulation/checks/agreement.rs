@@ -8,7 +8,7 @@ use artimesh_core::model::{ArtifactPath, Digest, Dot, Heads, Incarnation, NodeId
 use artimesh_core::replica::{Event, Replica};
 use artimesh_core::trust::{Role, State as Trust};
 
-use super::{Fault, oracle};
+use super::{Fault, Rigour, oracle};
 use crate::site::Site;
 use crate::truth::Entry;
 use crate::world::World;
@@ -92,7 +92,7 @@ pub fn good_sites(world: &World) -> Vec<usize> {
 }
 
 /// After healing: says what still differs.
-pub fn check_heads(world: &World) -> Result<(), Fault> {
+pub fn check_heads(world: &World, rigour: Rigour) -> Result<(), Fault> {
     let trust = world.sites[0].mind().trust().expect("the founder has a circle");
     let is_edge = |site: &usize| trust.good(&world.node(*site)).is_some_and(|member| member.role() == Role::Edge);
     let (edges, members): (Vec<usize>, Vec<usize>) = good_sites(world).into_iter().partition(is_edge);
@@ -114,10 +114,9 @@ pub fn check_heads(world: &World) -> Result<(), Fault> {
                 Some((other, _, theirs)) if *theirs != digest => {
                     let catalogs = [*other, site].map(|site| oracle::catalog(&world.sites[site].disk, &space));
                     let sites = [*other, site];
-                    if keeps_ended(world, &space, sites, &catalogs)
-                        || keeps_the_dead(world, &space, sites, &catalogs)
-                        || agree_on_who_is_in(world, &space, sites)
-                    {
+                    let is_limit =
+                        || keeps_the_dead(world, &space, sites, &catalogs) || agree_on_who_is_in(world, &space, sites);
+                    if keeps_ended(world, &space, sites, &catalogs) || rigour == Rigour::WithinLimits && is_limit() {
                         continue;
                     }
                     let paths: BTreeSet<&ArtifactPath> = catalogs.iter().flat_map(|catalog| catalog.keys()).collect();
@@ -169,7 +168,7 @@ fn keeps_the_dead(world: &World, space: &Space, sites: [usize; 2], catalogs: &[C
 
 /// Whether two sites show the same, and know the same of a federation but for this: one heard an acceptance of a life lived twice after the
 /// removal that ended it, for its author had taken it back in between, and doesn't count it as ended. Who is in is the same.
-fn agree_on_who_is_in(world: &World, space: &Space, sites: [usize; 2]) -> bool {
+pub fn agree_on_who_is_in(world: &World, space: &Space, sites: [usize; 2]) -> bool {
     let is_forked = |dot: &Dot| world.truth.forked.contains(&(*space, dot.incarnation));
     let known = |site: usize| {
         let mut federation = world.sites[site].mind().federation(space)?.clone();

@@ -14,3 +14,12 @@ pub mod wants;
 
 /// What is wrong.
 pub type Fault = String;
+
+/// How much is asked of what members agree on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rigour {
+    /// All that can be had: as long as this fails, a history goes on.
+    Strict,
+    /// What is left when nothing changes any more: but for the limits that the core's docs tell.
+    WithinLimits,
+}

@@ -369,6 +369,22 @@ fn who_is_not_known_as_a_member_moves_nobody_out_without_a_members_word() {
 }
 
 #[test]
+fn who_had_left_before_it_wrote_moves_nobody_out() {
+    let mut world = World::circle_where(3, 0, |_| Capabilities::all());
+    let invite = vec![world.node(BOB), world.node(CAROL)];
+    world.ask(ALICE, create("libs", invite)).expect("a free key");
+    world.settle();
+    world.round(1);
+    let space = world.space(ALICE, "libs");
+    world.ask(CAROL, Command::DeleteRepository(repo("libs"))).expect("anybody may leave");
+    world.settle();
+    world.round(2);
+    let (dot, segment) = removal_by(&world, CAROL, space);
+    let refusals = refused(&mut world, CAROL, space, Pruned::of(&segment, |_| true).to_bytes());
+    assert_eq!(refusals, [Refusal::Farewell(dot, FarewellFault::Stranger)]);
+}
+
+#[test]
 fn what_a_life_said_that_was_lived_twice_is_no_farewell() {
     let mut world = super::federated();
     let space = world.space(ALICE, "libs");

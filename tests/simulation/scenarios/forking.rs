@@ -177,7 +177,10 @@ fn a_delete_on_a_losing_branch_is_taken_back_with_it() {
     for (what, delete) in ["a", "b", "c", "d", "e", "f"].into_iter().flat_map(path_or_folder) {
         let (mut world, life) = forked(
             |world| {
-                world.ask(0, put("libs", "x", "kept")).expect("put");
+                // A folder with one path in it is deleted by that.
+                for at in ["x", "x too"] {
+                    world.ask(0, put("libs", at, "kept")).expect("put");
+                }
                 world.round(3);
                 world.ask(1, delete.clone()).expect("delete");
             },
@@ -186,6 +189,10 @@ fn a_delete_on_a_losing_branch_is_taken_back_with_it() {
         rounds(&mut world);
         agree(&world);
         is_forked(&world, life);
+        let compared = |note: &Event| matches!(note, Event::Diverged { .. } | Event::Reconciled { .. });
+        for site in [0, 2, 3] {
+            assert!(!world.sites[site].notes.iter().any(compared), "logs say all of it at site {site}");
+        }
     }
 }
 

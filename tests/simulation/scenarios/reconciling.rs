@@ -2,7 +2,7 @@
 
 use artimesh_core::changelog::SegmentError;
 use artimesh_core::model::Digest;
-use artimesh_core::replica::{Command, CommandError, DifferenceKind, Event, Refusal, Retention, Table, rows};
+use artimesh_core::replica::{Command, CommandError, DifferenceKind, Event, Input, Refusal, Retention, Table, rows};
 
 use super::writing::federated;
 use crate::liars::Lie;
@@ -113,6 +113,52 @@ fn a_full_sync_lists_differences_both_ways_before_it_repairs_them() {
     let progress = world.sites[1].mind().merge_progress(&space).expect("it is done").clone();
     assert_eq!((progress.take, progress.drop, progress.give, progress.deleted_here), (0, 0, 0, 0), "nothing differs");
     all_agree(&world);
+}
+
+#[test]
+fn a_full_sync_with_anybody_asks_who_has_shown_what_it_has() {
+    let mut world = federated();
+    world.ask(0, put("libs", "x", "one")).expect("put");
+    world.settle();
+    for silent in [0, 2] {
+        world.crash(1);
+        world.restart(1);
+        world.connect(0, 1);
+        world.connect(1, 2);
+        world.settle_but(|from, _| from == silent);
+        world.ask(1, Command::Sync { key: repo("libs"), member: None, dry_run: true }).expect("both are there");
+        world.settle_but(|from, _| from == silent);
+        let space = world.space(1, "libs");
+        let progress = world.sites[1].mind().merge_progress(&space).expect("asked for");
+        assert!(progress.is_done, "it asked site {silent}");
+    }
+}
+
+#[test]
+fn more_is_dropped_than_one_step_of_a_commit_takes() {
+    let count = 1_100;
+    let mut world = federated();
+    let puts = (0..count).map(|n| (10_000 + n, put("libs", &format!("old/{n:04}"), "one"))).collect();
+    world.handle(0, Input::Local(puts), None);
+    world.settle();
+    world.crash(1);
+    // An hour later: what an author ends of what it has just put is a burst that others hold.
+    world.now += 3_600_000;
+    let deletes = (0..count).map(|n| (20_000 + n, delete("libs", &format!("old/{n:04}")))).collect();
+    world.handle(0, Input::Local(deletes), None);
+    world.ask(0, put("libs", "new", "new")).expect("put");
+    world.crash(2);
+    world.crash(3);
+    prune_soon(&mut world, 0);
+    (0..30).for_each(|dice| world.round(dice));
+    world.restart(1);
+    world.connect(0, 1);
+    world.settle();
+    let space = world.space(1, "libs");
+    assert_eq!((took_over(&world, 1), world.versions(1, "libs", "new")), (1, of("new")));
+    assert_eq!(world.sites[1].mind().merge_progress(&space).map(|progress| progress.drop), Some(count));
+    assert_eq!(crate::checks::oracle::catalog(&world.sites[1].disk, &space).len(), 1);
+    assert_eq!(world.digest(1, &space), world.digest(0, &space));
 }
 
 #[test]
@@ -317,6 +363,10 @@ fn an_edge_forgets_a_log_of_which_no_member_is_left_that_has_any() {
     world.connect(1, 3);
     world.round(5);
     assert_eq!((took_over(&world, 3), world.versions(3, "libs", "carol's")), (1, of("three")));
+    world.ask(2, delete("libs", "x")).expect("a member");
+    world.connect(1, 2);
+    world.round(6);
+    assert!(world.versions(3, "libs", "x").is_empty());
     // Bob and carol are lost, and with them what they had told alice nothing of.
     world.crash(1);
     world.crash(2);
