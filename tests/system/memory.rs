@@ -15,9 +15,7 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
 /// Anonymous memory that no node may exceed.
-const PEAK_BYTES_MAX: u64 = 200 * MIB;
-/// How much more a body of four times the size may take.
-const GROWTH_BYTES_MAX: u64 = 16 * MIB;
+const PEAK_BYTES_MAX: u64 = 128 * MIB;
 
 fn path(name: &str) -> String {
     format!("/artifactory/{REPO}/{name}")
@@ -95,7 +93,7 @@ async fn downloads(node: &Node, name: &str, content: Content) {
 }
 
 /// Through the sender, both receivers, and the edge which fetches it because it is asked for it.
-async fn peaks_of_one_upload(size: u64) -> Vec<u64> {
+async fn one_upload(size: u64) {
     let circle = Circle::new(3, 1, Setup::default()).await;
     let content = Content { seed: size, size };
     let sampler = Sampler::start(&circle.nodes);
@@ -105,19 +103,15 @@ async fn peaks_of_one_upload(size: u64) -> Vec<u64> {
     for node in &circle.nodes {
         downloads(node, "large", content).await;
     }
-    let peaks = sampler.peaks(&format!("{} MiB", size / MIB));
-    assert_bounded(&circle, &peaks);
-    peaks
+    assert_bounded(&circle, &sampler.peaks(&format!("{} MiB", size / MIB)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_upload_streams_through_all_four_nodes() {
-    let smaller = peaks_of_one_upload(GIB).await;
+    one_upload(GIB).await;
     if is_long() {
-        let larger = peaks_of_one_upload(4 * GIB).await;
-        for (before, after) in smaller.iter().zip(&larger) {
-            assert!(*after < before + GROWTH_BYTES_MAX, "memory grows with the body: {before} and {after} bytes");
-        }
+        // What waits for the disk doesn't grow with the body: the bound is the same.
+        one_upload(4 * GIB).await;
     }
 }
 

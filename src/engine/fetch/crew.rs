@@ -28,6 +28,10 @@ const STALLED: Duration = Duration::from_secs(1);
 /// How long a source that failed is left alone: from the first failure on, doubling up to the last.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How long after the node's start a fetch waits for the first member: connections take a moment, and whoever asks just
+/// then had better wait for one than be refused.
+const SETTLING: Duration = Duration::from_secs(5);
+
 struct Failure {
     until: Instant,
     times: u32,
@@ -69,10 +73,12 @@ pub(super) async fn fetch(shared: &Arc<Shared>, flight: &Arc<Flight>, wish: &Wis
             return Ok(());
         }
         crew.hire();
-        if crew.at_work.is_empty() {
-            return Err(crew.why());
-        }
-        let look_at = crew.next_look();
+        let settles = crew.failures.is_empty().then(|| SETTLING.checked_sub(shared.started.elapsed())).flatten();
+        let look_at = match settles {
+            Some(left) if crew.at_work.is_empty() => Instant::now() + left,
+            _ if crew.at_work.is_empty() => return Err(crew.why()),
+            _ => crew.next_look(),
+        };
         let changed = flight.changed.notified();
         tokio::select! {
             Some(done) = crew.at_work.join_next() => crew.dismiss(done)?,

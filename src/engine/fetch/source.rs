@@ -166,7 +166,9 @@ impl Source {
         let expected = Expected { answers: groups.len(), ends_when_not_found: true };
         let mut answers = self.line.ask(&self.shared, &request, expected, permit).await?;
         for index in groups.clone() {
-            match answers.next().await? {
+            // Counted until it is written.
+            let (answer, _held) = answers.next_held().await?;
+            match answer {
                 Answer::Group(bytes) | Answer::Whole(bytes) => self.keep(index, bytes).await?,
                 Answer::NotFound => return self.lacks(index..groups.end),
                 _ => return Err(PeerError::Wrong("not a group".into())),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::Permit;
 use super::window::Urgency;
+use super::{Held, Permit};
 use crate::engine::bulk::Answer;
 use crate::swarm::{BulkReceiver, BulkSender, BulkStream, Class};
 
@@ -47,11 +47,16 @@ pub struct Expected {
 }
 
 /// The answers to one request, in order.
-pub struct Answers(mpsc::Receiver<Result<Answer, LaneError>>);
+pub struct Answers(mpsc::Receiver<Result<(Answer, Held), LaneError>>);
 
 impl Answers {
     /// The next; an error when there will be none.
     pub async fn next(&mut self) -> Result<Answer, LaneError> {
+        self.next_held().await.map(|(answer, _)| answer)
+    }
+
+    /// The next, and what counts its bytes until they need no memory any more.
+    pub async fn next_held(&mut self) -> Result<(Answer, Held), LaneError> {
         let ended = || LaneError::Broken("the stream ended".into());
         self.0.recv().await.unwrap_or_else(|| Err(ended()))
     }
@@ -61,7 +66,7 @@ struct Ask {
     frame: Bytes,
     expected: Expected,
     permit: Permit,
-    reply: mpsc::Sender<Result<Answer, LaneError>>,
+    reply: mpsc::Sender<Result<(Answer, Held), LaneError>>,
 }
 
 struct Awaited {
@@ -179,9 +184,10 @@ async fn read(
             let answer = receive(&mut receiver).await;
             let failed = answer.clone().err();
             let is_last = ask.expected.ends_when_not_found && answer == Ok(Answer::NotFound);
-            if let Ok(answer) = &answer {
-                ask.permit.arrived(answer.bytes());
-            }
+            let answer = answer.map(|answer| {
+                let held = ask.permit.arrived(answer.bytes());
+                (answer, held)
+            });
             // Who asked may not wait any more; the answers must be read all the same.
             let _ = ask.reply.send(answer).await;
             if let Some(error) = failed {

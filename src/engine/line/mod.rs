@@ -5,9 +5,12 @@
 //!
 //! # Why
 //! One window for all that goes on with a peer keeps what is under way near bandwidth times delay however many blobs are
-//! fetched, so that a reader's request never finds a queue in front of it that its own node has made.
+//! fetched, so that a reader's request never finds a queue in front of it that its own node has made. What is under way
+//! from all peers together, or here and not yet written, is bounded as well: it waits in memory where the disk is slower
+//! than they are.
 
 mod lane;
+mod together;
 mod widening;
 mod window;
 
@@ -16,12 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use artimesh_core::model::PublicKey;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 pub(super) use lane::{Answers, Expected, LaneError};
 pub(super) use window::Urgency;
 
 use self::lane::Lane;
+use self::together::Together;
 use self::widening::Widening;
 use self::window::Window;
 use super::bulk::Request;
@@ -40,24 +44,30 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(1);
 
 /// The lines to all peers.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<HashMap<PublicKey, Arc<Line>>>);
+pub(super) struct Lines {
+    lines: Mutex<HashMap<PublicKey, Arc<Line>>>,
+    together: Arc<Together>,
+}
 
 impl Lines {
     /// The line to a peer; it costs nothing until something is asked.
     pub(super) fn of(&self, peer: &PublicKey) -> Arc<Line> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.entry(*peer).or_insert_with(|| Arc::new(Line::new(*peer))).clone()
+        self.all().entry(*peer).or_insert_with(|| Arc::new(Line::new(*peer, self.together.clone()))).clone()
     }
 
     /// Drops the streams to a peer that is gone.
     pub(super) fn forget(&self, peer: &PublicKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+        self.all().remove(peer);
     }
 
     /// How fast bytes came from a peer when they did last, in bytes a second.
     pub(super) fn rate(&self, peer: &PublicKey) -> Option<u64> {
-        let line = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(peer).cloned();
+        let line = self.all().get(peer).cloned();
         line.map(|line| line.state().window.rate()).filter(|rate| *rate > 0)
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<PublicKey, Arc<Line>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,8 +77,7 @@ pub(super) struct Line {
     peer: PublicKey,
     start: Instant,
     state: Mutex<State>,
-    /// Something came, or will not: others may ask.
-    settled: Notify,
+    together: Arc<Together>,
     lanes: tokio::sync::Mutex<Vec<Lane>>,
     /// For what the peer asks of us.
     places: Arc<Semaphore>,
@@ -77,10 +86,12 @@ pub(super) struct Line {
 #[derive(Debug, Default)]
 struct State {
     window: Window,
+    /// What is under way, or here and [`Held`].
+    held_bytes: u64,
     widening: Widening,
 }
 
-/// The right to have so many bytes under way. What arrives is given back at once, the rest when it is dropped.
+/// The right to have so many bytes under way. What doesn't arrive is given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     line: Arc<Line>,
@@ -105,16 +116,18 @@ impl Permit {
         self.settle(more);
     }
 
-    fn arrived(&mut self, bytes: u64) {
+    /// So much of it isn't under way any more, and here.
+    fn arrived(&mut self, bytes: u64) -> Held {
         let now = self.line.start.elapsed();
         self.line.state().window.arrived(bytes, now);
-        self.settle(bytes.min(self.left));
+        self.settle(bytes.min(self.left))
     }
 
-    fn settle(&mut self, bytes: u64) {
+    fn settle(&mut self, bytes: u64) -> Held {
         self.left -= bytes;
         self.line.state().window.settled(bytes, self.urgency);
-        self.line.settled.notify_waiters();
+        self.line.together.wake();
+        Held { line: self.line.clone(), bytes }
     }
 }
 
@@ -124,13 +137,27 @@ impl Drop for Permit {
     }
 }
 
+/// Bytes that arrived and take memory until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    line: Arc<Line>,
+    bytes: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.line.state().held_bytes -= self.bytes;
+        self.line.together.freed(self.bytes);
+    }
+}
+
 impl Line {
-    fn new(peer: PublicKey) -> Line {
+    fn new(peer: PublicKey, together: Arc<Together>) -> Line {
         Line {
             peer,
             start: Instant::now(),
             state: Mutex::default(),
-            settled: Notify::new(),
+            together,
             lanes: tokio::sync::Mutex::default(),
             places: Arc::new(Semaphore::new(SERVED_AT_ONCE)),
         }
@@ -168,7 +195,7 @@ impl Line {
     /// Waits until so many bytes more may be under way. May be cancelled.
     pub(super) async fn admit(self: &Arc<Line>, shared: &Arc<Shared>, bytes: u64, urgency: Urgency) -> Permit {
         loop {
-            let settled = self.settled.notified();
+            let settled = self.together.next_change();
             tokio::pin!(settled);
             settled.as_mut().enable();
             if let Some(permit) = self.try_admit(shared, bytes, urgency) {
@@ -189,10 +216,13 @@ impl Line {
             let (swarm, peer) = (shared.swarm.clone(), self.peer);
             shared.tracker.spawn(async move { swarm.widen_bulk(&peer, BULK_CONNECTIONS_MAX).await });
         }
-        if !state.window.may_ask(bytes, urgency, round_trip) {
+        let has_room = self.together.has_room(state.held_bytes);
+        if !has_room || !state.window.may_ask(bytes, urgency, round_trip) {
             return None;
         }
         state.window.asked(bytes, urgency);
+        state.held_bytes += bytes;
+        self.together.asked(bytes);
         drop(state);
         Some(Permit { line: self.clone(), urgency, bytes, left: bytes })
     }
