@@ -81,7 +81,7 @@ pub fn answer(site: &Site, arrival: &Arrival) -> Option<Answer> {
     *answer.headers_mut() = kept.headers.clone();
     answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::try_from(&**id).ok()?);
     timing::tell(answer.headers_mut(), &tally, site.meter.endings().audience());
-    site.meter.answered(ARTIFACT_GET, answer.status());
+    site.meter.answered_at_hand(ARTIFACT_GET, answer.status());
     tally.answered(Answered { status: answer.status(), length: hyper::body::Body::size_hint(answer.body()).exact() });
     Some(answer.map(|body| body.counted(tally, &site.node)))
 }

@@ -43,6 +43,7 @@ pub trait Handler: Fn(Arrival) -> Answering + Clone + Send + Sync + Unpin + 'sta
 impl<H: Fn(Arrival) -> Answering + Clone + Send + Sync + Unpin + 'static> Handler for H {}
 
 /// An answer on its way.
+#[expect(clippy::large_enum_variant, reason = "it moves once, and a box is what an answer at once does without")]
 pub enum Answering {
     /// It waited for nothing; taken once.
     AtOnce(Option<Answer>),

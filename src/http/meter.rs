@@ -30,6 +30,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Counters {
     requests: Family<Labels, Counter>,
+    at_hand: Counter,
     received: Counter,
     sent: Counter,
     broken: Counter,
@@ -48,6 +49,11 @@ impl Meter {
         metrics.register(|registry| {
             let registry = registry.sub_registry_with_prefix("http");
             registry.register("requests", "Requests answered, by route and status class", counters.requests.clone());
+            registry.register(
+                "answered_at_hand",
+                "Downloads whose answer was at hand, of the requests above",
+                counters.at_hand.clone(),
+            );
             registry.register("received_bytes", "Bytes of request bodies", counters.received.clone());
             registry.register("sent_bytes", "Bytes of answers' bodies", counters.sent.clone());
             registry.register("broken_answers", "Answers that broke off in their body", counters.broken.clone());
@@ -113,6 +119,12 @@ impl Meter {
     /// A request took long.
     pub fn was_slow(&self) {
         self.0.counters.slow.inc();
+    }
+
+    /// Notes a download whose answer was at hand.
+    pub fn answered_at_hand(&self, route: &'static str, status: StatusCode) {
+        self.0.counters.at_hand.inc();
+        self.answered(route, status);
     }
 
     /// Notes how a request was answered.

@@ -7,6 +7,11 @@ use crate::harness::{Client, DEADLINE, Dice, Raw, Setup, sha256_hex, until};
 
 const MIB: usize = 1 << 20;
 
+/// Requests aren't logged one by one, so that answers which are at hand may be given at once.
+fn quiet() -> Setup {
+    Setup::default().with("ARTIMESH_LOG", "info")
+}
+
 /// A counter or gauge, from `/metrics`.
 async fn metric(client: &Client, name: &str) -> u64 {
     let text = client.get("/metrics").await.expect("metrics").text();
@@ -21,7 +26,7 @@ async fn sent_from_files(client: &Client) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_download_is_sent_from_the_file() {
-    let site = Site::new(Setup::default());
+    let site = Site::new(quiet());
     let client = site.client();
     for size in [64 << 10, MIB, 5 * MIB + 3] {
         let bytes = Dice(size as u64).bytes(size);
@@ -39,7 +44,7 @@ async fn a_plain_download_is_sent_from_the_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_answers_come_in_order_and_do_not_differ_in_a_byte() {
-    let site = Site::new(Setup::default());
+    let site = Site::new(quiet());
     let sizes =
         [0, 1, 700, 1024, 1025, 16_383, 16_384, 16_385, 32_768, 32_769, 65_536, 300_000, MIB, MIB + 1, 3 * MIB + 7];
     let bodies: Vec<Vec<u8>> = sizes.iter().map(|size| Dice(*size as u64 + 1).bytes(*size)).collect();
@@ -83,7 +88,7 @@ async fn pipelined_answers_come_in_order_and_do_not_differ_in_a_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_goes_on_while_its_pack_is_appended_to() {
-    let site = Site::new(Setup::default());
+    let site = Site::new(quiet());
     let body = Dice(5).bytes(MIB);
     assert_eq!(site.put("/artifactory/libs/slow", &body).status, 201);
     let mut readers = Vec::new();
@@ -175,7 +180,7 @@ async fn clients_on_many_connections_get_the_same_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_put_or_deleted_is_what_the_next_request_sees() {
-    let site = Site::new(Setup::default());
+    let site = Site::new(quiet());
     let client = site.client();
     let path = "/artifactory/libs/changing";
     let mut previous = String::new();
@@ -195,5 +200,32 @@ async fn what_was_put_or_deleted_is_what_the_next_request_sees() {
             assert_eq!(client.delete(path).await.expect("an answer").status, 204);
             assert_eq!(client.get(path).await.expect("an answer").status, 404, "round {round}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_at_hand_says_what_the_first_one_said_to_whoever_may_read() {
+    let site = Site::new(quiet());
+    let client = site.client();
+    for (size, is_at_hand) in [(0, false), (700, true), (300_000, true), (MIB, true), (MIB + 1, false)] {
+        let path = format!("/artifactory/libs/{size}.jar");
+        let bytes = Dice(size as u64).bytes(size);
+        assert_eq!(site.put(&path, &bytes).status, 201);
+        let ask = || async { client.get(&path).await.expect("an answer") };
+        let first = ask().await;
+        let before = metric(&client, "artimesh_http_answered_at_hand_total").await;
+        for _ in 0..20 {
+            let again = ask().await;
+            assert!(again.status == 200 && again.body == bytes, "{size} bytes");
+            for (name, value) in first.headers.iter().filter(|(name, _)| *name != "x-request-id" && *name != "date") {
+                assert_eq!(again.headers.get(name), Some(value), "{name} of {size} bytes");
+            }
+            assert_eq!(again.headers.len(), first.headers.len(), "{size} bytes");
+            assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
+        }
+        let at_hand = metric(&client, "artimesh_http_answered_at_hand_total").await - before;
+        assert_eq!(at_hand > 0, is_at_hand, "{at_hand} of 20 answers with {size} bytes");
+        let stranger = Client { token: Some("nobody's".into()), ..client.clone() };
+        assert_eq!(stranger.get(&path).await.expect("an answer").status, 401, "{size} bytes");
     }
 }
