@@ -217,7 +217,9 @@ fn who_can_not_read_what_its_source_did_meanwhile_says_nothing_of_its_state() {
     world.sites[1].features = FEATURES;
     world.restart(1);
     // One step after the other, with nobody's help and before any tick.
-    (0..100).for_each(|_| drop(world.handle(1, Input::Continue, None)));
+    for _ in 0..100 {
+        world.handle(1, Input::Continue, None);
+    }
     assert_eq!(world.sites[1].mind().heads(&space).of(&alice).sequence, heads[0]);
     for dice in 0..4 {
         world.connect_all();
