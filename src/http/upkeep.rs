@@ -79,6 +79,7 @@ fn of_collected(done: &Collected) -> Value {
     })
 }
 
-fn of(tally: &Tally) -> Value {
+/// Some blobs.
+pub fn of(tally: &Tally) -> Value {
     json!({"blobs": tally.blobs, "bytes": tally.bytes})
 }

@@ -43,7 +43,7 @@ pub use repositories::{MemberView, RepositorySpec, RepositoryView};
 pub use rollback::{RollbackWish, RolledBack};
 
 // What the engine tells of its upkeep.
-pub use crate::engine::{CacheStatus, Collected, Limits, Pin, Share, Tally};
+pub use crate::engine::{CacheStatus, Collected, Evicted, Limits, Pin, Share, Tally};
 pub use crate::store::Scrubbed;
 
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.

@@ -65,7 +65,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.blobs += 1;
         self.bytes += bytes;
     }

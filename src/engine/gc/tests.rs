@@ -66,6 +66,7 @@ pub(in crate::engine) fn options() -> Options {
         asks_first: false,
         upkeep: Upkeep { gc_interval: Duration::from_secs(86_400), ..Upkeep::default() },
         min_copies: 1,
+        history: Duration::from_secs(30 * 86_400),
         cache: Limits::default(),
     }
 }
