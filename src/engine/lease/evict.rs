@@ -1,8 +1,7 @@
 //! Letting go of what is here of a repository, or of a part of it: what an operator does who would have room.
 //!
 //! A part is taken after the other, so that what others promise for one of them is used before they promise more. What goes
-//! is fetched again when somebody reads it: at a mirror it stays then, elsewhere it is of the cache. Nothing fetches it
-//! before that, unless it rots where it is.
+//! is fetched again when somebody reads it, and not before: at a mirror it stays then, elsewhere it is of the cache.
 
 use std::collections::{BTreeMap, HashSet};
 
