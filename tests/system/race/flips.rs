@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use hyper::StatusCode;
+use serde_json::Value;
 
 use super::load::{Body, uri};
 use super::walker::{Spot, Walk};
@@ -68,13 +69,10 @@ async fn a_thousand_flipped_bits_are_never_served_and_all_healed() {
     for node in &circle.nodes {
         circle.converged().await;
         flip_all(node, &bodies, &mut dice);
-        let refused = read_all(node, &bodies).await;
+        assert_eq!(read_all(node, &bodies).await, FLIPS, "at {}", node.name);
         let scrub = node.try_cli(&["scrub", "--json"], "");
-        println!(
-            "{}: {refused} of {FLIPS} reads were refused; then {}",
-            node.name,
-            String::from_utf8_lossy(&scrub.stdout)
-        );
+        let found: Value = serde_json::from_slice(&scrub.stdout).expect("JSON");
+        assert_eq!(found["rotten_blobs"], FLIPS, "{found}");
         until("all is healed", || async {
             let refused = read_all(node, &bodies).await;
             if refused == 0 { Ok(()) } else { Err(format!("{refused} are refused still")) }

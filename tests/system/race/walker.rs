@@ -63,6 +63,8 @@ pub struct Walk {
     last_commit: u64,
     /// What each pack takes on the disk.
     packs: BTreeMap<u64, u64>,
+    /// Packs of which only a header and a footer are left, a block of the disk each.
+    hollow: BTreeSet<u64>,
     /// What large blobs take there.
     large_bytes: u64,
     /// Records that say that a blob or a row is gone.
@@ -174,6 +176,7 @@ impl Walk {
             match found.kind {
                 FOOTER => {
                     assert!(pending.is_empty(), "a footer in the middle of a commit of pack {number}");
+                    self.hollow.extend((end == PACK_HEADER).then_some(number));
                     self.last_commit = u64_at(found.payload, 0);
                     end = at + TRAILER;
                     break;
@@ -296,10 +299,17 @@ impl Walk {
         blobs + rows.map(|((_, key), (_, value))| (key.len() + value.len()) as u64).sum::<u64>()
     }
 
-    /// What settled packs and large files take on the disk, and what of that is live.
+    /// What settled packs and large files take on the disk, and what of that is live. Hollow packs are apart: they keep the
+    /// numbers of commits consecutive, and how many there are depends on how much was ever written.
     pub fn settled(&self) -> (u64, u64) {
         let open = self.first_open();
-        (self.large_bytes + self.packs.range(..open).map(|(_, bytes)| bytes).sum::<u64>(), self.live_before(open))
+        let packs = self.packs.range(..open).filter(|(number, _)| !self.hollow.contains(*number));
+        (self.large_bytes + packs.map(|(_, bytes)| bytes).sum::<u64>(), self.live_before(open))
+    }
+
+    /// What hollow packs take.
+    fn hollow_bytes(&self) -> u64 {
+        self.hollow.iter().map(|number| self.packs[number]).sum()
     }
 
     /// What the packs take that are still open to growth.
@@ -328,12 +338,14 @@ impl Walk {
         let (disk, live) = self.settled();
         let more = (disk as f64 / live.max(1) as f64 - 1.0) * 100.0;
         format!(
-            "{} blobs and {} rows in {} packs: {live} bytes live, {disk} on the disk ({more:+.2} %), and {} in the two newest \
-             packs; {} bytes only say that something is gone",
+            "{} blobs and {} rows in {} packs: {live} bytes live, {disk} on the disk ({more:+.2} %), {} in the two newest packs \
+             and {} in {} hollow ones; {} bytes only say that something is gone",
             self.blobs.len(),
             self.rows.len(),
             self.packs.len(),
             self.open_bytes(),
+            self.hollow_bytes(),
+            self.hollow.len(),
             self.tombstone_bytes,
         )
     }
