@@ -1,12 +1,12 @@
-//! `artimesh cache status|list|pin|unpin`
+//! `artimesh cache status|list|pin|unpin|evict`
 
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, LONG_TIMEOUT};
 use super::command::Global;
 use super::location::Folder;
 use super::output::{self, bytes, duration, field, items, table};
@@ -24,6 +24,21 @@ pub enum Cache {
     Pin(Pin),
     /// Let it go when its time comes
     Unpin(Pin),
+    /// Do without this node's copies now, also where it mirrors: only what others have promised to keep goes
+    ///
+    /// What this node wrote goes when replication.min_copies other mirrors have it, what it mirrors of others when one has.
+    /// What is pinned, what the history names and what others rely on stays. It is fetched again when somebody reads it.
+    Evict(Evict),
+}
+
+/// What goes.
+#[derive(Debug, Args)]
+pub struct Evict {
+    /// REPO, or REPO/PREFIX: a file, or a folder with all that is in it
+    location: Folder,
+    /// Change nothing and ask nobody: say what could go, and why the rest stays
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What is pinned.
@@ -51,6 +66,12 @@ pub(super) async fn run(global: &Global, command: &Cache) -> anyhow::Result<()> 
             let done = client.call(Method::DELETE, &path, None).await?;
             output::answer(global.json, &done, |done| format!("unpinned {}", place(&done["unpinned"])))
         }
+        Cache::Evict(Evict { location, dry_run }) => {
+            let path = format!("{PATH}/evict/{}", location.target());
+            let wish = json!({"dry_run": dry_run});
+            let done = client.call_within(LONG_TIMEOUT, Method::POST, &path, Some(wish)).await?;
+            output::answer(global.json, &done, evicted)
+        }
     }
 }
 
@@ -68,6 +89,23 @@ fn listed(pins: &Value) -> String {
     }
     let path = |pin: &Value| if pin["path"].is_null() { "all of it".to_owned() } else { field(pin, "path") };
     table(["repository", "path"], pins.iter().map(|pin| [field(pin, "repo"), path(pin)]))
+}
+
+fn evicted(done: &Value) -> String {
+    let line = |what: &str, tally: &Value, why: &str| {
+        let size = tally["bytes"].as_u64().map_or_else(|| "-".to_owned(), bytes);
+        format!("{what:<9} {:>9} blobs  {size:>11}{why}", field(tally, "blobs"))
+    };
+    let mut page = line("held", &done["held"], "");
+    for (why, tally) in done["kept"].as_object().into_iter().flatten() {
+        let _ = write!(page, "\n{}", line("stays", tally, &format!("  {}", output::plain(why))));
+    }
+    let goes = match done["dry_run"] == true {
+        true => line("could go", &done["gone"], "  if others promise to keep it"),
+        false => line("went", &done["gone"], ""),
+    };
+    let _ = write!(page, "\n{goes}");
+    page
 }
 
 fn human(cache: &Value) -> String {
@@ -117,6 +155,20 @@ mod tests {
             assert!(page.contains(part), "{page}");
         }
         assert!(human(&json!({"used": false})).contains("nothing is cached"));
+    }
+
+    #[test]
+    fn what_went_reads_as_a_page() {
+        let tally = |blobs: u64, bytes: u64| json!({"blobs": blobs, "bytes": bytes});
+        let kept = json!({"it is in use: a pin": tally(2, 2048)});
+        let mut done = json!({"dry_run": false, "held": tally(7, 7168), "gone": tally(5, 5120), "kept": kept});
+        let page = evicted(&done);
+        let lines: Vec<&str> = page.lines().collect();
+        assert_eq!(lines.len(), 3, "{page}");
+        assert!(lines[1].starts_with("stays") && lines[1].ends_with("a pin"), "{page}");
+        assert!(lines[2].starts_with("went ") && lines[2].contains("5 blobs"), "{page}");
+        done["dry_run"] = true.into();
+        assert!(evicted(&done).contains("could go"), "{}", evicted(&done));
     }
 
     #[test]

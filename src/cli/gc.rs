@@ -41,7 +41,11 @@ fn human(done: &Value) -> String {
     }
     page += &line("stays", &done["young"], "garbage, but not for long enough");
     page += &line("stays", &done["named_meanwhile"], "named by a write meanwhile");
-    page += &line(if is_dry { "would go" } else { "removed" }, &done["removed"], "");
+    let goes = if is_dry { "would go" } else { "removed" };
+    page += &line(goes, &done["removed"], "");
+    if done["unfinished"]["blobs"].as_u64().is_some_and(|count| count > 0) {
+        page += &line(goes, &done["unfinished"], "parts of what never arrived as a whole");
+    }
     let packs = &done["packs"];
     let size = |name: &str| packs[name].as_u64().map_or_else(|| "-".to_owned(), bytes);
     let verb = if is_dry { "would be compacted" } else { "compacted" };
@@ -83,11 +87,18 @@ mod tests {
             "young": tally(1, 512),
             "named_meanwhile": tally(0, 0),
             "removed": tally(2, 1024),
+            "unfinished": tally(1, 300),
             "packs": {"bytes": 8192, "live_bytes": 3072, "compacted": 1, "freed_bytes": 4096, "repeated_bytes": 0,
                       "damaged": 1, "waits_for_backup": false},
         });
         let page = human(&done);
-        for part in ["in use: live", "would go          2 blobs     1.00 KiB\n", "1 would be compacted", "damaged"] {
+        for part in [
+            "in use: live",
+            "would go          2 blobs     1.00 KiB\n",
+            "parts of what",
+            "1 would be compacted",
+            "damaged",
+        ] {
             assert!(page.contains(part), "{page}");
         }
     }

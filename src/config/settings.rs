@@ -189,6 +189,8 @@ pub struct Store {
     pub gc_grace: Duration,
     /// Packs of which fewer per cent are live are compacted.
     pub compact_below: u8,
+    /// How long versions that ended can be restored.
+    pub history: Duration,
     /// Between scrubs.
     pub scrub_interval: Duration,
     /// Bytes that a scrub reads in a second.
@@ -262,6 +264,7 @@ impl Settings {
                 scrub_interval: values.time("store.scrub_interval"),
                 scrub_rate: values.number("store.scrub_rate"),
                 compact_below: u8::try_from(values.number("store.compact_below")).unwrap_or(100),
+                history: values.time("store.history"),
             },
             log: Log {
                 format: match values.text("log.format").as_deref() {

@@ -298,6 +298,13 @@ pub const KEYS: &[Key] = &[
         ..key("store.compact_below", Kind::Count { min: 1, max: 100 }, Some("50"))
     },
     Key {
+        doc: "How long this node keeps what was replaced or deleted, bytes and all, so that it can be restored or rolled \
+              back, to the minute. Each node has a history of its own; what has left it is garbage unless something else \
+              names it.",
+        example: "90d",
+        ..key("store.history", seconds(0, 3650 * 86_400), Some("30d"))
+    },
+    Key {
         doc: "How often everything at rest is read and hashed again. What rotted is taken out of use, reported, and fetched \
               from other members; `artimesh scrub` does it at once.",
         example: "30d",

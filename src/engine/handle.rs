@@ -67,7 +67,7 @@ impl Engine {
             let batch = Batch { rows: vec![row], priority: Priority::Vital, ..Batch::default() };
             store.commit(batch).await.map_err(|error| failed(error.to_string()))?;
         }
-        let loaded = Replica::load(&view, identity.clone(), options.waking(fresh_incarnation));
+        let loaded = options.wake(&view, identity.clone(), fresh_incarnation);
         let (replica, outputs) = loaded.map_err(|error| failed(error.to_string()))?;
         for output in outputs {
             let Output::Persist(rows) = output else { continue };

@@ -40,7 +40,7 @@ pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
 pub use fetch::{FetchCounts, Reading, Source, SourceError};
 pub use gc::{CollectError, Collected, Collection, Roots, Tally};
 pub use handle::Engine;
-pub use lease::{Kept, LetGo};
+pub use lease::{Evicted, Eviction, Kept, LetGo};
 pub use lost::{Losses, Lost};
 pub use shared::{Counts, Options};
 pub use snapshot::{Life, Snapshot};

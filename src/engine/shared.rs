@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use artimesh_core::model::{CircleId, Incarnation, KeyPair, NodeId, PublicKey, Space};
 use artimesh_core::replica::message::{FEATURES, PROTOCOL};
 use artimesh_core::replica::{
-    AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Retention, Waking,
+    self, AcceptPolicy, Hello, Identity, LoadError, Output, Placement, Refusal, Replica, Retention, Waking,
 };
 use artimesh_core::trust::Addresses;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
@@ -60,15 +60,30 @@ pub struct Options {
     pub upkeep: Upkeep,
     /// How many mirrors beside this node must have what it wrote before it may do without it; at least 1 counts.
     pub min_copies: usize,
+    /// How long versions that ended can be restored here.
+    pub history: Duration,
     /// How much is kept of what was read where a repository is kept on demand.
     pub cache: Limits,
 }
 
 impl Options {
     /// How the replica wakes up under these options.
-    pub(super) fn waking(&self, fresh: u64) -> Waking {
+    fn waking(&self, fresh: u64) -> Waking {
         let (accept, placement) = (self.accept.clone(), self.placement);
         Waking { accept, placement, fresh, features: FEATURES, retention: self.retention, asks_first: self.asks_first }
+    }
+
+    /// The replica of a node that starts, or begins again, with these options.
+    pub(super) fn wake(
+        &self,
+        view: &StoreView,
+        identity: Identity,
+        fresh: u64,
+    ) -> Result<(Replica, Vec<Output>), LoadError> {
+        let history_ms = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
+        let limits = replica::Limits { history_ms, ..replica::Limits::default() };
+        let (replica, outputs) = Replica::load(view, identity, self.waking(fresh))?;
+        Ok((replica.with_limits(limits), outputs))
     }
 }
 
@@ -188,7 +203,7 @@ impl Shared {
     }
 
     pub(super) fn load(&self, view: &StoreView) -> Result<(Replica, Vec<Output>), LoadError> {
-        Replica::load(view, self.identity.clone(), self.options.waking(self.fresh_incarnation))
+        self.options.wake(view, self.identity.clone(), self.fresh_incarnation)
     }
 
     pub(super) fn transport_key(&self, node: &NodeId) -> Option<PublicKey> {

@@ -1,12 +1,15 @@
-//! `GET /artifactory/api/mesh/cache`, `PUT` and `DELETE /artifactory/api/mesh/cache/pins/{repo}/{*path}`
+//! `GET /artifactory/api/mesh/cache`, `PUT` and `DELETE /artifactory/api/mesh/cache/pins/{repo}/{*path}`,
+//! `POST /artifactory/api/mesh/cache/evict/{repo}/{*path}`
 
 use hyper::StatusCode;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::error::HttpError;
-use crate::service::{CacheStatus, Pin, Share};
+use super::upkeep;
+use crate::service::{CacheStatus, Effect, Evicted, Pin, Share};
 
 /// What is held, and what is pinned.
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
@@ -53,6 +56,29 @@ pub async fn unpin(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
     let pin = ask.service().unpin(&ask.caller, &place.repo, place.path).await?;
     answer::json(StatusCode::OK, &json!({"unpinned": of_pin(&pin)}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Lets go of what is here of a repository, or of what is at and below a path of it; answers when that is done.
+pub async fn evict(ask: Ask) -> Result<Answer, HttpError> {
+    let place = ask.place()?;
+    let Ask { site, caller, body, .. } = ask;
+    let effect = if body.json::<Wish>().await?.dry_run { Effect::Dry } else { Effect::Real };
+    let Evicted { held, gone, kept } = site.service.evict(&caller, &place.repo, place.path, effect).await?;
+    let kept: Map<String, Value> = kept.iter().map(|(why, tally)| (why.clone(), upkeep::of(tally))).collect();
+    let value = json!({
+        "dry_run": effect == Effect::Dry,
+        "held": upkeep::of(&held),
+        "gone": upkeep::of(&gone),
+        "kept": kept,
+    });
+    answer::json(StatusCode::OK, &value)
 }
 
 fn of_pin(pin: &Pin) -> Value {

@@ -189,6 +189,7 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::Cache => cache::get(ask).await,
         Endpoint::CachePin => cache::pin(ask).await,
         Endpoint::CacheUnpin => cache::unpin(ask).await,
+        Endpoint::CacheEvict => cache::evict(ask).await,
         Endpoint::PairingCreate => mesh::create_pairing(ask).await,
         Endpoint::PairingAccept => mesh::accept_pairing(ask).await,
         Endpoint::Trust => mesh::trust(ask).await,

@@ -39,6 +39,7 @@ pub enum Endpoint {
     Cache,
     CachePin,
     CacheUnpin,
+    CacheEvict,
     PairingCreate,
     PairingAccept,
     Trust,
@@ -134,6 +135,8 @@ static ROUTES: &[Route] = &[
     route(PUT, "/artifactory/api/mesh/cache/pins/{repo}/{*path}", "cache_pin", Needs::Administer, Endpoint::CachePin, "The same of a file, or of a folder with all that is in it"),
     route(DELETE, "/artifactory/api/mesh/cache/pins/{repo}", "cache_unpin", Needs::Administer, Endpoint::CacheUnpin, "Ends such a pin"),
     route(DELETE, "/artifactory/api/mesh/cache/pins/{repo}/{*path}", "cache_unpin", Needs::Administer, Endpoint::CacheUnpin, "The same"),
+    route(POST, "/artifactory/api/mesh/cache/evict/{repo}", "cache_evict", Needs::Administer, Endpoint::CacheEvict, "Does without this node's copies of what a repository holds, as far as other mirrors have promised to keep them: {dry_run}"),
+    route(POST, "/artifactory/api/mesh/cache/evict/{repo}/{*path}", "cache_evict", Needs::Administer, Endpoint::CacheEvict, "The same of a file, or of a folder with all that is in it"),
     route(POST, "/artifactory/api/mesh/pairing", "pairing_create", Needs::Administer, Endpoint::PairingCreate, "Makes a pairing token: {role, for, ttl_s, can}"),
     route(POST, "/artifactory/api/mesh/pairing/accept", "pairing_accept", Needs::Administer, Endpoint::PairingAccept, "Joins the circle of a token: {pairing_token}"),
     route(GET, "/artifactory/api/mesh/trust", "trust", Needs::Administer, Endpoint::Trust, "The circle of trust and every node ever granted"),
@@ -271,6 +274,8 @@ PUT /artifactory/api/mesh/cache/pins/{repo} Administer
 PUT /artifactory/api/mesh/cache/pins/{repo}/{*path} Administer
 DELETE /artifactory/api/mesh/cache/pins/{repo} Administer
 DELETE /artifactory/api/mesh/cache/pins/{repo}/{*path} Administer
+POST /artifactory/api/mesh/cache/evict/{repo} Administer
+POST /artifactory/api/mesh/cache/evict/{repo}/{*path} Administer
 POST /artifactory/api/mesh/pairing Administer
 POST /artifactory/api/mesh/pairing/accept Administer
 GET /artifactory/api/mesh/trust Administer

@@ -67,6 +67,7 @@ fn of_collected(done: &Collected) -> Value {
         "young": of(&done.young),
         "named_meanwhile": of(&done.named_meanwhile),
         "removed": of(&done.removed),
+        "unfinished": of(&done.unfinished),
         "packs": {
             "bytes": done.compacted.pack_bytes,
             "live_bytes": done.compacted.live_bytes,
@@ -79,6 +80,7 @@ fn of_collected(done: &Collected) -> Value {
     })
 }
 
-fn of(tally: &Tally) -> Value {
+/// Some blobs.
+pub fn of(tally: &Tally) -> Value {
     json!({"blobs": tally.blobs, "bytes": tally.bytes})
 }

@@ -125,6 +125,7 @@ pub(super) fn engine_options(settings: &Settings) -> engine::Options {
             scrub_bytes_per_s: settings.store.scrub_rate,
         },
         min_copies: replication.min_copies,
+        history: settings.store.history,
         cache: engine::Limits {
             max_size: match settings.cache.max_size {
                 config::Share::All => engine::Share::All,

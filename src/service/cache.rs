@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
-use crate::engine::{CacheStatus, Limits, Pin, PinError};
+use super::relocation::Effect;
+use crate::engine::{CacheStatus, Evicted, Eviction, Limits, Pin, PinError};
 
 impl Service {
     /// What the cache of what was read holds, its bounds, what it did since the start; and the pins.
@@ -61,6 +62,26 @@ impl Service {
             }
             other => Ok(other.map(|()| pin)?),
         }
+    }
+
+    /// Does without what is here of a path, as far as others have promised to keep it, whether it was read or is mirrored.
+    pub async fn evict(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        prefix: Option<ArtifactPath>,
+        effect: Effect,
+    ) -> Result<Evicted, ServiceError> {
+        self.administer(caller)?;
+        let shown = self.snapshot().repository(repo).map(|shown| (shown.key.clone(), shown.space));
+        let (repo, space) = shown.ok_or_else(|| ServiceError::NoRepository(repo.clone()))?;
+        let is_dry = effect == Effect::Dry;
+        let result = self.engine().evict(Eviction { space, prefix: prefix.clone(), is_dry }).await;
+        let outcome = result.as_ref().map_or_else(ToString::to_string, |done| {
+            format!("{} of {} blobs {}", done.gone.blobs, done.held.blobs, if is_dry { "could go" } else { "went" })
+        });
+        self.audit().record(caller, "evict", &place(&Pin { repo, prefix }), &outcome);
+        Ok(result?)
     }
 
     fn tell(&self, caller: &Caller, what: &'static str, pin: &Pin, result: &Result<(), PinError>) {

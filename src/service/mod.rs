@@ -45,7 +45,7 @@ pub use rollback::{RollbackWish, RolledBack};
 pub use shown::Seen;
 
 // What the engine tells of its upkeep.
-pub use crate::engine::{CacheStatus, Collected, Limits, Pin, Share, Tally};
+pub use crate::engine::{CacheStatus, Collected, Evicted, Limits, Pin, Share, Tally};
 pub use crate::store::Scrubbed;
 
 // The words of the core that this room's own calls and answers are made of: the face needs no other arrow to the core.

@@ -149,7 +149,8 @@ fn drop_blobs(shared: &Arc<Shared>, blobs: Vec<Digest>) -> Result<HashSet<Digest
     dropped.blocking_recv().map_err(|_| CollectError::Stopping)?.map_err(CollectError::Refused)
 }
 
-fn compact(shared: &Shared) {
+/// Gives the space in packs back of what went. Blocks.
+pub(in crate::engine) fn compact(shared: &Shared) {
     let compaction = shared.options.upkeep.collection().compaction;
     match shared.store.compact_here(compaction) {
         Ok(done) => {

@@ -56,13 +56,14 @@ use super::gc::roots;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::store::{ReadError, RowWrite, Store, Tree, stored_bytes};
-pub(super) use keeper::{keeping, save};
+pub(super) use keeper::{compact, keeping, save};
 use ledger::{Bounds, Ledger, Line};
 pub use ledger::{Held, Hold};
 pub(super) use list::State;
 pub use pins::PINS_MAX;
 pub use places::{Pin, Places, Scope};
 pub use status::{CacheStatus, PinError};
+pub(super) use survey::pinned;
 
 /// So many blobs are held at most, whatever they take.
 pub const BLOBS_MAX: usize = 2 << 20;

@@ -10,6 +10,7 @@
 //! is seen here; or it came later, and the mind took the blob out of the ledger right behind the commit of that row
 //! ([`super::Cache::note`]), before it drops anything: it does one thing at a time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use artimesh_core::catalog::Versions;
@@ -99,11 +100,24 @@ pub(super) fn pinned_by(places: &Places, row: &RowWrite) -> Vec<Digest> {
     versions.iter().map(|version| version.content.digest).collect()
 }
 
+/// Which of some blobs are pinned, whatever the places of their rows keep. Blocks.
+pub(in crate::engine) fn pinned(shared: &Shared, blobs: &HashSet<Digest>) -> Result<HashSet<Digest>, CollectError> {
+    let places = shared.cache.places();
+    let mut found = HashSet::new();
+    for (from, to) in places.pinned_ranges() {
+        let mut look = |row: &RowWrite| {
+            found.extend(pinned_by(&places, row).into_iter().filter(|digest| blobs.contains(digest)));
+            Ok(())
+        };
+        roots::visit_rows(&shared.store, Tree::Catalog, (&from, &to), &mut look)?;
+    }
+    Ok(found)
+}
+
 /// What is in the ledger and not here: it went before the end that the ledger doesn't tell of.
 fn forget_absent(shared: &Shared) -> Result<(), CollectError> {
     let mut steps = Steps { shared, rows: 0 };
-    let parts: std::collections::HashSet<Digest> =
-        shared.store.fills_at_rest().into_iter().map(|(digest, _)| digest).collect();
+    let parts: HashSet<Digest> = shared.store.fills_at_rest().into_iter().map(|(digest, _)| digest).collect();
     for line in shared.cache.ledger().lines() {
         let is_here =
             if line.is_partial { parts.contains(&line.digest) } else { shared.store.blob(&line.digest)?.is_some() };

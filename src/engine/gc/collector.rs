@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::names::Names;
 use super::roots::{self, Roots};
 use super::{CollectError, Collected, Collection};
-use crate::engine::journal;
+use crate::engine::journal::{self, Line};
 use crate::engine::mind::Message;
 use crate::engine::removal::DropCause;
 use crate::engine::shared::Shared;
@@ -85,6 +85,7 @@ impl<'a> Collector<'a> {
         while let Some(start) = from {
             let names = self.mark(start)?;
             self.sweep(&names, start, &mut sweep)?;
+            self.sweep_fills(&names)?;
             from = names.next();
             self.done.passes += 1;
         }
@@ -125,6 +126,26 @@ impl<'a> Collector<'a> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Removes what fetches that ended early have left of blobs that nothing names any more, or that are here by now. There
+    /// is no grace, for nobody can restore a part; should it be named at this moment, its fetch begins anew.
+    fn sweep_fills(&mut self, names: &Names) -> Result<(), CollectError> {
+        let mut lines = String::new();
+        for (digest, bytes) in self.shared.store.fills_at_rest() {
+            let is_of_use = || Ok(names.find(&digest).is_some() && self.shared.store.blob(&digest)?.is_none());
+            if !names.covers(&digest) || is_of_use().map_err(CollectError::Read)? {
+                continue;
+            }
+            if self.collection.is_dry || self.shared.store.discard_fill(&digest) {
+                self.done.unfinished.add(bytes);
+                lines += &Line::of(self.shared.clock.now(), "part removed", digest, bytes).to_text();
+            }
+        }
+        if !self.collection.is_dry && !lines.is_empty() {
+            unless_full("the journal", journal::append_here(self.shared, &lines));
+        }
+        Ok(())
     }
 
     fn look_at(&mut self, names: &Names, digest: Digest, bytes: u64, sweep: &mut Sweep) -> Result<(), CollectError> {

@@ -11,7 +11,8 @@
 //!   and so named again, or has ended.
 //! - **A row that can't be read ends the collection**, for nobody knows what it names.
 //! - **Uploads and fills in progress are no roots, and need not be:** they hold their own bytes, and whether those are
-//!   stored already is decided when they are committed, behind every removal before that. What a peer's entry names and
+//!   stored already is decided when they are committed, behind every removal before that. What a fill left that nobody goes
+//!   on with goes as soon as nothing names its blob. What a peer's entry names and
 //!   isn't here becomes a wanted blob, in the same step of the mind.
 //!
 //! # Why a grace period, and since when it counts
@@ -65,7 +66,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.blobs += 1;
         self.bytes += bytes;
     }
@@ -88,6 +89,8 @@ pub struct Collected {
     pub named_meanwhile: Tally,
     /// What was removed, or would be.
     pub removed: Tally,
+    /// What was removed, or would be, of blobs that had arrived in part only.
+    pub unfinished: Tally,
     /// How often the roots were gone through.
     pub passes: u32,
     /// What came of the packs.

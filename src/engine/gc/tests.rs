@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use artimesh_core::catalog::{Content, RepositoryConfig, Versions};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{Digest, KeyPair, NodeId, Properties};
+use artimesh_core::model::{Checksums, Digest, KeyPair, NodeId, Properties};
 use artimesh_core::replica::{AcceptPolicy, Command, Identity, Retention, rows};
 use artimesh_core::trust::{Addresses, Founding, NodeKeys};
 use bytes::Bytes;
@@ -66,6 +66,7 @@ pub(in crate::engine) fn options() -> Options {
         asks_first: false,
         upkeep: Upkeep { gc_interval: Duration::from_secs(86_400), ..Upkeep::default() },
         min_copies: 1,
+        history: Duration::from_secs(30 * 86_400),
         cache: Limits::default(),
     }
 }
@@ -269,6 +270,29 @@ async fn garbage_goes_when_its_time_is_over_and_what_is_in_use_stays() {
     let folder = site.close().await;
     let walk = Walk::of(&folder.path().join("store"), &RealFiles).unwrap();
     assert_eq!(walk.judge(&BTreeSet::from([live, replaced, other, deleted])), Verdict::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_of_a_blob_goes_when_nothing_names_it_any_more() {
+    let site = Site::new().await;
+    let [unnamed, named, held] = [1, 2, 3].map(|seed| noise(seed, 2_500_000));
+    site.put("a", &named).await;
+    let sums = Checksums { sha256: [0; 32], sha1: [0; 20], md5: [0; 16] };
+    let fill_of = async |bytes: &Bytes| site.store.fill(Digest::of(bytes), bytes.len() as u64, sums).await.unwrap();
+    let fills = [fill_of(&unnamed).await, fill_of(&named).await];
+    let someone = fill_of(&held).await;
+    drop(fills);
+    let rest = || -> BTreeSet<Digest> { site.store.fills_at_rest().into_iter().map(|(digest, _)| digest).collect() };
+    let before = rest();
+    assert!(before.contains(&Digest::of(&unnamed)), "{before:?}");
+    let dry = site.collect(HOUR_MS, true).await.unwrap();
+    assert_eq!(rest(), before, "a dry run changes nothing");
+    assert!(dry.unfinished.blobs >= 1);
+    site.collect(HOUR_MS, false).await.unwrap();
+    assert!(!rest().contains(&Digest::of(&unnamed)) && !rest().contains(&Digest::of(&named)), "{:?}", rest());
+    drop(someone);
+    site.collect(HOUR_MS, false).await.unwrap();
+    assert_eq!(rest(), BTreeSet::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Leases: a possible last copy goes only when another mirror has promised to keep the blob.
 //!
 //! Whoever would remove bytes that something here still names calls [`Engine::let_go`](super::Engine::let_go), and nothing
-//! else. It finds out what each blob takes ([`needs`]), asks mirrors for signed leases ([`ask`], [`statement`]), and has the
+//! else; for an operator [`Engine::evict`](super::Engine::evict) does. It finds out what each blob takes ([`needs`]), asks mirrors for signed leases ([`ask`], [`statement`]), and has the
 //! mind remove what has them. What it takes, for each space in which a live version names the blob:
 //!
 //! - **What this node wrote** takes leases of `max(1, replication.min_copies)` mirrors, whatever its own placement: a lease is
@@ -39,6 +39,7 @@
 
 mod answer;
 mod ask;
+mod evict;
 mod kept;
 mod let_go;
 mod needs;
@@ -51,6 +52,7 @@ pub(super) mod tests;
 
 pub(super) use answer::answer;
 pub(super) use ask::{NOTHING_PROMISED, terms, words};
+pub use evict::{Evicted, Eviction};
 pub(super) use kept::{sweep, wake};
 pub use let_go::{Kept, LetGo};
 pub(super) use rules::{Removal, Rules, Ticket};
