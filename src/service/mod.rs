@@ -6,6 +6,9 @@ mod audit;
 mod backup;
 mod cache;
 mod caller;
+mod claims;
+#[cfg(test)]
+mod claims_tests;
 mod clock;
 mod download;
 mod error;

@@ -14,7 +14,7 @@ use super::artifacts::Item;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::recent::Recent;
-use crate::store::{Account, Part, Tree, has_md5};
+use crate::store::{Account, Part, Tree};
 
 /// How many items are kept at most.
 const ITEMS_MAX: usize = 8192;
@@ -55,8 +55,8 @@ impl Service {
         let row = account.time(Part::Index, || store.get(Tree::Catalog, &key))?;
         let Some(row) = row else { return Ok(None) };
         let item = self.item_of(repository, path.clone(), &row)?.map(Arc::new);
-        // An MD5 that is computed later changes no row.
-        if let Some(item) = item.as_ref().filter(|item| has_md5(&item.checksums)) {
+        // Sums that are confirmed, or found to be false, later change no row.
+        if let Some(item) = item.as_ref().filter(|item| item.is_confirmed) {
             lately.keep(key, Shown { changes, item: item.clone() }, 1);
         }
         Ok(item)

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::attention::{attention, lost as lost_line};
 use super::cache;
 use super::caller::Caller;
+use super::claims;
 use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
@@ -82,6 +83,7 @@ impl Service {
                 lost.extend(lost_line(row));
             }
         }
+        lost.extend(claims::attention(self.engine()));
         if let Some(attention) = status["attention"].as_array_mut() {
             lost.append(attention);
             *attention = lost;
@@ -107,6 +109,7 @@ impl Service {
             "scrub": upkeep::of_scrubbed(&self.engine().scrubbed()),
             "gc": self.engine().collected().map(|done| upkeep::of_collected(&done)),
         });
+        status["claims"] = claims::of_claims(self.engine());
         status["syncs"] = self.syncs();
         let (recorded, lost) = self.audit().counts();
         status["audit"] = json!({ "recorded": recorded, "lost": lost });

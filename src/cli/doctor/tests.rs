@@ -65,6 +65,17 @@ async fn the_members_of_a_running_node_are_dialled_and_neither_itself_nor_the_re
     assert_eq!(outcomes(&checks, "peer /ip4/127.0.0.1"), [Outcome::Ok]);
 }
 
+#[test]
+fn false_checksums_are_named_with_who_claims_them() {
+    let of = |claims: Value| claims::checks(&json!({ "claims": claims }));
+    assert_eq!(claims::checks(&json!({})), None, "an older node");
+    assert_eq!(of(json!({"false": 0, "confirmed_blobs": 7})).unwrap().outcome, Outcome::Ok);
+    let first = json!({"repository": "libs", "path": "a/b.jar", "name": "paris", "sums": ["SHA-1", "MD5"]});
+    let check = of(json!({"false": 2, "first": [first]})).unwrap();
+    assert_eq!(check.outcome, Outcome::Warn);
+    assert!(check.detail.contains("SHA-1, MD5 of libs/a/b.jar as 'paris' put it, and others"), "{}", check.detail);
+}
+
 #[tokio::test]
 async fn a_fresh_folder_is_examined_without_a_node_and_leaked_keys_fail() {
     let folder = tempfile::tempdir().unwrap();
