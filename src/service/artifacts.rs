@@ -154,7 +154,7 @@ impl Upload {
     ) -> Result<Item, ServiceError> {
         let Upload { service, caller, repository, path, ingest } = self;
         let staged = ingest.finish().await?;
-        let checksums = staged.checksums();
+        let (checksums, replaces) = (staged.checksums(), staged.replaces().cloned());
         expected.check(&checksums)?;
         let content = Content {
             digest: staged.digest(),
@@ -168,6 +168,9 @@ impl Upload {
         let command = Command::Put { key, path: path.clone(), content: put, by: by.clone() };
         let object = format!("{}/{path}", repository.key);
         let receipt = service.done(&caller, "put", &object, command, Some(staged)).await?;
+        if let Some(rotten) = replaces {
+            service.engine().was_replaced(&rotten).await;
+        }
         let version = Version {
             dot: receipt.dot,
             entry: Digest::ZERO,

@@ -119,6 +119,7 @@ fn mend(store: &Store, digest: &Digest, known: &BlobEntry) -> Result<(), CommitE
         size_bytes: bytes.len() as u64,
         meta: known.meta,
         body: Body::Memory(vec![bytes.clone()]),
+        replaces: None,
     };
     let (reply, answer) = oneshot::channel();
     let batch = Batch { blobs: vec![staged], dropped: vec![*digest], priority: Priority::Vital, ..Batch::default() };

@@ -75,15 +75,21 @@ impl Verified {
     }
 }
 
-impl Store {
-    pub(super) fn verified(&self) -> MutexGuard<'_, Verified> {
-        let shared = self.shared();
-        let mut verified = shared.verified.lock().unwrap_or_else(PoisonError::into_inner);
+impl Shared {
+    /// When what was verified. Reads the list the first time.
+    pub(in crate::store) fn verified(&self) -> MutexGuard<'_, Verified> {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         if !verified.is_read {
-            *verified = read(shared).unwrap_or_default();
+            *verified = read(self).unwrap_or_default();
             verified.is_read = true;
         }
         verified
+    }
+}
+
+impl Store {
+    pub(super) fn verified(&self) -> MutexGuard<'_, Verified> {
+        self.shared().verified()
     }
 
     pub(super) fn set_verified(&self, unit: Unit, at_ms: u64) {
