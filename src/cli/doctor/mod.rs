@@ -52,8 +52,7 @@ async fn examine(global: &Global, folder: &Path) -> Vec<Check> {
     checks.extend(files::checks(folder));
     checks.extend(clock::checks(folder));
     checks.extend(status.as_ref().and_then(claims::checks));
-    checks.push(disk::sync_latency(folder));
-    checks.push(disk::free_space(folder, settings.as_ref().map(|settings| settings.store.reserve)));
+    checks.extend(disk::checks(folder, settings.as_ref().map(|settings| settings.store.reserve)));
     checks.push(kernel::open_files(settings.as_ref().map(|settings| settings.http.max_connections)));
     checks.extend(kernel::settings());
     if let Some(settings) = &settings {

@@ -3,8 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::disk::Kept;
 use super::*;
 use crate::config::{Given, Keys, sample, write_new};
+use crate::node::moving::{OldPlace, make_store, move_store};
 
 fn outcomes(checks: &[Check], prefix: &str) -> Vec<Outcome> {
     checks.iter().filter(|check| check.name.starts_with(prefix)).map(|check| check.outcome).collect()
@@ -22,9 +24,41 @@ fn an_implausible_clock_fails() {
 
 #[test]
 fn space_below_the_reserve_fails() {
-    assert_eq!(disk::judge_space(100, 100).outcome, Outcome::Fail);
-    assert_eq!(disk::judge_space(200, 100).outcome, Outcome::Warn);
-    assert_eq!(disk::judge_space(400, 100).outcome, Outcome::Ok);
+    let judge = |kept, free| disk::judge_space(Path::new("/disk"), kept, free, 100);
+    for kept in [Kept::All, Kept::Store] {
+        assert_eq!(judge(kept, 100).outcome, Outcome::Fail);
+        assert_eq!(judge(kept, 200).outcome, Outcome::Warn);
+        assert_eq!(judge(kept, 400).outcome, Outcome::Ok);
+    }
+    // No upload needs room there.
+    assert_eq!(judge(Kept::AllButStore, 100).outcome, Outcome::Warn);
+    assert_eq!(judge(Kept::AllButStore, 400).outcome, Outcome::Ok);
+}
+
+#[test]
+fn a_store_that_was_moved_is_looked_at_beside_the_data_folder_and_one_that_is_gone_fails() {
+    let (data, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let checked = || disk::checks(data.path(), Some(1));
+    let names = |checks: &[Check]| checks.iter().map(|check| check.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&checked()), ["fsync latency", "free disk space"]);
+    make_store(data.path()).unwrap();
+    assert_eq!(names(&checked()), ["fsync latency", "free disk space"]);
+
+    let to = disk.path().join("store");
+    move_store(data.path(), &to, OldPlace::Removed, &mut |_| {}, &mut |_, _| {}).unwrap();
+    let moved = checked();
+    let both = [" of the data folder", " of the store"]
+        .map(|place| ["fsync latency", "free disk space"].map(|name| format!("{name}{place}")))
+        .concat();
+    assert_eq!(names(&moved), both);
+    assert!(moved[..2].iter().all(|check| check.detail.contains(&data.path().display().to_string())));
+    assert!(moved[2..].iter().all(|check| check.detail.contains(&to.display().to_string())));
+
+    std::fs::rename(&to, disk.path().join("unmounted")).unwrap();
+    let absent = checked();
+    assert_eq!((absent[0].name.as_str(), absent[0].outcome), ("store", Outcome::Fail));
+    assert!(absent[0].detail.contains("is the disk mounted?"), "{}", absent[0].detail);
+    assert_eq!(names(&absent[1..]), both[..2]);
 }
 
 #[test]
