@@ -15,6 +15,7 @@ mod error;
 mod federations;
 mod folders;
 mod handle;
+mod lag;
 mod lost;
 mod metrics;
 mod pairing;
