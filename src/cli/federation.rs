@@ -1,4 +1,4 @@
-//! `artimesh federation invite|remove|adopt|holds|release|sync|checkpoint`
+//! `artimesh federation status|invite|remove|adopt|holds|release|sync|checkpoint`
 
 use std::time::Duration;
 
@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 
 use super::client::{ANSWER_TIMEOUT, Client};
 use super::command::Global;
+use super::federation_status;
 use super::output::{self, field, items, short, table};
 use crate::config::parse_duration;
 
 /// Sharing repositories with other nodes.
 #[derive(Debug, Subcommand)]
 pub enum Federation {
+    /// Show who shares a repository, and how far each member is
+    Status(federation_status::Status),
     /// Invite a node to share a repository
     Invite(Member),
     /// End another node's membership: it shows the repository no more, the others keep theirs
@@ -103,6 +106,7 @@ fn path(key: &RepoKey, verb: &str) -> String {
 pub(super) async fn run(global: &Global, command: &Federation) -> anyhow::Result<()> {
     let client = Client::find(global)?;
     match command {
+        Federation::Status(command) => federation_status::run(&client, command, global.json).await,
         Federation::Invite(Member { key, node }) => {
             let answer = client.call(Method::POST, &path(key, "invite"), Some(json!({"node": node}))).await?;
             output::answer(global.json, &answer, invited)

@@ -20,6 +20,7 @@ mod config;
 mod conflict;
 mod doctor;
 mod federation;
+mod federation_status;
 mod flags;
 mod gc;
 mod init;

@@ -131,7 +131,8 @@ fn traffic(traffic: &Value) -> [String; 3] {
     [round_trip, amount("received_bytes") + &rate.unwrap_or_default() + &over, amount("sent_bytes")]
 }
 
-fn last_error(value: &Value) -> String {
+/// What went wrong last with a member, and what to do about it.
+pub(super) fn last_error(value: &Value) -> String {
     let error = &value["last_error"];
     match error {
         Value::Null => "-".to_owned(),

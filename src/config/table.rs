@@ -311,7 +311,8 @@ pub const KEYS: &[Key] = &[
         ..key("store.scrub_interval", seconds(1, 10 * 365 * 86_400), Some("7d"))
     },
     Key {
-        doc: "How many bytes a second such a scrub reads at most. It steps aside while requests wait, too.",
+        doc: "How many bytes a second such a scrub reads at most, and the check of the checksums that other sites claim. Both \
+              step aside while requests wait, too.",
         example: "100MiB",
         ..key("store.scrub_rate", Kind::Size { min: 64 * KIB, max: TIB }, Some("32MiB"))
     },

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cache::{self, Cache};
+use super::claims;
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::events;
@@ -116,6 +117,7 @@ impl Engine {
             promises: tokio::sync::RwLock::default(),
             journal: Mutex::default(),
             lost,
+            claims: claims::Found::default(),
             cache,
         });
         let mind = Mind {
@@ -136,6 +138,7 @@ impl Engine {
         tasks.spawn(upkeep::scrubbing(shared.clone()));
         tasks.spawn(summing::summing(shared.clone()));
         tasks.spawn(lost::watch(shared.clone()));
+        tasks.spawn(claims::watch(shared.clone()));
         tasks.spawn(cache::keeping(shared.clone()));
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }

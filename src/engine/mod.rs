@@ -11,6 +11,7 @@
 mod announce;
 mod bulk;
 mod cache;
+mod claims;
 mod clock;
 mod error;
 mod events;
@@ -35,6 +36,7 @@ mod upkeep;
 mod view;
 
 pub use cache::{CacheStatus, Held, Hold, Limits, PINS_MAX, Pin, PinError, Places, Scope, Share};
+pub use claims::{Claims, FalseClaim};
 pub use clock::{SystemClock, WallClock};
 pub use error::{CommandFailure, EngineFailed, FetchError, JoinError};
 pub use fetch::{FetchCounts, Reading, Source, SourceError};
@@ -48,3 +50,5 @@ pub use upkeep::Upkeep;
 pub use view::StoreView;
 
 pub use crate::swarm::Vitals;
+#[cfg(test)]
+pub(crate) use gc::tests::{Site, noise};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::handle::Engine;
+use super::journal;
 use super::quarantine::quarantine;
 use super::shared::Shared;
 use crate::store::{Rotten, Scrub, ScrubError, Scrubbed};
@@ -28,6 +29,11 @@ impl Engine {
     /// What the scrub that runs, or ran last since the start, has done.
     pub fn scrubbed(&self) -> Scrubbed {
         self.shared.store.scrubbed()
+    }
+
+    /// Writes down that a blob had rotted, whose bytes were uploaded again and took its place.
+    pub async fn was_replaced(&self, rotten: &Rotten) {
+        journal::append(&self.shared, journal::rotten(self.shared.clock.now(), rotten)).await;
     }
 
     /// Takes a blob out of use that somebody has found rotten while reading it, and has it fetched again.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cache::{Cache, Limits};
+use super::claims;
 use super::clock::WallClock;
 use super::error::{CommandFailure, EngineFailed};
 use super::fetch::{FetchCounts, Flights, Standings};
@@ -194,6 +195,8 @@ pub(super) struct Shared {
     pub(super) journal: Mutex<()>,
     /// What exists nowhere.
     pub(super) lost: Ledger,
+    /// Which checksums that others claim are false.
+    pub(super) claims: claims::Found,
     pub(super) cache: Cache,
 }
 

@@ -17,8 +17,10 @@ pub struct Shown<'item> {
     pub path: &'item ArtifactPath,
     /// Bytes.
     pub size: u64,
-    /// For clients.
+    /// Of the bytes.
     pub checksums: &'item Checksums,
+    /// As whoever put it says.
+    pub claimed: &'item Checksums,
     /// Perhaps from another node: any text.
     pub media_type: &'item str,
     /// When the path was first put.
@@ -38,6 +40,7 @@ impl<'item> From<&'item Item> for Shown<'item> {
             path: &item.path,
             size: item.size,
             checksums: &item.checksums,
+            claimed: &item.claimed,
             media_type: &item.media_type,
             created: item.created,
             created_by: &item.created_by,
@@ -48,7 +51,7 @@ impl<'item> From<&'item Item> for Shown<'item> {
 }
 
 /// The three sums, in hexadecimal.
-#[derive(Serialize, Clone, Debug)]
+#[derive(Serialize, Debug)]
 pub struct Sums {
     sha1: String,
     /// Absent until it is known.
@@ -76,15 +79,20 @@ pub struct ItemView {
     uri: String,
 }
 
+impl Sums {
+    fn of(checksums: &Checksums) -> Sums {
+        let md5 = has_md5(checksums).then(|| checksums.md5_hex());
+        Sums { sha1: checksums.sha1_hex(), md5, sha256: checksums.sha256_hex() }
+    }
+}
+
 impl ItemView {
     /// Of a stored file.
     pub fn of<'item>(item: impl Into<Shown<'item>>, links: &Links) -> ItemView {
         let item = item.into();
-        let sums = Sums {
-            sha1: item.checksums.sha1_hex(),
-            md5: has_md5(item.checksums).then(|| item.checksums.md5_hex()),
-            sha256: item.checksums.sha256_hex(),
-        };
+        // Of an MD5 that was put off nothing was claimed.
+        let md5 = if has_md5(item.claimed) { item.claimed.md5 } else { item.checksums.md5 };
+        let original = Checksums { md5, ..*item.claimed };
         ItemView {
             repo: item.repo.to_string(),
             path: format!("/{}", item.path),
@@ -96,8 +104,8 @@ impl ItemView {
             download_uri: links.content(item.repo, Some(item.path)),
             mime_type: item.media_type.to_owned(),
             size: item.size.to_string(),
-            checksums: sums.clone(),
-            original_checksums: sums,
+            checksums: Sums::of(item.checksums),
+            original_checksums: Sums::of(&original),
             uri: links.storage(item.repo, Some(item.path)),
         }
     }
@@ -168,6 +176,7 @@ pub mod samples {
             path: Box::leak(Box::new(path.parse().expect("a path"))),
             size: 12,
             checksums: &Checksums { sha256: [0x25; 32], sha1: [0x1; 20], md5: [0x5; 16] },
+            claimed: &Checksums { sha256: [0x25; 32], sha1: [0x1; 20], md5: [0x5; 16] },
             media_type: "application/java-archive",
             created: Timestamp(1_000),
             created_by: "alice",
@@ -203,6 +212,16 @@ mod tests {
             "uri": "http://here/artifactory/api/storage/libs/a/b%20c.jar",
         });
         assert_eq!(view, expected);
+    }
+
+    #[test]
+    fn what_was_claimed_falsely_is_told_as_the_original_sums_and_not_as_the_sums() {
+        let lied = Checksums { sha256: [0x25; 32], sha1: [0x9; 20], md5: [0; 16] };
+        let view: Value =
+            serde_json::to_value(ItemView::of(Shown { claimed: &lied, ..item("a") }, &links())).expect("JSON");
+        assert_eq!(view["checksums"]["sha1"], "01".repeat(20));
+        let original = json!({"sha1": "09".repeat(20), "md5": "05".repeat(16), "sha256": "25".repeat(32)});
+        assert_eq!(view["originalChecksums"], original, "and of an MD5 that was put off nothing was claimed");
     }
 
     #[test]

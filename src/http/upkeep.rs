@@ -74,6 +74,7 @@ fn of_collected(done: &Collected) -> Value {
             "compacted": done.compacted.compacted,
             "freed_bytes": done.compacted.freed_bytes,
             "repeated_bytes": done.compacted.carried.bytes,
+            "merged_files": done.compacted.merged,
             "damaged": done.compacted.damaged.len(),
             "waits_for_backup": done.compacted.waits_for_backup,
         },

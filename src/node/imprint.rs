@@ -146,8 +146,9 @@ impl Imprint {
         }
         let is_other = |(name, mark): &(&String, &Mark)| {
             let path = places.of(name);
-            // A pack that was compacted since is another file, and says nothing.
-            !is_hollow(&path) && Mark::of(&path).ok().as_ref() != Some(mark)
+            // A pack that was compacted since is another file or, merged with others, none, and says nothing.
+            let was_compacted = is_hollow(&path) || (!path.exists() && places.oldest_pack().as_ref() > Some(name));
+            !was_compacted && Mark::of(&path).ok().as_ref() != Some(mark)
         };
         let other = self.files.iter().find(is_other);
         if let Some((name, _)) = other {
@@ -266,11 +267,15 @@ mod tests {
         fs::write(root.path().join("hollow"), vec![7; HOLLOW_PACK_BYTES as usize]).expect("written");
         fs::rename(root.path().join("hollow"), folder.join(FIRST)).expect("renamed");
         assert_eq!(reason(&folder, 7), "");
+        fs::remove_file(folder.join(FIRST)).expect("removed");
+        assert_eq!(reason(&folder, 7), "", "merged with another");
         note(&folder, &folder.join("store"), 8, false).expect("noted");
         copy(root.path(), "node/store", "old");
         fs::remove_dir_all(folder.join("store")).expect("removed");
         copy(root.path(), "old", "node/store");
         assert!(reason(&folder, 8).contains("0000000000000002.pack is a copy"));
+        fs::remove_file(folder.join("store/packs/0000000000000002.pack")).expect("removed");
+        assert!(reason(&folder, 8).contains("0000000000000002.pack is a copy"), "nothing later is there");
     }
 
     #[test]

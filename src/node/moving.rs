@@ -51,6 +51,14 @@ pub(super) fn location(folder: &Path) -> anyhow::Result<Location> {
     Ok(location)
 }
 
+/// The folder of the store of a data folder; in its usual place it need not be there yet.
+///
+/// # Errors
+/// It isn't where it was moved to, or nobody knows where that is.
+pub fn store_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    Ok(location(folder)?.folder)
+}
+
 /// Takes the lock of a store that isn't in its usual place: a copy of the data folder would name the same one.
 pub(super) fn lock_store(location: &Location) -> anyhow::Result<Option<FolderLock>> {
     location.store_id.map(|_| FolderLock::take(&location.folder)).transpose()
@@ -133,6 +141,12 @@ fn opened(folder: &Path) -> anyhow::Result<(Recovery, u64)> {
     // Ends its threads, and with them its index is up to date.
     drop(store);
     Ok((recovery, blobs))
+}
+
+/// Makes a store in its usual place, for the tests of other rooms.
+#[cfg(test)]
+pub fn make_store(folder: &Path) -> anyhow::Result<()> {
+    opened(&folder.join("store")).map(|_| ())
 }
 
 /// A path without links and dots, whose last part need not exist.

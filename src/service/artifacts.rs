@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use artimesh_core::access::Action;
 use artimesh_core::catalog::{Content, Version, Versions};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{ArtifactPath, Checksums, Digest, Dot, NodeId, Properties, RepoKey, Space};
+use artimesh_core::model::{ArtifactPath, Assurance, Checksums, Digest, Dot, NodeId, Properties, RepoKey, Space};
 use artimesh_core::replica::{Command, Repository, rows};
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::shown::Seen;
-use crate::store::{self, Account, ConfirmError, Ingest, Md5Turn, Part, Tree, has_md5};
+use crate::store::{self, Account, BlobInfo, ConfirmError, Ingest, Md5Turn, Part, Tree, has_md5};
 
 /// Rows read at once when a folder is listed.
 const PAGE: usize = 1000;
@@ -32,8 +32,12 @@ pub struct Item {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
-    /// For clients.
+    /// For clients: what was computed here, once it was; until then the author's word.
     pub checksums: Checksums,
+    /// The author's word.
+    pub claimed: Checksums,
+    /// Whether `checksums` are more than that.
+    pub is_confirmed: bool,
     /// By name, or as the author was told.
     pub media_type: String,
     /// Set with the put.
@@ -63,6 +67,8 @@ impl Item {
             digest,
             size,
             checksums,
+            claimed: checksums,
+            is_confirmed: false,
             media_type,
             properties,
             created: version.created,
@@ -148,7 +154,7 @@ impl Upload {
     ) -> Result<Item, ServiceError> {
         let Upload { service, caller, repository, path, ingest } = self;
         let staged = ingest.finish().await?;
-        let checksums = staged.checksums();
+        let (checksums, replaces) = (staged.checksums(), staged.replaces().cloned());
         expected.check(&checksums)?;
         let content = Content {
             digest: staged.digest(),
@@ -162,6 +168,9 @@ impl Upload {
         let command = Command::Put { key, path: path.clone(), content: put, by: by.clone() };
         let object = format!("{}/{path}", repository.key);
         let receipt = service.done(&caller, "put", &object, command, Some(staged)).await?;
+        if let Some(rotten) = replaces {
+            service.engine().was_replaced(&rotten).await;
+        }
         let version = Version {
             dot: receipt.dot,
             entry: Digest::ZERO,
@@ -352,7 +361,7 @@ impl Service {
 }
 
 impl Service {
-    /// What a row shows. An MD5 that its author put off is the one that was computed here, once it was.
+    /// What a row shows, with the sums that were computed here, once they were.
     pub(super) fn item_of(
         &self,
         repository: &Repository,
@@ -363,11 +372,11 @@ impl Service {
     }
 
     fn summed(&self, mut item: Item) -> Result<Item, ServiceError> {
-        if !has_md5(&item.checksums)
-            && !item.path.is_folder()
+        if !item.path.is_folder()
             && let Some(sums) = self.engine().store().confirmed_sums(&item.digest)?
         {
-            item.checksums.md5 = sums.md5;
+            self.engine().compare_claim(&item.space, &item.path, &item.claimed, &sums);
+            (item.checksums, item.is_confirmed) = (sums, true);
         }
         Ok(item)
     }
@@ -377,11 +386,34 @@ impl Service {
         if has_md5(&item.checksums) {
             return Ok(item);
         }
-        self.engine().store().confirm(&item.digest).await.map_err(|error| match error {
-            ConfirmError::Unknown => ServiceError::NotHere { path: item.path.clone(), reason: error.to_string() },
-            other => ServiceError::Unavailable(other.to_string()),
-        })?;
+        self.confirm(&item).await?;
         self.summed(item)
+    }
+
+    /// The same item with sums that were computed here: now, if they are somebody's word so far and it has at most so many
+    /// bytes. Of bytes that aren't here, or are more, nobody knows better than their author.
+    pub async fn with_confirmed(&self, item: Item, bytes_max: u64) -> Result<Item, ServiceError> {
+        // Of its own uploads this node has put off nothing but the MD5.
+        let is_word = has_md5(&item.claimed) || item.author() != self.engine().identity().node;
+        let is_claimed = |info: BlobInfo| info.assurance == Assurance::Claimed;
+        if !is_word || item.size > bytes_max || !self.engine().store().blob(&item.digest)?.is_some_and(is_claimed) {
+            return Ok(item);
+        }
+        // One at a time: the next may find that it is done.
+        let _turn = self.confirming().lock().await;
+        self.confirm(&item).await?;
+        self.summed(item)
+    }
+
+    async fn confirm(&self, item: &Item) -> Result<(), ServiceError> {
+        match self.engine().store().confirm(&item.digest).await {
+            // What was computed counts from now on.
+            Ok(()) | Err(ConfirmError::Mismatch { .. }) => Ok(()),
+            Err(error @ ConfirmError::Unknown) => {
+                Err(ServiceError::NotHere { path: item.path.clone(), reason: error.to_string() })
+            }
+            Err(other) => Err(ServiceError::Unavailable(other.to_string())),
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 /// The most lines of one kind.
 const LINES_MAX: usize = 20;
 
-fn line(code: &str, message: String, remedy: &str) -> Value {
+/// One of them.
+pub(super) fn line(code: &str, message: String, remedy: &str) -> Value {
     json!({ "code": code, "message": message, "remedy": remedy })
 }
 

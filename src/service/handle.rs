@@ -10,7 +10,7 @@ use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{Digest, NodeId, NodeName, RepoKey};
 use artimesh_core::replica::{Command, CommandError, Receipt, Repository};
 use artimesh_core::trust::Role;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::audit::Audit;
 use super::caller::{Caller, Credential};
@@ -57,6 +57,7 @@ struct Inner {
     own_files: &'static [&'static str],
     md5: Md5Turn,
     backups: Arc<Semaphore>,
+    confirming: Mutex<()>,
     http_address: OnceLock<SocketAddr>,
     metrics: Metrics,
     audit: Audit,
@@ -95,6 +96,7 @@ impl Service {
             own_files: options.own_files,
             md5: options.md5,
             backups: Arc::new(Semaphore::new(1)),
+            confirming: Mutex::default(),
             http_address: OnceLock::new(),
             metrics,
             audit: options.audit,
@@ -153,6 +155,11 @@ impl Service {
     /// The audit log.
     pub fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    /// Taken by whoever has sums computed for a request.
+    pub(super) fn confirming(&self) -> &Mutex<()> {
+        &self.0.confirming
     }
 
     pub(super) fn md5(&self) -> Md5Turn {

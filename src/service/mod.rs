@@ -6,12 +6,16 @@ mod audit;
 mod backup;
 mod cache;
 mod caller;
+mod claims;
+#[cfg(test)]
+mod claims_tests;
 mod clock;
 mod download;
 mod error;
 mod federations;
 mod folders;
 mod handle;
+mod lag;
 mod lost;
 mod metrics;
 mod pairing;

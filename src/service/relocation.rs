@@ -181,10 +181,15 @@ impl Service {
             let reason = "they can be copied once they have been read here".to_owned();
             return Err(ServiceError::NotHere { path: item.path.clone(), reason });
         }
+        // From now on this node vouches for the sums.
+        let checksums = match item.path.is_folder() {
+            true => item.checksums,
+            false => self.with_confirmed(item.clone(), u64::MAX).await?.checksums,
+        };
         let content = Content {
             digest: item.digest,
             size: item.size,
-            checksums: item.checksums,
+            checksums,
             media_type: item.media_type.clone(),
             properties: item.properties.clone(),
         };

@@ -14,7 +14,7 @@ use super::artifacts::Item;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::recent::Recent;
-use crate::store::{Account, Part, Tree, has_md5};
+use crate::store::{Account, Part, Tree};
 
 /// How many items are kept at most.
 const ITEMS_MAX: usize = 8192;
@@ -57,8 +57,8 @@ impl Service {
         let row = account.time(Part::Index, || store.get(Tree::Catalog, &key))?;
         let Some(row) = row else { return Ok(None) };
         let seen = self.item_of(repository, path.clone(), &row)?.map(|item| Seen { item: Arc::new(item), changes });
-        // An MD5 that is computed later changes no row.
-        if let Some(seen) = seen.as_ref().filter(|seen| has_md5(&seen.item.checksums)) {
+        // Sums that are confirmed, or found to be false, later change no row.
+        if let Some(seen) = seen.as_ref().filter(|seen| seen.item.is_confirmed) {
             lately.keep(key, seen.clone(), 1);
         }
         Ok(seen)

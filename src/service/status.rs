@@ -8,7 +8,7 @@ use artimesh_core::catalog::{Federation, Versions};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{Digest, Heads, NodeId, PublicKey, Space};
 use artimesh_core::replica::{
-    Placement, Replica, Repository, Table, View, ViewFault, Want, conflicts, rows, state_digest,
+    Placement, Replica, Repository, Table, View, ViewFault, Want, conflicts, holds, rows, state_digest,
 };
 use artimesh_core::trust::Standing;
 use serde_json::{Value, json};
@@ -16,9 +16,11 @@ use serde_json::{Value, json};
 use super::attention::{attention, lost as lost_line};
 use super::cache;
 use super::caller::Caller;
+use super::claims;
 use super::clock;
 use super::error::ServiceError;
 use super::handle::Service;
+use super::lag;
 use super::lost::{losses, of_losses};
 use super::pairing::state_of;
 use super::upkeep;
@@ -75,13 +77,19 @@ impl Service {
         let shown: Vec<Repository> = self.snapshot().repositories.values().cloned().collect();
         for repository in shown {
             let counted = self.counted(repository.space).await?;
+            let oldest = self.oldest_lacking(repository.space).await?;
             let rows = status["repositories"].as_array_mut();
             let row = rows.and_then(|rows| rows.iter_mut().find(|row| row["key"] == repository.key.as_str()));
             if let (Some(Value::Object(row)), Value::Object(counted)) = (row, counted) {
                 row.extend(counted);
                 lost.extend(lost_line(row));
+                for member in row.get_mut("members").and_then(Value::as_array_mut).into_iter().flatten() {
+                    let written = member["node"].as_str().and_then(|node| oldest.get(node));
+                    member["behind_ms"] = json!(written.map(|written| now.ms_since(*written)));
+                }
             }
         }
+        lost.extend(claims::attention(self.engine()));
         if let Some(attention) = status["attention"].as_array_mut() {
             lost.append(attention);
             *attention = lost;
@@ -107,6 +115,7 @@ impl Service {
             "scrub": upkeep::of_scrubbed(&self.engine().scrubbed()),
             "gc": self.engine().collected().map(|done| upkeep::of_collected(&done)),
         });
+        status["claims"] = claims::of_claims(self.engine());
         status["syncs"] = self.syncs();
         let (recorded, lost) = self.audit().counts();
         status["audit"] = json!({ "recorded": recorded, "lost": lost });
@@ -156,6 +165,7 @@ impl Service {
         let (missing_blobs, missing_bytes) = self.walk(move |view| missing(view, &space)).await?;
         let losses = self.walk(move |view| losses(view, &space)).await?;
         let conflicts = self.walk(move |view| conflicts(view, &space, None, CONFLICTS_MAX)).await?.len();
+        let holds = self.walk(move |view| holds(view, &space)).await?.len();
         let (census, heads, settled) = walked.expect("walked at least once");
         Ok(json!({
             "state_digest": settled.then(|| census.digest.to_string()),
@@ -164,11 +174,19 @@ impl Service {
             "siblings": census.conflicts,
             "conflicts": conflicts,
             "conflicts_are_more": conflicts == CONFLICTS_MAX,
+            "holds": holds,
             "heads": heads,
             "missing_blobs": missing_blobs,
             "missing_bytes": missing_bytes,
             "lost": of_losses(self.engine(), &losses),
         }))
+    }
+
+    /// When the oldest entry was written that a member lacks, by the member.
+    async fn oldest_lacking(&self, space: Space) -> Result<BTreeMap<String, Timestamp>, ServiceError> {
+        let lacking = self.engine().inspect(move |replica, _| lag::lacking(replica, &space)).await?;
+        let oldest = self.walk(move |view| lag::oldest(view, &space, &lacking)).await?;
+        Ok(oldest.into_iter().map(|(node, written)| (node.to_string(), written)).collect())
     }
 
     /// Reads rows beside the mind, in a thread that may block.
@@ -196,8 +214,9 @@ fn at(replica: &Replica, space: &Space) -> (Heads, BTreeMap<String, u64>, Option
 fn of_replica(replica: &Replica, engine: &Engine, now: Timestamp) -> Value {
     let identity = replica.identity();
     let role = replica.trust().and_then(|trust| trust.member(&identity.node)).map(|member| member.role().name());
+    let members = members(replica, engine);
     let repositories: Vec<Value> =
-        replica.repositories().values().map(|repository| of_repository(replica, repository, now)).collect();
+        replica.repositories().values().map(|repository| of_repository(replica, repository, &members, now)).collect();
     let trust = replica.trust();
     let used: Vec<String> = trust.iter().flat_map(|trust| trust.used_tokens()).map(ToString::to_string).collect();
     let revoked: Vec<String> = trust
@@ -216,7 +235,7 @@ fn of_replica(replica: &Replica, engine: &Engine, now: Timestamp) -> Value {
             "circle": replica.circle().map(|circle| circle.to_string()),
         },
         "clock": clock::of(replica),
-        "members": members(replica, engine),
+        "members": members,
         "repositories": repositories,
         "trust": {
             "digest": replica.trust_digest().to_string(),
@@ -292,7 +311,8 @@ fn last_error(engine: &Engine, node: &NodeId, state: &str, key: &PublicKey) -> O
     Some(json!({ "code": "unreachable", "message": fault.to_string(), "remedy": remedy }))
 }
 
-fn of_repository(replica: &Replica, repository: &Repository, now: Timestamp) -> Value {
+/// `known` are the members of the circle, as the status has them.
+fn of_repository(replica: &Replica, repository: &Repository, known: &[Value], now: Timestamp) -> Value {
     let space = repository.space;
     let federation = replica.federation(&space);
     let me = replica.identity().node;
@@ -304,6 +324,7 @@ fn of_repository(replica: &Replica, repository: &Repository, now: Timestamp) -> 
             let lag = replica.lag(&space, node, now);
             let name = replica.trust().and_then(|trust| trust.member(node)).map(|m| m.grant().name.to_string());
             let key = federation.and_then(|federation| federation.repo_key_at(node));
+            let in_circle = known.iter().find(|member| member["node"] == node.to_string());
             json!({
                 "node": node.to_string(),
                 "name": name,
@@ -313,6 +334,9 @@ fn of_repository(replica: &Replica, repository: &Repository, now: Timestamp) -> 
                 "behind_entries": lag.entries,
                 "told_ms_ago": lag.told_ms_ago,
                 "lag_ms": lag.entries.filter(|behind| *behind > 0).and(lag.told_ms_ago),
+                "role": in_circle.map(|member| &member["role"]),
+                "state": in_circle.map(|member| &member["state"]),
+                "last_error": in_circle.map(|member| &member["last_error"]),
             })
         })
         .collect();

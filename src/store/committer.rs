@@ -52,14 +52,19 @@ impl Request {
         let rows: usize =
             self.batch.rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len) + 64).sum();
         let blobs: u64 = self.batch.blobs.iter().map(|blob| record + blob.memory_bytes()).sum();
-        let short = (self.confirmed.len() + self.batch.dropped.len()) as u64;
+        let short = (self.confirmed.len() + self.dropped()) as u64;
         let listed = self.listed() as u64 * (record + ROW_BYTES);
         rows as u64 + blobs + short * record + listed + 2 * record
     }
 
     fn records(&self) -> usize {
         let batch = &self.batch;
-        2 + batch.rows.len() + batch.blobs.len() + batch.dropped.len() + self.confirmed.len() + self.listed()
+        2 + batch.rows.len() + batch.blobs.len() + self.dropped() + self.confirmed.len() + self.listed()
+    }
+
+    /// How many blobs it removes at most, for good or for a better copy.
+    fn dropped(&self) -> usize {
+        self.batch.dropped.len() + self.batch.blobs.iter().filter(|blob| blob.replaces.is_some()).count()
     }
 
     /// How many blobs it lists at most, or takes off the list, of those whose MD5 is to be computed.
@@ -187,7 +192,7 @@ impl Committer {
     fn append(&mut self, requests: &[Request], bytes: u64) -> Result<(u64, HashSet<u64>), CommitError> {
         let records = 1 + requests.iter().map(Request::records).sum::<usize>();
         let begun = Instant::now();
-        let removes = requests.iter().any(|request| !request.batch.dropped.is_empty());
+        let removes = requests.iter().any(|request| request.dropped() > 0);
         self.make_room(bytes, records, if removes { FORMAT } else { FORMAT_PLAIN })?;
         let shared = self.shared.clone();
         let mut effects = Effects::new(&shared, self.pack.number(), self.pack.group());

@@ -53,35 +53,46 @@ impl<'a> Effects<'a> {
         }
     }
 
-    /// A blob comes. One that is there already is left as it is, unless its sums were only claimed so far.
+    /// A blob comes. One that is there already is left as it is, unless its sums were only claimed so far, or its bytes were
+    /// found to have rotted.
     pub fn put(&mut self, staged: &Staged) -> Result<(), ReadError> {
-        if let Some(known) = self.known(&staged.digest)? {
-            match (known.meta.assurance, staged.assurance()) {
-                (Assurance::Claimed, Assurance::Confirmed) => self.confirm(&staged.digest, staged.meta)?,
-                (Assurance::Claimed, Assurance::Claimed) => self.list(staged),
-                (Assurance::Confirmed, _) => {}
-            }
+        let Some(known) = self.known(&staged.digest)? else {
+            self.put_anew(staged, staged.meta);
+            return Ok(());
+        };
+        if staged.replaces.as_ref().is_some_and(|replaced| replaced.place == known.place) {
+            self.drop_blob(&staged.digest)?;
+            let is_confirmed = known.meta.assurance == Assurance::Confirmed;
+            self.put_anew(staged, if is_confirmed { known.meta } else { staged.meta });
             return Ok(());
         }
+        match (known.meta.assurance, staged.assurance()) {
+            (Assurance::Claimed, Assurance::Confirmed) => self.confirm(&staged.digest, staged.meta)?,
+            (Assurance::Claimed, Assurance::Claimed) => self.list(staged),
+            (Assurance::Confirmed, _) => {}
+        }
+        Ok(())
+    }
+
+    fn put_anew(&mut self, staged: &Staged, meta: Meta) {
         let place = match &staged.body {
             Body::Memory(pieces) => {
-                let mut payload = vec![Bytes::copy_from_slice(&staged.meta.encode())];
+                let mut payload = vec![Bytes::copy_from_slice(&meta.encode())];
                 payload.extend(pieces.iter().cloned());
                 let payload_at = self.group.push(kind::BLOB, &staged.digest, &payload);
                 let offset = payload_at + META_BYTES as u64;
                 place_small(pieces, Extent { pack: self.pack, offset, bytes: staged.size_bytes as u32 })
             }
             Body::Large(part) => {
-                let large = Large { meta: staged.meta, size_bytes: staged.size_bytes, file: part.number };
+                let large = Large { meta, size_bytes: staged.size_bytes, file: part.number };
                 self.group.push(kind::LARGE, &staged.digest, &[large.encode().into()]);
                 self.taken.insert(part.number);
                 Place::Large { file: part.number, size_bytes: staged.size_bytes }
             }
         };
         self.change += 1;
-        self.set(&staged.digest, Some(BlobEntry { meta: staged.meta, place }));
+        self.set(&staged.digest, Some(BlobEntry { meta, place }));
         self.list(staged);
-        Ok(())
     }
 
     /// A blob whose MD5 nobody has computed is listed with the commit that brings it, so that a crash can't lose that.

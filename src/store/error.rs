@@ -217,7 +217,7 @@ pub enum ConfirmError {
     /// No such blob.
     #[error("the blob isn't stored here")]
     Unknown,
-    /// The claim is wrong: report its author. The claim is left as it is.
+    /// The claim is wrong: report its author. What was computed counts from now on.
     #[error("the claimed checksums are wrong: claimed {claimed:?}, computed {computed:?}")]
     Mismatch {
         /// What another node said.

@@ -332,7 +332,7 @@ impl Fill {
             }
             (None, None) => return Err(FillError::Incomplete { missing: 1 }),
         };
-        Ok(Staged { digest, size_bytes, meta, body })
+        Ok(Staged { digest, size_bytes, meta, body, replaces: None })
     }
 
     /// Gives up for now: wakes whoever waits with this reason. What has arrived stays for the next fill.

@@ -7,12 +7,12 @@ use super::error::OpenError;
 use super::files::{File, FileSystem, SyncPoint};
 use super::pack::reader::Reader;
 use super::pack::writer::Writer;
-use super::pack::{self, FORMAT, FORMAT_PLAIN, PACK_HEADER_BYTES, PackHeader};
+use super::pack::{self, FORMAT_MERGED, FORMAT_PLAIN, HOLLOW_PACK_BYTES, PACK_HEADER_BYTES, PackHeader};
 
 /// The packs as found.
 pub struct Found {
     folder: PathBuf,
-    /// Their headers; pack `n` is at `n - 1`.
+    /// Their headers, in the order of their numbers.
     pub headers: Vec<PackHeader>,
     /// Their sizes together.
     pub bytes: u64,
@@ -33,15 +33,24 @@ impl Found {
         }
         let numbers: Vec<(u64, u64)> =
             listed.iter().filter_map(|file| Some((pack::number_of(&file.name, "pack")?, file.bytes))).collect();
+        let mut expected = 1;
         for (position, (number, bytes)) in numbers.iter().enumerate() {
-            let expected = position as u64 + 1;
+            if *number < expected && *bytes <= HOLLOW_PACK_BYTES {
+                // One that was merged with those before it; the end of that was interrupted.
+                let path = pack::path(&packs, *number);
+                files.remove(&path).map_err(OpenError::io(&path))?;
+                continue;
+            }
             if *number != expected {
                 let file = pack::path(&packs, expected);
                 return Err(OpenError::Damaged { file, offset: 0, reason: "the pack is missing" });
             }
             let is_newest = position + 1 == numbers.len();
             match found.read_header(files, *number, *bytes)? {
-                Some(header) => found.headers.push(header),
+                Some(header) => {
+                    expected = header.until + 1;
+                    found.headers.push(header);
+                }
                 None if is_newest && *bytes <= PACK_HEADER_BYTES as u64 => found.remove_torn(files, *number)?,
                 None => {
                     let file = pack::path(&packs, *number);
@@ -52,7 +61,7 @@ impl Found {
         }
         if found.headers.is_empty() {
             refuse_orphans(files, folder)?;
-            let header = PackHeader { format: FORMAT_PLAIN, store_id: fresh_id, number: 1, first_commit: 1 };
+            let header = PackHeader { format: FORMAT_PLAIN, store_id: fresh_id, number: 1, first_commit: 1, until: 1 };
             Writer::create(files, &packs, header).map_err(OpenError::io(&packs))?;
             found.headers.push(header);
             found.bytes = PACK_HEADER_BYTES as u64;
@@ -68,13 +77,13 @@ impl Found {
         }
         let path = self.path(number);
         let file = files.open(&path).map_err(OpenError::io(&path))?;
-        let mut header = [0; PACK_HEADER_BYTES];
-        file.read_at(&mut header, 0).map_err(OpenError::io(&path))?;
-        let Some(header) = PackHeader::decode(&header) else { return Ok(None) };
-        if header.format > FORMAT {
-            return Err(OpenError::Newer { file: path, version: header.format, known: FORMAT });
+        let header = PackHeader::read(file.as_ref()).map_err(OpenError::io(&path))?;
+        let Some(header) = header else { return Ok(None) };
+        if header.format > FORMAT_MERGED {
+            return Err(OpenError::Newer { file: path, version: header.format, known: FORMAT_MERGED });
         }
-        if header.number != number || self.headers.first().is_some_and(|first| first.store_id != header.store_id) {
+        let is_right = header.number == number && header.until >= number;
+        if !is_right || self.headers.first().is_some_and(|first| first.store_id != header.store_id) {
             return Err(OpenError::Foreign { file: path });
         }
         Ok(Some(header))
@@ -94,6 +103,16 @@ impl Found {
     /// The id of the store.
     pub fn store_id(&self) -> [u8; 16] {
         self.headers[0].store_id
+    }
+
+    /// The header of a pack; `None` when there is none, or it was merged with those before it.
+    pub fn header(&self, number: u64) -> Option<&PackHeader> {
+        self.from(number).first().filter(|header| header.number == number)
+    }
+
+    /// The headers of a pack and those behind it.
+    pub fn from(&self, number: u64) -> &[PackHeader] {
+        &self.headers[self.headers.partition_point(|header| header.number < number)..]
     }
 
     /// The header of the newest pack.

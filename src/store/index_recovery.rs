@@ -102,16 +102,16 @@ fn contradiction(
     if checkpoint.store_id != found.store_id() {
         return Ok(Some(IndexFault::Foreign));
     }
-    if checkpoint.pack == 0 || checkpoint.pack > found.headers.len() as u64 {
+    if checkpoint.pack == 0 || checkpoint.pack > found.newest().number {
         return Ok(Some(IndexFault::Ahead));
     }
+    let Some(header) = found.header(checkpoint.pack) else { return Ok(Some(IndexFault::Compacted)) };
     let path = found.path(checkpoint.pack);
     let file = files.open(&path).map_err(OpenError::io(&path))?;
     if checkpoint.commit == 0 {
         let is_start = checkpoint.pack == 1 && checkpoint.offset == PACK_HEADER_BYTES as u64;
         return Ok((!is_start).then_some(IndexFault::Contradicts));
     }
-    let header = &found.headers[checkpoint.pack as usize - 1];
     let footer = Footer::read(file.as_ref(), header.seal()).map_err(OpenError::io(&path))?;
     if footer.is_some_and(|footer| footer.is_hollow()) {
         return Ok(Some(IndexFault::Compacted));

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::account::{Account, Part as Waited};
 use super::batch::Priority;
+use super::duplicate;
 use super::error::CommitError;
 use super::files::is_full;
 use super::groups::{self, GROUP_BYTES};
@@ -140,15 +141,19 @@ impl Ingest {
         self.total_bytes
     }
 
-    /// Ends the upload: the blob is whole, durable if it is large, and waits to be committed.
+    /// Ends the upload: the blob is whole, durable if it is large, and waits to be committed. If the store has it already,
+    /// and that copy wasn't verified lately, it is verified now; these bytes replace one that rotted.
     pub async fn finish(mut self) -> Result<Staged, CommitError> {
         if self.spill.is_some() {
             self.dispatch().await?;
         }
-        match self.spill.take() {
+        let (shared, account) = (self.shared.clone(), self.account.clone());
+        let staged = match self.spill.take() {
             None => self.finish_small().await,
             Some(spill) => self.finish_large(spill).await,
-        }
+        }?;
+        let replaces = duplicate::find_rotten(&shared, &staged.digest, &account).await?;
+        Ok(Staged { replaces, ..staged })
     }
 
     fn hold(&mut self, piece: Bytes) {
@@ -217,7 +222,8 @@ impl Ingest {
         } else {
             account.during(Waited::Hash, spawn_blocking(hash)).await.map_err(|_| CommitError::Closed)?
         };
-        Ok(Staged { digest, size_bytes: total_bytes, meta: confirmed(checksums), body: Body::Memory(pieces) })
+        let (meta, body) = (confirmed(checksums), Body::Memory(pieces));
+        Ok(Staged { digest, size_bytes: total_bytes, meta, body, replaces: None })
     }
 
     async fn finish_large(self, mut spill: Spill) -> Result<Staged, CommitError> {
@@ -239,7 +245,7 @@ impl Ingest {
         };
         let sealed = account.during(Waited::Sync, spawn_blocking(seal)).await.map_err(|_| CommitError::Closed)?;
         let part = sealed.map_err(|error| large_failed(&self.shared, &error, size_bytes))?;
-        Ok(Staged { digest, size_bytes, meta, body: Body::Large(part) })
+        Ok(Staged { digest, size_bytes, meta, body: Body::Large(part), replaces: None })
     }
 }
 

@@ -15,7 +15,8 @@
 //! **An upload.** [`Ingest`] hashes four ways while it writes, and hands out a [`Staged`] blob: in memory up to 1 MiB, else
 //! sealed, synced and named in `large/`. [`Store::commit`] queues it with its rows; the committer thread takes whatever
 //! has queued up, appends the records and one commit record, issues one fdatasync, shows the rows in the overlay and
-//! answers. The indexer thread brings them to the index later.
+//! answers. The indexer thread brings them to the index later. A copy that is there already stands for the upload only if it
+//! is what it was ([`Staged::replaces`]).
 //!
 //! **A blob from peers.** [`Fill`] takes 1 MiB groups in any order, verifies each against the chaining values
 //! ([`groups`]), lets others read what is there, and seals. It goes on after a restart.
@@ -72,6 +73,7 @@ mod committer;
 mod compact;
 mod confirm;
 mod demand;
+mod duplicate;
 mod effects;
 mod error;
 pub mod files;

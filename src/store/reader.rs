@@ -134,6 +134,22 @@ impl BlobReader {
         }
     }
 
+    /// Whether no byte of it has to be verified before it leaves.
+    pub(super) fn was_verified_lately(&self) -> bool {
+        self.on_disk().is_some() && self.outflow.was_verified_lately(self)
+    }
+
+    /// Verifies what wasn't verified lately. Blocks.
+    pub(super) fn verify_whole(&self) -> Result<(), ReadError> {
+        match &self.source {
+            Source::Memory(all) if Digest::of(all) != self.digest => {
+                Err(ReadError::Damaged { path: PathBuf::from("index"), offset: 0 })
+            }
+            Source::Memory(_) => Ok(()),
+            Source::File { .. } => self.outflow.verify_whole(self),
+        }
+    }
+
     /// How many 1 MiB groups it has.
     pub fn group_count(&self) -> u32 {
         groups::count(self.info.size)

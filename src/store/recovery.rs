@@ -139,7 +139,7 @@ fn bring_up(
 ) -> Result<(Tail, Vec<Entry>), OpenError> {
     let tail = cut_tail(shared, found, &checkpoint, recovery)?;
     let mut replay = Replay::new(shared, checkpoint);
-    let headers = &found.headers[checkpoint.pack as usize - 1..];
+    let headers = found.from(checkpoint.pack);
     let mut progress = Progress::new(headers.len());
     for header in headers {
         replay_pack(shared, found, &mut replay, header, &checkpoint)?;
@@ -266,7 +266,7 @@ fn replay_pack(
     }
     let file = shared.files.open(&path).map_err(OpenError::io(&path))?;
     let mut reader = found.reader(number, &file, start)?;
-    if let Some(next) = found.headers.get(number as usize) {
+    if let Some(next) = found.from(number + 1).first() {
         let footer = Footer::read(file.as_ref(), header.seal()).map_err(OpenError::io(&path))?;
         if let Some(footer) = footer.filter(|footer| footer.last_commit + 1 == next.first_commit) {
             return replay.footer(&reader, file.as_ref(), number, start, &footer).map_err(|fault| fault.at(&path));

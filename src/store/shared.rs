@@ -243,6 +243,11 @@ impl Shared {
         Ok(Some(file))
     }
 
+    /// Whether a pack was compacted since the start.
+    pub fn is_hollow(&self, number: u64) -> bool {
+        lock(&self.hollow).contains(&number)
+    }
+
     /// Nobody opens this pack from now on. Who has it open goes on.
     pub fn close_pack(&self, number: u64) {
         let mut packs = lock(&self.packs);

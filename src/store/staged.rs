@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::groups::GROUP_BYTES;
 use super::large::Part;
 use super::pack::record::Meta;
+use super::scrub::Rotten;
 use super::sums::has_md5;
+use super::value::Place;
 
 /// A blob that is whole but not committed: nobody sees it. Dropping it removes its file.
 #[derive(Debug)]
@@ -17,6 +19,16 @@ pub struct Staged {
     pub(super) size_bytes: u64,
     pub(super) meta: Meta,
     pub(super) body: Body,
+    pub(super) replaces: Option<Replaced>,
+}
+
+/// A stored copy of the same blob that isn't what it was: it goes with the commit that brings the new one.
+#[derive(Debug)]
+pub struct Replaced {
+    /// Where it is; what lies elsewhere by then has been replaced already.
+    pub place: Place,
+    /// For whoever tells it.
+    pub rotten: Rotten,
 }
 
 /// Where a staged blob's bytes are.
@@ -36,7 +48,8 @@ impl Staged {
             return None;
         }
         let meta = Meta { checksums: claimed, assurance: Assurance::Claimed };
-        Some(Staged { digest, size_bytes: bytes.len() as u64, meta, body: Body::Memory(vec![bytes]) })
+        let size_bytes = bytes.len() as u64;
+        Some(Staged { digest, size_bytes, meta, body: Body::Memory(vec![bytes]), replaces: None })
     }
 
     /// Its address.
@@ -57,6 +70,11 @@ impl Staged {
     /// Who vouches for them: uploads are confirmed, fills are claimed, and so are uploads whose MD5 was put off.
     pub fn assurance(&self) -> Assurance {
         self.meta.assurance
+    }
+
+    /// The stored copy of the same bytes that was found rotten when these came, and that they replace.
+    pub fn replaces(&self) -> Option<&Rotten> {
+        self.replaces.as_ref().map(|replaced| &replaced.rotten)
     }
 
     /// Whether its MD5 is still to be computed.

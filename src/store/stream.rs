@@ -63,6 +63,35 @@ impl Outflow {
     pub(super) fn new(options: &Options) -> Outflow {
         Outflow { verified: Verified::new(options.verify_max_age), readers: Arc::new(Semaphore::new(READERS_MAX)) }
     }
+
+    /// As if nothing had been verified yet.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.verified.forget();
+    }
+
+    /// A place among those who read.
+    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, ReadError> {
+        self.readers.clone().acquire_owned().await.map_err(|_| ReadError::Cancelled)
+    }
+
+    /// Whether all of a blob was verified lately.
+    pub(super) fn was_verified_lately(&self, reader: &BlobReader) -> bool {
+        let digest = reader.digest();
+        (0..reader.group_count()).all(|group| self.verified.has(&digest, group))
+    }
+
+    /// Verifies what wasn't verified lately of a blob on the disk. Blocks.
+    pub(super) fn verify_whole(self: &Arc<Self>, reader: &BlobReader) -> Result<(), ReadError> {
+        let blob = Blob { reader: reader.clone(), outflow: self.clone(), values: OnceLock::new() };
+        let Some(disk) = blob.reader.on_disk() else { return Ok(()) };
+        let (digest, mut prepared) = (blob.reader.digest(), Prepared::default());
+        for group in (0..blob.reader.group_count()).filter(|group| !self.verified.has(&digest, *group)) {
+            blob.verify(&disk, group, &mut prepared)?;
+            self.verified.note(&digest, group);
+        }
+        Ok(())
+    }
 }
 
 impl Outflow {
@@ -180,9 +209,7 @@ impl BlobStream {
                     break;
                 }
                 None => {
-                    let readers = self.source.outflow.readers.clone();
-                    let permit = self.account.during(Part::Queue, readers.acquire_owned()).await;
-                    let permit = permit.map_err(|_| ReadError::Cancelled)?;
+                    let permit = self.account.during(Part::Queue, self.source.outflow.permit()).await?;
                     self.source.prepare(self.ready..end, permit)
                 }
             };

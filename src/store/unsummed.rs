@@ -33,6 +33,9 @@ pub(super) fn key(digest: &Digest) -> Vec<u8> {
     [PREFIX, &digest.0].concat()
 }
 
+/// What looking for one blob costs, in bytes read: tiny ones would else not count.
+const LOOK_BYTES: u64 = 16 << 10;
+
 /// What came of one go.
 #[derive(Debug, Default)]
 pub struct Summed {
@@ -57,6 +60,30 @@ impl Store {
     pub async fn sum_some(&self, after: Option<Digest>, skip: HashSet<Digest>) -> Result<Summed, ConfirmError> {
         let store = self.clone();
         let work = spawn_blocking(move || store.sum_here(after, &skip)).await.map_err(|_| ReadError::Cancelled)??;
+        self.commit_work(work).await
+    }
+
+    /// Computes the sums of some of these blobs, those that are somebody's word so far, at most so many bytes a second, and
+    /// commits them. Takes those off the list that had their turn. A dropped call goes on in the background for a while.
+    pub async fn confirm_some(&self, blobs: &mut Vec<Digest>, bytes_per_s: u64) -> Result<Summed, ConfirmError> {
+        let (store, mut left) = (self.clone(), std::mem::take(blobs));
+        let confirm = move || {
+            let mut work = Work::default();
+            let mut pace = Pace::new(&store.shared().demand, Some(bytes_per_s));
+            let mut bytes = 0;
+            while bytes < BYTES_MAX && !store.shared().demand.is_closing() {
+                let Some(digest) = left.pop() else { break };
+                bytes += LOOK_BYTES + store.sum_one(digest, &mut pace, &mut work);
+                pace.worked_a_little(LOOK_BYTES);
+            }
+            (work, left)
+        };
+        let (work, left) = spawn_blocking(confirm).await.map_err(|_| ReadError::Cancelled)?;
+        *blobs = left;
+        self.commit_work(work).await
+    }
+
+    async fn commit_work(&self, work: Work) -> Result<Summed, ConfirmError> {
         let Work { confirmed, settled, summed } = work;
         if !settled.is_empty() {
             self.commit_confirmed(confirmed, settled).await?;

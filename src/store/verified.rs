@@ -50,6 +50,12 @@ impl Verified {
         mark.is_some_and(|mark| mark.groups >> (group % 64) & 1 == 1 && mark.since.elapsed() < self.max_age)
     }
 
+    /// Nothing is verified any more.
+    #[cfg(test)]
+    pub fn forget(&self) {
+        *self.marks.lock().unwrap_or_else(PoisonError::into_inner) = Generations::default();
+    }
+
     /// A group was read from the disk and verified just now.
     pub fn note(&self, digest: &Digest, group: u32) {
         let key = (*digest, group / 64);

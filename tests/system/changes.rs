@@ -388,6 +388,17 @@ async fn a_checkpoint_says_who_lacks_what_and_a_sync_compares_states() {
     let told = circle.nodes[0].try_cli(&["federation", "checkpoint", REPO, "--json"], "");
     let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
     assert_eq!((&told["confirmed"], &told["members"][0]["behind_entries"]), (&json!(false), &json!(1)), "{told}");
+    let told = json_of(&circle.nodes[0], &["federation", "status", REPO]);
+    let [me, other] = &told["federations"][0]["members"].as_array().expect("members")[..] else { panic!("{told}") };
+    assert_eq!((&me["name"], &me["state"]), (&json!("site-0"), &json!("self")), "{told}");
+    let shown = (&other["name"], &other["role"], &other["connected"], &other["behind_entries"]);
+    assert_eq!(shown, (&json!("site-1"), &json!("full"), &json!(false), &json!(1)), "{told}");
+    assert!(other["behind_ms"].is_u64() && other["told_ms_ago"].is_u64(), "{told}");
+    let told = circle.nodes[0].cli(&["federation", "status"], "");
+    let lagging = told.lines().find(|line| line.trim_start().starts_with("site-1"));
+    assert!(lagging.is_some_and(|line| line.contains("no, seen ") && line.contains("1 entries")), "{told}");
+    let none = circle.nodes[0].try_cli(&["federation", "status", "none"], "");
+    assert!(String::from_utf8_lossy(&none.stderr).contains("there is no repository 'none' here"));
     let alone = circle.nodes[0].try_cli(&["federation", "sync", REPO], "");
     assert!(String::from_utf8_lossy(&alone.stderr).contains("no full member"));
 

@@ -6,6 +6,7 @@
 //!   "nothing could be looked at".
 
 mod check;
+mod claims;
 mod clock;
 mod disk;
 mod files;
@@ -50,8 +51,8 @@ async fn examine(global: &Global, folder: &Path) -> Vec<Check> {
     let settings = loaded.ok().map(|loaded| loaded.settings);
     checks.extend(files::checks(folder));
     checks.extend(clock::checks(folder));
-    checks.push(disk::sync_latency(folder));
-    checks.push(disk::free_space(folder, settings.as_ref().map(|settings| settings.store.reserve)));
+    checks.extend(status.as_ref().and_then(claims::checks));
+    checks.extend(disk::checks(folder, settings.as_ref().map(|settings| settings.store.reserve)));
     checks.push(kernel::open_files(settings.as_ref().map(|settings| settings.http.max_connections)));
     checks.extend(kernel::settings());
     if let Some(settings) = &settings {

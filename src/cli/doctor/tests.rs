@@ -3,8 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::disk::Kept;
 use super::*;
 use crate::config::{Given, Keys, sample, write_new};
+use crate::node::moving::{OldPlace, make_store, move_store};
 
 fn outcomes(checks: &[Check], prefix: &str) -> Vec<Outcome> {
     checks.iter().filter(|check| check.name.starts_with(prefix)).map(|check| check.outcome).collect()
@@ -22,9 +24,41 @@ fn an_implausible_clock_fails() {
 
 #[test]
 fn space_below_the_reserve_fails() {
-    assert_eq!(disk::judge_space(100, 100).outcome, Outcome::Fail);
-    assert_eq!(disk::judge_space(200, 100).outcome, Outcome::Warn);
-    assert_eq!(disk::judge_space(400, 100).outcome, Outcome::Ok);
+    let judge = |kept, free| disk::judge_space(Path::new("/disk"), kept, free, 100);
+    for kept in [Kept::All, Kept::Store] {
+        assert_eq!(judge(kept, 100).outcome, Outcome::Fail);
+        assert_eq!(judge(kept, 200).outcome, Outcome::Warn);
+        assert_eq!(judge(kept, 400).outcome, Outcome::Ok);
+    }
+    // No upload needs room there.
+    assert_eq!(judge(Kept::AllButStore, 100).outcome, Outcome::Warn);
+    assert_eq!(judge(Kept::AllButStore, 400).outcome, Outcome::Ok);
+}
+
+#[test]
+fn a_store_that_was_moved_is_looked_at_beside_the_data_folder_and_one_that_is_gone_fails() {
+    let (data, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let checked = || disk::checks(data.path(), Some(1));
+    let names = |checks: &[Check]| checks.iter().map(|check| check.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&checked()), ["fsync latency", "free disk space"]);
+    make_store(data.path()).unwrap();
+    assert_eq!(names(&checked()), ["fsync latency", "free disk space"]);
+
+    let to = disk.path().join("store");
+    move_store(data.path(), &to, OldPlace::Removed, &mut |_| {}, &mut |_, _| {}).unwrap();
+    let moved = checked();
+    let both = [" of the data folder", " of the store"]
+        .map(|place| ["fsync latency", "free disk space"].map(|name| format!("{name}{place}")))
+        .concat();
+    assert_eq!(names(&moved), both);
+    assert!(moved[..2].iter().all(|check| check.detail.contains(&data.path().display().to_string())));
+    assert!(moved[2..].iter().all(|check| check.detail.contains(&to.display().to_string())));
+
+    std::fs::rename(&to, disk.path().join("unmounted")).unwrap();
+    let absent = checked();
+    assert_eq!((absent[0].name.as_str(), absent[0].outcome), ("store", Outcome::Fail));
+    assert!(absent[0].detail.contains("is the disk mounted?"), "{}", absent[0].detail);
+    assert_eq!(names(&absent[1..]), both[..2]);
 }
 
 #[test]
@@ -63,6 +97,17 @@ async fn the_members_of_a_running_node_are_dialled_and_neither_itself_nor_the_re
     assert!(targets(None).is_empty());
     let checks = network::peers(&[address]).await;
     assert_eq!(outcomes(&checks, "peer /ip4/127.0.0.1"), [Outcome::Ok]);
+}
+
+#[test]
+fn false_checksums_are_named_with_who_claims_them() {
+    let of = |claims: Value| claims::checks(&json!({ "claims": claims }));
+    assert_eq!(claims::checks(&json!({})), None, "an older node");
+    assert_eq!(of(json!({"false": 0, "confirmed_blobs": 7})).unwrap().outcome, Outcome::Ok);
+    let first = json!({"repository": "libs", "path": "a/b.jar", "name": "paris", "sums": ["SHA-1", "MD5"]});
+    let check = of(json!({"false": 2, "first": [first]})).unwrap();
+    assert_eq!(check.outcome, Outcome::Warn);
+    assert!(check.detail.contains("SHA-1, MD5 of libs/a/b.jar as 'paris' put it, and others"), "{}", check.detail);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ impl WallClock for SetClock {
 }
 
 /// A node of its own, in this process.
-pub(in crate::engine) struct Site {
+pub(crate) struct Site {
     pub engine: Engine,
     pub store: Store,
     clock: Arc<SetClock>,
@@ -71,7 +71,7 @@ pub(in crate::engine) fn options() -> Options {
     }
 }
 
-pub(in crate::engine) fn noise(seed: u64, count: usize) -> Bytes {
+pub(crate) fn noise(seed: u64, count: usize) -> Bytes {
     let mut bytes = vec![0; count];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes.into()

@@ -47,9 +47,9 @@ fn keep_at_hand(ask: &Ask, seen: &Seen, answer: &Answer) {
     let modified_s = seconds(seen.item.modified);
     // As long as its author's clock is ahead of ours, the date in the answer changes.
     let is_lasting = not_after_now(modified_s) == modified_s;
-    // An MD5 that is computed later is a header more.
-    let is_all = has_md5(&seen.item.checksums);
-    if answer.status() == StatusCode::OK && is_lasting && is_all && seen.item.size <= AT_HAND_BYTES_MAX {
+    // Sums that are computed later are other headers.
+    let is_confirmed = seen.item.is_confirmed;
+    if answer.status() == StatusCode::OK && is_lasting && is_confirmed && seen.item.size <= AT_HAND_BYTES_MAX {
         let mut headers = answer.headers().clone();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         ask.site.at_hand.keep(ask.parts.uri.path(), seen, headers);

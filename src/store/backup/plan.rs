@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::manifest::{ABOUT, About, FORMAT, Line, MANIFEST};
+use crate::store::Store;
 use crate::store::files::FileSystem;
+use crate::store::pack::{self, HOLLOW_PACK_BYTES, PackHeader};
 use crate::store::removal::Pin;
 use crate::store::shared::Shared;
-use crate::store::{Store, pack};
 
 /// Tar writes in blocks of so many bytes, and ends with two empty ones.
 const BLOCK_BYTES: u64 = 512;
@@ -100,7 +101,7 @@ impl Plan {
     ) -> Result<Plan, PlanError> {
         let packs = listed(files, &folder.join("packs"), "pack")?;
         let large = listed(files, &folder.join("large"), "blob")?;
-        check_packs(&folder.join("packs"), &packs)?;
+        check_packs(files, &folder.join("packs"), &packs)?;
         Ok(Plan::new(About { commit: None, ..about }, own, folder, packs, large))
     }
 
@@ -114,7 +115,7 @@ impl Plan {
         if let Some((_, bytes)) = packs.last_mut() {
             *bytes = mark.offset;
         }
-        check_packs(&shared.packs_folder(), &packs)?;
+        check_packs(shared.files.as_ref(), &shared.packs_folder(), &packs)?;
         let mut large = listed(shared.files.as_ref(), &shared.large_folder(), "blob")?;
         large.retain(|(number, _)| *number < mark.next_file && !mark.open_files.contains(number));
         let plan = Plan::new(About { commit: Some(mark.commit), ..about }, own, &shared.folder, packs, large);
@@ -200,12 +201,23 @@ fn listed(files: &dyn FileSystem, folder: &Path, extension: &str) -> Result<Vec<
     Ok(listed.iter().filter_map(|file| Some((pack::number_of(&file.name, extension)?, file.bytes))).collect())
 }
 
-fn check_packs(folder: &Path, packs: &[(u64, u64)]) -> Result<(), PlanError> {
+fn check_packs(files: &dyn FileSystem, folder: &Path, packs: &[(u64, u64)]) -> Result<(), PlanError> {
     if packs.is_empty() {
         return Err(PlanError::Empty(folder.to_owned()));
     }
-    match (1..).zip(packs).find(|(expected, (number, _))| number != expected) {
-        Some((missing, _)) => Err(PlanError::PackMissing(pack::path(folder, missing))),
-        None => Ok(()),
+    let mut expected = 1;
+    for (number, bytes) in packs {
+        if *number > expected {
+            return Err(PlanError::PackMissing(pack::path(folder, expected)));
+        }
+        expected = expected.max(number + 1);
+        // Only hollow ones stand for others.
+        if *bytes <= HOLLOW_PACK_BYTES {
+            let path = pack::path(folder, *number);
+            let header = files.open(&path).and_then(|file| PackHeader::read(file.as_ref()));
+            let header = header.map_err(|reason| PlanError::Io { path, reason })?;
+            expected = expected.max(header.map_or(0, |header| header.until + 1));
+        }
     }
+    Ok(())
 }

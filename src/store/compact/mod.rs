@@ -6,6 +6,10 @@
 //! a pack is missing or ends early, consecutive commits, holds without an exception, and readers that have the old file
 //! open go on with it.
 //!
+//! Hollow packs that follow each other are *merged* once they are [`RUN_MIN`]: one of them says that it stands for the
+//! others, which are removed. So there are at most a few for each pack that holds anything, and not one for each that there
+//! ever was.
+//!
 //! # Why
 //! - **Deletes are repeated, too,** as long as an older pack is there that could bring back what they deleted, when the
 //!   index is built anew from the packs. In the oldest pack that still holds anything they have done their work.
@@ -29,9 +33,10 @@ use tokio::task::spawn_blocking;
 use super::carry::{Carried, Carry, Item};
 use super::committer::Work;
 use super::demand::Pace;
-use super::error::{CommitError, CompactError};
+use super::error::{CommitError, CompactError, ReadError};
 use super::handle::Store;
 use super::pack::record::{Entry, HEADER_BYTES, META_BYTES, kind};
+use super::pack::{self, HOLLOW_PACK_BYTES};
 use super::value::Place;
 pub(in crate::store) use source::PackSource;
 
@@ -39,6 +44,10 @@ pub(in crate::store) use source::PackSource;
 const PIECE_BYTES: u64 = 2 << 20;
 /// So many records are.
 const PIECE_ITEMS: usize = 1000;
+
+/// So many hollow packs that follow each other become one. Each merge costs two syncs, and a store in which none was merged
+/// can be opened by earlier releases.
+const RUN_MIN: usize = 8;
 
 /// What is compacted, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +81,8 @@ pub struct Compacted {
     pub freed_bytes: u64,
     /// What was repeated.
     pub carried: Carried,
+    /// Files of packs that hold nothing, fewer than there were before they were merged.
+    pub merged: u64,
     /// Packs that can't be compacted, with the place of the record that is damaged.
     pub damaged: Vec<(u64, u64)>,
     /// A backup is being made: packs wait for its end.
@@ -101,13 +112,18 @@ struct Compactor<'a> {
     compaction: Compaction,
 }
 
+/// By the size of its file: no pack that holds anything is as small.
+fn is_hollow(bytes: u64) -> bool {
+    bytes <= HOLLOW_PACK_BYTES
+}
+
 impl Compactor<'_> {
     fn run(&self) -> Result<Compacted, CompactError> {
         let shared = self.store.shared();
         let mut done = Compacted::default();
         let mut pace = Pace::new(&shared.demand, self.compaction.bytes_per_s);
         let mut is_oldest = true;
-        for number in 1..shared.indexed_pack.load(Ordering::Acquire) {
+        for (number, _) in self.packs()? {
             let Some(source) = PackSource::open(shared, number)? else { continue };
             let survey = match survey::look(shared, &source, !is_oldest, &mut pace) {
                 Err(CompactError::Damaged { pack, offset }) => {
@@ -125,7 +141,37 @@ impl Compactor<'_> {
             let was_compacted = is_worth_it && self.compact(&source, !is_oldest, &mut pace, &mut done)?;
             is_oldest &= was_compacted;
         }
+        if !self.compaction.is_dry {
+            self.merge(&mut pace, &mut done)?;
+        }
         Ok(done)
+    }
+
+    /// The packs that may be compacted, with their sizes.
+    fn packs(&self) -> Result<Vec<(u64, u64)>, ReadError> {
+        let shared = self.store.shared();
+        let (folder, end) = (shared.packs_folder(), shared.indexed_pack.load(Ordering::Acquire));
+        let listed = shared.files.list(&folder).map_err(ReadError::io(&folder))?;
+        let packs = listed.iter().filter_map(|file| Some((pack::number_of(&file.name, "pack")?, file.bytes)));
+        Ok(packs.filter(|(number, _)| *number < end).collect())
+    }
+
+    /// Merges what is hollow.
+    fn merge(&self, pace: &mut Pace<'_>, done: &mut Compacted) -> Result<(), CompactError> {
+        let packs = self.packs()?;
+        for run in packs.chunk_by(|(_, one), (_, other)| is_hollow(*one) == is_hollow(*other)) {
+            if run.len() < RUN_MIN || !is_hollow(run[0].1) {
+                continue;
+            }
+            match hollow::merge(self.store.shared(), run)? {
+                0 => done.waits_for_backup = true,
+                fewer => done.merged += fewer,
+            }
+            if !pace.worked(run.len() as u64 * HOLLOW_PACK_BYTES) {
+                return Err(CommitError::Closed.into());
+            }
+        }
+        Ok(())
     }
 
     /// Says whether the pack is hollow now, or would be.

@@ -39,6 +39,9 @@ impl PackSource {
         let file = shared.files.open(&path).map_err(ReadError::io(&path))?;
         let file_bytes = file.size().map_err(ReadError::io(&path))?;
         let header = header_of(shared, number)?;
+        if header.until > number {
+            return Ok(None);
+        }
         let next = header_of(shared, number + 1)?;
         let reader =
             Reader::new(file.clone(), header.seal(), PACK_HEADER_BYTES as u64).map_err(ReadError::io(&path))?;
@@ -112,12 +115,11 @@ impl PackSource {
 }
 
 /// The header of a pack that was opened before.
-fn header_of(shared: &Shared, number: u64) -> Result<PackHeader, CompactError> {
+pub fn header_of(shared: &Shared, number: u64) -> Result<PackHeader, CompactError> {
     let path = pack::path(&shared.packs_folder(), number);
     let file = shared.files.open(&path).map_err(ReadError::io(&path))?;
-    let mut bytes = [0; PACK_HEADER_BYTES];
-    file.read_at(&mut bytes, 0).map_err(ReadError::io(&path))?;
-    PackHeader::decode(&bytes).ok_or(CompactError::Damaged { pack: number, offset: 0 })
+    let header = PackHeader::read(file.as_ref()).map_err(ReadError::io(&path))?;
+    header.ok_or(CompactError::Damaged { pack: number, offset: 0 })
 }
 
 enum Fault {

@@ -5,14 +5,20 @@ pub mod reader;
 pub mod record;
 pub mod writer;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use record::{Input, Seal};
 
+use super::files::File;
+
 /// The size of a pack's header.
 pub const PACK_HEADER_BYTES: usize = 64;
-/// The newest format that this release reads: packs in which records may be void because of later ones. A release that
-/// doesn't know those would bring back what was deleted, so it must refuse the store.
+/// The newest format that this release reads: a hollow pack that stands for several. A release that doesn't know it would
+/// miss the others.
+pub const FORMAT_MERGED: u32 = 3;
+/// Packs in which records may be void because of later ones. A release that doesn't know those would bring back what was
+/// deleted, so it must refuse the store.
 pub const FORMAT: u32 = 2;
 /// The format of packs in a store from which nothing was removed yet: earlier releases read it.
 pub const FORMAT_PLAIN: u32 = 1;
@@ -29,10 +35,12 @@ pub struct PackHeader {
     pub number: u64,
     /// The number of the first commit that is written into it.
     pub first_commit: u64,
+    /// The number of the last pack that it stands for: its own, unless it is hollow and was merged with those behind it.
+    pub until: u64,
 }
 
 impl PackHeader {
-    /// Magic, format, store id, number, first commit, padding, crc.
+    /// Magic, format, store id, number, first commit, the last number if it is merged, padding, crc.
     pub fn encode(&self) -> [u8; PACK_HEADER_BYTES] {
         let mut bytes = [0; PACK_HEADER_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
@@ -40,6 +48,9 @@ impl PackHeader {
         bytes[12..28].copy_from_slice(&self.store_id);
         bytes[28..36].copy_from_slice(&self.number.to_le_bytes());
         bytes[36..44].copy_from_slice(&self.first_commit.to_le_bytes());
+        if self.format >= FORMAT_MERGED {
+            bytes[44..52].copy_from_slice(&self.until.to_le_bytes());
+        }
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -49,14 +60,20 @@ impl PackHeader {
     pub fn decode(bytes: &[u8; PACK_HEADER_BYTES]) -> Option<PackHeader> {
         let mut input = Input(bytes);
         let magic: [u8; 8] = input.array()?;
-        let header = PackHeader {
-            format: input.u32()?,
-            store_id: input.array()?,
-            number: input.u64()?,
-            first_commit: input.u64()?,
-        };
+        let (format, store_id, number, first_commit) = (input.u32()?, input.array()?, input.u64()?, input.u64()?);
+        let until = if format >= FORMAT_MERGED { input.u64()? } else { number };
+        let header = PackHeader { format, store_id, number, first_commit, until };
         let crc = Input(&bytes[60..]).u32()?;
         (magic == MAGIC && crc == crc32fast::hash(&bytes[..60])).then_some(header)
+    }
+
+    /// The header of a pack file; `None` when it is damaged, or shorter.
+    pub fn read(file: &dyn File) -> io::Result<Option<PackHeader>> {
+        let mut bytes = [0; PACK_HEADER_BYTES];
+        match file.read_at(&mut bytes, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            other => other.map(|()| PackHeader::decode(&bytes)),
+        }
     }
 
     /// What its records are sealed with.

@@ -55,7 +55,8 @@ impl Writer {
 
     /// The header of the pack after this one.
     pub fn next_header(&self, format: u32, first_commit: u64) -> PackHeader {
-        PackHeader { format, number: self.header.number + 1, first_commit, ..self.header }
+        let number = self.header.number + 1;
+        PackHeader { format, number, until: number, first_commit, ..self.header }
     }
 
     /// Goes on with a pack whose last commit ends at `end`.

@@ -54,6 +54,8 @@ fn verify_pack(store: &Store, number: u64, pace: &mut Pace<'_>) -> Result<Looked
     let source = match opened {
         Ok(Some(source)) => source,
         Ok(None) => return Ok(looked),
+        // It was compacted meanwhile, and merged with others.
+        Err(_) if shared.is_hollow(number) => return Ok(looked),
         Err(error) => {
             tracing::error!(path = %path.display(), %error, "a pack can't be read as a whole");
             looked.damaged_records += 1;
@@ -119,6 +121,7 @@ fn mend(store: &Store, digest: &Digest, known: &BlobEntry) -> Result<(), CommitE
         size_bytes: bytes.len() as u64,
         meta: known.meta,
         body: Body::Memory(vec![bytes.clone()]),
+        replaces: None,
     };
     let (reply, answer) = oneshot::channel();
     let batch = Batch { blobs: vec![staged], dropped: vec![*digest], priority: Priority::Vital, ..Batch::default() };

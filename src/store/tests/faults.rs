@@ -234,9 +234,9 @@ async fn packs_of_another_store_or_a_newer_release_are_refused() {
     header.store_id = [9; 16];
     machine.file(2).write_at(&header.encode(), 0).unwrap();
     assert!(matches!(machine.open(), Err(OpenError::Foreign { file }) if file == Machine::pack(2)));
-    header.format = 3;
+    header.format = 4;
     machine.file(2).write_at(&header.encode(), 0).unwrap();
-    assert!(matches!(machine.open(), Err(OpenError::Newer { version: 3, known: 2, .. })));
+    assert!(matches!(machine.open(), Err(OpenError::Newer { version: 4, known: 3, .. })));
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn records_of_an_unknown_kind_are_skipped() {
     drop(store);
     let file = machine.file(1);
     let end = file.size().unwrap();
-    let header = PackHeader { format: 1, store_id: ID, number: 1, first_commit: 1 };
+    let header = PackHeader { format: 1, store_id: ID, number: 1, first_commit: 1, until: 1 };
     let mut writer = Writer::resume(file, header, end, Vec::new());
     let mut group = writer.group();
     group.push(4711, &Digest::ZERO, &[bytes::Bytes::from_static(b"from the future")]);

@@ -17,7 +17,7 @@ fn folder() -> PathBuf {
     PathBuf::from("/disk/store")
 }
 
-fn check(name: &str, written: &[u8]) -> Vec<u8> {
+pub(super) fn check(name: &str, written: &[u8]) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store").join(name);
     if std::env::var_os("ARTIMESH_WRITE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

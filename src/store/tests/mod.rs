@@ -7,10 +7,12 @@ mod compaction;
 mod crash;
 mod deferred;
 mod deletes;
+mod duplicates;
 mod faults;
 mod fills;
 mod golden;
 mod index_damage;
+mod merging;
 mod model;
 mod scrub;
 mod streams;
@@ -70,9 +72,7 @@ async fn put_blob(store: &Store, bytes: &Bytes) -> Digest {
 /// Waits until the index has everything and its checkpoint is in the newest pack.
 async fn await_index(store: &Store) {
     let shared = store.shared();
-    while shared.failure().is_none()
-        && shared.indexed_pack.load(Ordering::Acquire) < shared.counts.packs.load(Ordering::Acquire)
-    {
+    while shared.failure().is_none() && shared.indexed_pack.load(Ordering::Acquire) < shared.mark().pack {
         std::thread::sleep(Duration::from_millis(1));
         tokio::task::yield_now().await;
     }
