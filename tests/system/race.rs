@@ -202,9 +202,9 @@ async fn collections_race_uploads_downloads_and_replication_and_nothing_is_missi
     let fulls = circle.fulls;
     for (index, node) in circle.nodes.iter_mut().enumerate() {
         if index == 0 {
-            node.stop()
+            node.stop();
         } else {
-            node.kill()
+            node.kill();
         }
         assert_at_rest(node, index < fulls, &scale);
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use futures::future::join_all;
 use hyper::{Method, StatusCode};
 
-use self::liar::Liar;
+use self::liar::{Liar, Lie};
 use crate::harness::{Circle, Content, Node, REPO, Setup, until};
 
 const MIB: u64 = 1 << 20;
@@ -93,7 +93,7 @@ async fn a_source_of_wrong_bytes_is_named_and_the_blob_comes_from_another() {
     circle.nodes[2].stop();
     circle.nodes[1].stop();
     uploads(&circle.nodes[0], "large", content).await;
-    let liar = Liar::start(&circle.nodes[1], &circle.nodes[2], Arc::new(bytes)).await;
+    let liar = Liar::start(&circle.nodes[1], &circle.nodes[2], Arc::new(bytes), Lie::Bytes).await;
     circle.nodes[2].start();
     circle.converged().await;
     let victim = &circle.nodes[2];
@@ -108,6 +108,30 @@ async fn a_source_of_wrong_bytes_is_named_and_the_blob_comes_from_another() {
     let node = named["node"].as_str().expect("an id");
     let line = log.lines().find(|line| line.contains("sent bytes that are not what it was asked for"));
     assert!(line.expect("it is logged").contains(&node[..8]), "{line:?} names {node}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_has_not_what_it_says_is_let_go_of_and_named() {
+    let mut circle = Circle::new(3, 0, slow("6MiB")).await;
+    let content = Content { seed: 9, size: 24 * MIB };
+    let bytes: Vec<u8> = content.pieces().flatten().collect();
+    circle.nodes[2].stop();
+    circle.nodes[1].stop();
+    uploads(&circle.nodes[0], "large", content).await;
+    let liar = Liar::start(&circle.nodes[1], &circle.nodes[2], Arc::new(bytes), Lie::Possession).await;
+    circle.nodes[2].start();
+    circle.converged().await;
+    let victim = &circle.nodes[2];
+    let fetched = metric(victim, "artimesh_fetched_bytes_total").await.expect("metrics");
+    assert_eq!(fetched, content.size, "all of it from the other");
+    let lies = liar.lies.load(Ordering::SeqCst);
+    assert!((1..=20).contains(&lies), "it was asked {lies} times for 24 groups");
+    assert_eq!(metric(victim, "artimesh_wrong_answers_total").await.expect("metrics"), 0, "it may have lost them");
+    let status = victim.status().await.expect("a status");
+    let members = status["members"].as_array().expect("members");
+    let named = members.iter().find(|member| member["name"] == "site-1").expect("it is a member");
+    assert_eq!(named["last_error"]["code"], "transfer", "{named}");
+    reads(victim, "large", content).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,15 +212,15 @@ async fn thousands_of_small_artifacts_reach_the_others_each_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sites_that_fetch_the_same_take_it_from_each_other() {
-    let setup = Setup::default().with("ARTIMESH_TRANSFER_SEND_MAX", "4MiB");
-    let circle = Circle::new(5, 0, setup).await;
+async fn eight_sites_that_fetch_the_same_take_it_from_each_other() {
+    let setup = Setup::default().with("ARTIMESH_TRANSFER_SEND_MAX", "3MiB");
+    let circle = Circle::new(9, 0, setup).await;
     let content = Content { seed: 8, size: 48 * MIB };
     uploads(&circle.nodes[0], "large", content).await;
     circle.converged().await;
     let sent = metric(&circle.nodes[0], "artimesh_peer_sent_bytes_total").await.expect("metrics");
     let copies = sent as f64 / content.size as f64;
-    println!("the source sent {copies:.2} copies to four");
+    println!("the source sent {copies:.2} copies to eight");
     assert!(copies < 1.6, "the source sent {copies:.2} copies");
     for node in &circle.nodes[1..] {
         let twice = metric(node, "artimesh_fetched_twice_bytes_total").await.expect("metrics");

@@ -25,6 +25,12 @@ impl Bits {
         bits
     }
 
+    /// How many groups there are, in it or not.
+    #[cfg(test)]
+    pub fn length(&self) -> u32 {
+        self.length
+    }
+
     /// Whether `index` is in it.
     pub fn has(&self, index: u32) -> bool {
         index < self.length && self.words[(index / WORD) as usize] >> (index % WORD) & 1 == 1

@@ -11,22 +11,23 @@ use tokio::time::{Instant, sleep_until};
 use super::flight::{Flight, Wish};
 use super::peer::{self, PeerError};
 use super::schedule::SourceId;
-use super::share;
+use super::share::Share;
 use super::source::Source;
 use crate::engine::error::FetchError;
 use crate::engine::shared::Shared;
 
-/// Sources of one blob at once.
-const SOURCES_MAX: usize = 6;
-
-/// Missing groups for each further source.
-const GROUPS_EACH: u32 = 4;
+/// Sources of one blob at once, and no more than groups are missing: one that has it, and seven that fetch it at the same
+/// time. Those that a blob is divided among had better all be asked, or a share that nobody asks for comes last.
+pub(super) const SOURCES_MAX: usize = 8;
 
 /// After so long without a group one source more is asked.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// How long a source that failed is left alone: from the first failure on, doubling up to the last.
-const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+pub(super) const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The same for one that doesn't have the blob: it may be about to fetch it itself, and soon have something.
+pub(super) const REST_NOT_FOUND: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// How long after the node's start a fetch waits for the first member: connections take a moment, and whoever asks just
 /// then had better wait for one than be refused.
@@ -36,6 +37,14 @@ struct Failure {
     until: Instant,
     times: u32,
     error: PeerError,
+}
+
+impl Failure {
+    /// Whether nothing is expected of the source until it tells what it has. One that doesn't have the blob yet may be
+    /// about to fetch it.
+    fn is_out(&self) -> bool {
+        self.error != PeerError::NotFound || self.times > 1
+    }
 }
 
 struct Crew<'a> {
@@ -99,7 +108,7 @@ impl Crew<'_> {
 
     /// How many sources are worth it now.
     fn wanted(&self) -> usize {
-        let by_size = self.flight.plan().left().div_ceil(GROUPS_EACH) as usize;
+        let by_size = self.flight.plan().left() as usize;
         let stalled = usize::from(self.progress.1.elapsed() >= STALLED);
         by_size.clamp(1, SOURCES_MAX).max(self.nodes.len().min(SOURCES_MAX)) + stalled
     }
@@ -127,16 +136,19 @@ impl Crew<'_> {
         }
     }
 
-    /// Divides the blob among those who fetch it now: all that haven't said that they have it.
+    /// Divides the blob among those who fetch it now: all that haven't said that they have it, and were of use when they
+    /// were asked.
     fn share(&mut self, candidates: impl Iterator<Item = NodeId>) {
         let mut plan = self.flight.plan();
         let is_whole = |node: &NodeId| self.nodes.get(node).is_some_and(|id| plan.is_whole(*id));
-        let mut fetchers: Vec<NodeId> =
-            candidates.filter(|node| *node != self.wish.author && !is_whole(node)).collect();
+        let has_told = |node: &NodeId| self.nodes.get(node).is_some_and(|id| plan.has_told(*id));
+        let is_out = |node: &NodeId| !has_told(node) && self.failures.get(node).is_some_and(Failure::is_out);
+        let may_bring = |node: &NodeId| *node != self.wish.author && !is_whole(node) && !is_out(node);
+        let mut fetchers: Vec<NodeId> = candidates.filter(may_bring).collect();
         fetchers.sort();
         if fetchers != self.fetchers {
             let me = self.shared.identity.node;
-            plan.set_share(share::of(&me, &fetchers, self.flight.group_count()));
+            plan.set_share(Share::of(&me, &fetchers, self.flight.group_count()));
             self.fetchers = fetchers;
         }
     }
@@ -160,11 +172,8 @@ impl Crew<'_> {
         };
         peer::note(self.shared, node, self.wish.reference.digest, self.wish.reference.path.as_str(), &error);
         let times = self.failures.get(&node).map_or(0, |failure| failure.times);
-        let rest = match error {
-            // It may be fetching it itself, and soon have something.
-            PeerError::NotFound => REST.0,
-            _ => (REST.0 * 2_u32.saturating_pow(times.min(8))).min(REST.1),
-        };
+        let (shortest, longest) = if error == PeerError::NotFound { REST_NOT_FOUND } else { REST };
+        let rest = (shortest * 2_u32.saturating_pow(times.min(8))).min(longest);
         self.failures.insert(node, Failure { until: Instant::now() + rest, times: times + 1, error });
         Ok(())
     }

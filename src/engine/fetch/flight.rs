@@ -138,10 +138,10 @@ impl Flight {
         if self.readers.load(Ordering::Relaxed) > 0 { Urgency::Urgent } else { Urgency::Bulk }
     }
 
-    /// A group is here.
-    pub(super) fn came(&self, index: u32) {
+    /// A group is here; a source has just sent it.
+    pub(super) fn came(&self, index: u32, source: SourceId) {
         let now = self.age();
-        self.plan().arrived(index, now);
+        self.plan().arrived(index, source, now);
         self.changed.notify_waiters();
     }
 

@@ -15,6 +15,9 @@ pub(super) enum PeerError {
     /// It doesn't have the blob, or won't give it.
     #[error("it does not have the bytes")]
     NotFound,
+    /// It doesn't have what it said it has.
+    #[error("it does not have the bytes that it said it has")]
+    Untrue,
     /// The stream broke or timed out.
     #[error("{0}")]
     Broken(String),
@@ -87,9 +90,9 @@ pub(super) fn note(shared: &Shared, node: NodeId, digest: Digest, what: &str, er
             );
             standings.blame(node, digest, format!("{what}: {reason}"), shared.started.elapsed());
         }
-        PeerError::Broken(reason) => {
-            tracing::debug!(node = %node.short(), what, reason, "a source broke off");
-            standings.fault(node, format!("{what}: {reason}"));
+        PeerError::Broken(_) | PeerError::Untrue => {
+            tracing::debug!(node = %node.short(), what, %error, "a source broke off");
+            standings.fault(node, format!("{what}: {error}"));
         }
         PeerError::NotFound | PeerError::Store(_) => {
             tracing::debug!(node = %node.short(), what, %error, "a source was of no use");

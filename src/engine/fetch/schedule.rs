@@ -4,8 +4,13 @@
 //! - **What readers wait for comes first,** from wherever each of them is, in turns; a group that a reader waits for and
 //!   that was asked of somebody slow is asked of another as well.
 //! - **What nobody else has is asked of who has everything.** Of eight sites that fetch the same, each takes a share of
-//!   its own from the one that has it, and the rest from the others. If some don't bring their shares, this node has nothing
-//!   left to ask for and is idle for a while; then all of it is anybody's.
+//!   its own from the one that has it, and the rest from the others, so that it sends little more than one copy. Who is
+//!   done with its share, and sees that one is idle, goes on with what is next in rank for it and nobody has brought yet:
+//!   shares aren't equal, and neither are links. What others have is asked of one that has everything only when nothing
+//!   comes from anybody any more.
+//! - **Who says that it has something must bring it.** What a source claims keeps others from being asked for it, so a
+//!   claim counts only until something that was asked of it has been under way for too long; from then on it isn't asked
+//!   for anything either, until something comes from it after all.
 //! - **In the end whoever is idle repeats what has been under way longest,** so that one slow source doesn't decide when
 //!   the last group comes. A group is under way from two sources at most.
 
@@ -14,6 +19,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::bits::{Bits, Side};
+use super::share::Share;
 use crate::engine::line::Urgency;
 
 /// How far ahead of a reader is fetched for it before anything else.
@@ -24,6 +30,18 @@ pub const UNDER_WAY_MAX: usize = 64;
 
 /// Sources that a group is asked of at once.
 const ASKED_MAX: usize = 2;
+
+/// How long a group may be under way from somebody before another is asked too: at least and at most.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// Patience as long as no rate is known.
+const PATIENCE_UNKNOWN: Duration = Duration::from_secs(1);
+
+/// How many times as long as a group asked of a source now would take one may be under way, if a reader waits for it.
+const WAITS: u32 = 4;
+
+/// How many times as long as groups typically are one may be under way, if nobody waits for it.
+const TYPICAL_TIMES: u32 = 3;
 
 /// Who is asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,12 +67,39 @@ struct Asked {
     at: Duration,
 }
 
+#[derive(Default)]
 struct Source {
     /// `None`: everything.
     has: Option<Bits>,
     /// Whether it said so itself.
     told: bool,
     under_way: usize,
+    /// What was asked of it and it hasn't sent, though it may have come from another meanwhile.
+    owed: usize,
+    /// When it sent something last, or was asked while it owed nothing.
+    heard_at: Duration,
+    /// How long it may owe something without sending anything, as things were when it was last asked.
+    silence_max: Duration,
+}
+
+impl Source {
+    /// Whether it has owed something for so long without sending anything.
+    fn is_stuck(&self, now: Duration) -> bool {
+        self.owed > 0 && now.saturating_sub(self.heard_at) >= self.silence_max
+    }
+
+    fn paid(&mut self, now: Duration) {
+        self.owed = self.owed.saturating_sub(1);
+        self.heard_at = self.heard_at.max(now);
+    }
+}
+
+/// What is asked of who has everything while others fetch the same blob.
+struct Restraint {
+    share: Share,
+    /// Of these groups those that nobody else has.
+    groups: Bits,
+    reach: u8,
 }
 
 /// What is here, under way, and wanted of one blob.
@@ -68,10 +113,12 @@ pub struct Schedule {
     /// Where each reader waits.
     readers: BTreeMap<ReaderId, u32>,
     turn: usize,
-    /// What this node had better take itself from who has everything; `None`: nobody else fetches the blob.
-    share: Option<Bits>,
-    /// Since when nothing has been under way.
+    /// What this node leaves to others; `None`: nothing.
+    restraint: Option<Restraint>,
+    /// Since when nothing has been under way from who has everything.
     idle_since: Option<Duration>,
+    /// When the last group came.
+    came_at: Duration,
     /// How long a group is under way, as a running mean.
     typical: Duration,
 }
@@ -92,6 +139,16 @@ pub struct Ask {
     pub dice: Option<u32>,
 }
 
+impl Ask {
+    /// How long a source is waited for follows from how long one group more is expected to take there (`None`: nothing
+    /// came from it yet) and from how long groups of this blob typically take.
+    pub fn of(most: u32, now: Duration, expected: Option<Duration>, typical: Duration, dice: Option<u32>) -> Ask {
+        let patience = expected.map_or(PATIENCE_UNKNOWN, |wait| (wait * WAITS).clamp(PATIENCE.0, PATIENCE.1));
+        let repeat_after = (typical * TYPICAL_TIMES).max(patience).min(PATIENCE.1);
+        Ask { most, now, patience, repeat_after, dice }
+    }
+}
+
 impl Schedule {
     /// For a blob of `count` groups of which these are missing.
     pub fn new(count: u32, missing: &[Range<u32>]) -> Schedule {
@@ -106,8 +163,9 @@ impl Schedule {
             sources: BTreeMap::new(),
             readers: BTreeMap::new(),
             turn: 0,
-            share: None,
+            restraint: None,
             idle_since: None,
+            came_at: Duration::ZERO,
             typical: Duration::ZERO,
         }
     }
@@ -129,7 +187,7 @@ impl Schedule {
 
     /// A source has come that has everything, as far as is known.
     pub fn join(&mut self, source: SourceId) {
-        self.sources.insert(source, Source { has: None, told: false, under_way: 0 });
+        self.sources.insert(source, Source::default());
     }
 
     /// What a source has now.
@@ -146,21 +204,59 @@ impl Schedule {
         self.sources.get(&source).is_some_and(|source| source.told && source.has.is_none())
     }
 
-    /// Others fetch the same blob: of who has everything, this node takes these groups first and leaves it the others.
-    pub fn set_share(&mut self, share: Option<Bits>) {
-        self.share = share;
+    /// Whether a source has said what it has.
+    pub fn has_told(&self, source: SourceId) -> bool {
+        self.sources.get(&source).is_some_and(|source| source.told)
     }
 
-    /// Notices that the others don't bring their shares: call it now and then.
-    pub fn reconsider(&mut self, ask: Ask) {
-        if !self.asked.is_empty() {
+    /// Others fetch the same blob: of who has everything, this node takes these groups first and leaves it the others.
+    pub fn set_share(&mut self, share: Option<Share>) {
+        self.restraint = share.map(|share| Restraint { groups: share.within(1), share, reach: 1 });
+    }
+
+    /// Notices that the others don't bring their shares: call it now and then, for each source.
+    pub fn reconsider(&mut self, source: SourceId, ask: Ask) {
+        let is_whole = |source: &Source| source.has.is_none();
+        let Some(source) = self.sources.get(&source).filter(|source| is_whole(source)) else { return };
+        if self.restraint.is_none() || source.under_way > 0 {
             self.idle_since = None;
             return;
         }
-        let since = *self.idle_since.get_or_insert(ask.now);
-        if ask.now.saturating_sub(since) >= ask.patience.max(self.typical) {
-            self.share = None;
+        let idle = ask.now.saturating_sub(*self.idle_since.get_or_insert(ask.now));
+        if idle < ask.patience {
+            return;
         }
+        let stands_still = ask.now.saturating_sub(self.came_at);
+        if self.reach_further(ask) {
+            self.idle_since = None;
+        } else if idle.min(stands_still) >= ask.patience.max(self.typical) {
+            self.restraint = None;
+        }
+    }
+
+    /// Takes on what others before this node haven't brought, as far as there is any; says whether there is. If nobody
+    /// brings anything, it takes on all.
+    fn reach_further(&mut self, ask: Ask) -> bool {
+        let is_alone = !self.is_shared();
+        let Some(mut restraint) = self.restraint.take() else { return false };
+        let finds = loop {
+            let mut others = self.claims(ask);
+            others.push((&restraint.groups, Side::In));
+            let finds = self.free.first(0..self.count, &others).is_some();
+            if finds || restraint.reach == restraint.share.sharers() {
+                break finds;
+            }
+            restraint.reach = if is_alone { restraint.share.sharers() } else { restraint.reach + 1 };
+            restraint.groups = restraint.share.within(restraint.reach);
+        };
+        self.restraint = Some(restraint);
+        finds
+    }
+
+    /// What others have that may be counted on.
+    fn claims(&self, ask: Ask) -> Vec<(&Bits, Side)> {
+        let sources = self.sources.values().filter(|source| !source.is_stuck(ask.now));
+        sources.filter_map(|source| source.has.as_ref()).map(|has| (has, Side::Out)).collect()
     }
 
     /// Whether a source is known to have only a part.
@@ -191,8 +287,11 @@ impl Schedule {
         self.readers.remove(&reader);
     }
 
-    /// A group was verified and is here, from whomever.
-    pub fn arrived(&mut self, index: u32, now: Duration) {
+    /// A group came from a source, was verified and is here.
+    pub fn arrived(&mut self, index: u32, source: SourceId, now: Duration) {
+        if let Some(source) = self.sources.get_mut(&source) {
+            source.paid(now);
+        }
         let was_free = self.free.clear(index);
         let asked = self.asked.remove(&index);
         if let Some(first) = asked.iter().flatten().map(|asked| asked.at).min() {
@@ -206,14 +305,7 @@ impl Schedule {
         }
         if was_free || asked.is_some() {
             self.left -= 1;
-        }
-    }
-
-    /// A source didn't give a group that was asked of it.
-    pub fn failed(&mut self, source: SourceId, index: u32) {
-        self.forget(source, index);
-        if let Some(Source { has: Some(has), .. }) = self.sources.get_mut(&source) {
-            has.clear(index);
+            self.came_at = now;
         }
     }
 
@@ -247,7 +339,12 @@ impl Schedule {
             self.asked.entry(index).or_default().push(Asked { source, at: ask.now });
         }
         if let Some(source) = self.sources.get_mut(&source) {
+            if source.owed == 0 {
+                source.heard_at = ask.now;
+            }
+            source.silence_max = ask.repeat_after;
             source.under_way += task.groups.len();
+            source.owed += task.groups.len();
         }
         Some(task)
     }
@@ -256,13 +353,18 @@ impl Schedule {
         let source = self.sources.get(&id)?;
         let room = UNDER_WAY_MAX.saturating_sub(source.under_way);
         let most = ask.most.min(u32::try_from(room).unwrap_or(u32::MAX));
-        if most == 0 || self.left == 0 {
+        if most == 0 || self.left == 0 || self.is_passed_over(source, ask.now) {
             return None;
         }
         let ask = Ask { most, ..ask };
         let urgent = self.for_readers(id, source, ask).map(|groups| Task { groups, urgency: Urgency::Urgent });
         let bulk = || self.in_order(source, ask).or_else(|| self.repeat(id, source, ask));
         urgent.or_else(|| bulk().map(|groups| Task { groups, urgency: Urgency::Bulk }))
+    }
+
+    /// Whether a source had better bring what it owes before it is asked for more, while there are others.
+    fn is_passed_over(&self, source: &Source, now: Duration) -> bool {
+        source.is_stuck(now) && self.sources.values().any(|other| !other.is_stuck(now))
     }
 
     /// What the readers wait for, beginning with another one each time.
@@ -317,21 +419,15 @@ impl Schedule {
         if source.has.is_some() {
             return around(&[]).map(|first| self.run(source, first, self.count, ask.most));
         }
-        let mut wanted: Vec<(&Bits, Side)> =
-            self.sources.values().filter_map(|other| other.has.as_ref()).map(|has| (has, Side::Out)).collect();
-        let rare = |wanted: &[(&Bits, Side)]| (!wanted.is_empty()).then(|| around(wanted)).flatten();
+        let mut wanted = self.claims(ask);
         // What is rare is taken one by one: beside it there may be what others have.
-        let one = |first: u32| first..first + 1;
-        match &self.share {
-            Some(share) => {
-                wanted.push((share, Side::In));
-                rare(&wanted).map(one)
-            }
-            None => {
-                let any = || around(&[]).map(|first| self.run(source, first, self.count, ask.most));
-                rare(&wanted).map(one).or_else(any)
-            }
+        let rare = |wanted: &[(&Bits, Side)]| around(wanted).map(|first| first..first + 1);
+        if let Some(Restraint { groups, .. }) = &self.restraint {
+            wanted.push((groups, Side::In));
+            return rare(&wanted);
         }
+        let any = || around(&[]).map(|first| self.run(source, first, self.count, ask.most));
+        if wanted.is_empty() { any() } else { rare(&wanted).or_else(any) }
     }
 
     /// What has been under way from others for longest, when nothing is free.

@@ -74,7 +74,7 @@ fn bulk_goes_on_behind_the_reader() {
 fn what_a_lost_source_had_under_way_is_asked_of_another() {
     let mut schedule = fresh(6, &[A, B]);
     assert_eq!(groups(&mut schedule, A, at(0, 4)), Some(0..4));
-    schedule.arrived(0, Duration::ZERO);
+    schedule.arrived(0, A, Duration::ZERO);
     schedule.leave(A);
     assert_eq!(groups(&mut schedule, B, at(1, 4)), Some(1..5));
     assert_eq!(groups(&mut schedule, A, at(1, 4)), None, "it is gone");
@@ -87,9 +87,10 @@ fn a_reader_waits_for_a_slow_source_no_longer_than_patience() {
     assert_eq!(groups(&mut schedule, A, at(0, 8)), Some(10..18));
     assert_eq!(schedule.next(B, at(99, 8)).unwrap().urgency, Urgency::Bulk);
     assert_eq!(schedule.next(B, at(100, 8)), Some(Task { groups: 10..11, urgency: Urgency::Urgent }));
-    schedule.arrived(10, Duration::ZERO);
+    schedule.arrived(10, B, Duration::ZERO);
     schedule.wait(ONE, 11);
     assert_eq!(groups(&mut schedule, B, at(101, 8)), Some(11..12));
+    schedule.arrived(12, A, Duration::from_millis(250));
     assert_eq!(groups(&mut schedule, A, at(300, 8)), Some(18..19), "never twice of the same source");
 }
 
@@ -115,7 +116,7 @@ fn what_nobody_waits_for_is_repeated_later_than_what_a_reader_does() {
     schedule.wait(ONE, 1);
     assert_eq!(groups(&mut schedule, B, ask), Some(1..2));
     assert_eq!(groups(&mut schedule, B, Ask { now: Duration::from_millis(500), ..ask }), Some(0..1));
-    schedule.arrived(0, Duration::from_millis(800));
+    schedule.arrived(0, B, Duration::from_millis(800));
     assert_eq!(schedule.typical(), Duration::from_millis(800));
 }
 
@@ -133,37 +134,112 @@ fn of_who_has_everything_first_what_nobody_else_has() {
     assert!(!schedule.is_shared());
 }
 
-#[test]
-fn others_shares_are_left_to_them_until_nothing_arrives_any_more() {
-    let mut schedule = fresh(6, &[A, B]);
-    schedule.learn(A, Bits::all(6));
-    schedule.learn(B, bits(6, &[2]));
-    schedule.set_share(Some(bits(6, &[0, 2, 4])));
-    assert!(schedule.is_whole(A) && !schedule.is_whole(B));
-    let taken: Vec<_> = (0..3).map(|_| groups(&mut schedule, A, at(0, 8))).collect();
-    assert_eq!(taken, [Some(0..1), Some(4..5), None], "2 comes from the other");
-    assert_eq!(groups(&mut schedule, B, at(0, 8)), Some(2..3));
-    schedule.reconsider(at(900, 8));
-    [0, 4, 2].into_iter().for_each(|index| schedule.arrived(index, Duration::from_millis(50)));
-    schedule.reconsider(at(1000, 8));
-    schedule.reconsider(at(1099, 8));
-    assert_eq!(groups(&mut schedule, A, at(1099, 8)), None);
-    schedule.reconsider(at(1100, 8));
-    assert_eq!(groups(&mut schedule, A, at(1100, 8)), Some(1..2), "the other doesn't bring it");
-    schedule.set_share(Some(bits(6, &[])));
-    schedule.wait(ONE, 5);
-    assert_eq!(groups(&mut schedule, A, at(1101, 8)), Some(5..6), "a reader doesn't wait for anybody's share");
+/// `own` groups of `count` that two share.
+fn share(count: u32, own: &[u32]) -> Option<Share> {
+    Some(Share::of_two(&bits(count, own), count))
 }
 
 #[test]
-fn a_group_that_a_partial_source_did_not_give_is_asked_of_another() {
+fn of_who_has_everything_each_takes_its_share_and_then_what_the_other_does_not_bring() {
+    let mut schedule = fresh(6, &[A, B]);
+    schedule.learn(A, Bits::all(6));
+    schedule.learn(B, bits(6, &[2]));
+    schedule.set_share(share(6, &[0, 2, 4]));
+    assert!(schedule.is_whole(A) && !schedule.is_whole(B));
+    let taken: Vec<_> = (0..3).map(|_| groups(&mut schedule, A, at(0, 8))).collect();
+    assert_eq!(taken, [Some(0..1), Some(4..5), None], "2 comes from the other");
+    schedule.reconsider(A, at(800, 8));
+    [0, 4].into_iter().for_each(|index| schedule.arrived(index, A, Duration::from_millis(800)));
+    schedule.reconsider(A, at(850, 8));
+    schedule.reconsider(B, at(950, 8));
+    schedule.reconsider(A, at(949, 8));
+    assert_eq!(groups(&mut schedule, A, at(949, 8)), None, "only a source that has everything is idle");
+    schedule.reconsider(A, at(950, 8));
+    let taken: Vec<_> = (0..4).map(|_| groups(&mut schedule, A, at(950, 8))).collect();
+    assert_eq!(taken, [Some(1..2), Some(3..4), Some(5..6), None], "what nobody has, though not what the other has");
+    schedule.set_share(share(6, &[]));
+    schedule.wait(ONE, 2);
+    assert_eq!(groups(&mut schedule, A, at(951, 8)), Some(2..3), "a reader doesn't wait for anybody's share");
+}
+
+#[test]
+fn what_others_have_is_waited_for_as_long_as_anything_comes() {
+    let mut schedule = fresh(5, &[A, B]);
+    schedule.learn(A, Bits::all(5));
+    schedule.learn(B, bits(5, &[0, 1, 2, 3]));
+    schedule.set_share(share(5, &[4]));
+    for (index, ms) in (0..3).zip([0, 90, 180]) {
+        schedule.reconsider(A, at(ms, 1));
+        assert_eq!(groups(&mut schedule, B, at(ms, 1)), Some(index..index + 1));
+        schedule.arrived(index, B, Duration::from_millis(ms + 5));
+    }
+    assert_eq!(groups(&mut schedule, A, at(180, 1)), Some(4..5), "nobody else has it");
+    schedule.arrived(4, A, Duration::from_millis(190));
+    schedule.reconsider(A, at(200, 1));
+    schedule.reconsider(A, at(289, 1));
+    schedule.arrived(2, B, Duration::from_millis(289));
+    schedule.reconsider(A, at(300, 1));
+    assert_eq!(groups(&mut schedule, A, at(300, 1)), Some(3..4), "nothing has come for a while");
+}
+
+#[test]
+fn another_share_begins_anew() {
     let mut schedule = fresh(4, &[A, B]);
-    schedule.learn(B, bits(4, &[1]));
-    assert_eq!(groups(&mut schedule, B, at(0, 4)), Some(1..2));
-    schedule.failed(B, 1);
-    assert_eq!(groups(&mut schedule, B, at(0, 4)), None);
-    assert_eq!(groups(&mut schedule, A, at(0, 4)), Some(0..1));
-    assert_eq!(groups(&mut schedule, A, at(0, 4)), Some(1..2));
+    schedule.learn(A, Bits::all(4));
+    schedule.learn(B, Bits::none(4));
+    schedule.set_share(share(4, &[3]));
+    [0, 1000].into_iter().for_each(|ms| schedule.reconsider(A, at(ms, 1)));
+    assert_eq!(groups(&mut schedule, A, at(1000, 1)), Some(3..4), "its own comes first, or it isn't idle");
+    schedule.arrived(3, A, Duration::from_millis(1000));
+    [1000, 1100].into_iter().for_each(|ms| schedule.reconsider(A, at(ms, 1)));
+    schedule.set_share(share(4, &[2]));
+    assert_eq!(groups(&mut schedule, A, at(1100, 1)), Some(2..3));
+    assert_eq!(groups(&mut schedule, A, at(1100, 1)), None);
+}
+
+#[test]
+fn who_owes_something_for_too_long_is_not_asked_for_more_and_what_it_claims_counts_no_more() {
+    let mut schedule = fresh(6, &[A, B]);
+    schedule.learn(A, Bits::all(6));
+    schedule.learn(B, bits(6, &[0, 1, 2, 3]));
+    schedule.set_share(share(6, &[0, 1, 2, 3]));
+    assert_eq!(groups(&mut schedule, B, at(0, 1)), Some(0..1));
+    assert_eq!(groups(&mut schedule, A, at(99, 1)), None, "the other has them");
+    assert_eq!(schedule.next(B, at(100, 1)), None, "it hasn't sent what it was asked for");
+    assert_eq!(groups(&mut schedule, A, at(100, 1)), Some(1..2));
+    assert_eq!(groups(&mut schedule, A, at(100, 1)), Some(2..3));
+    schedule.arrived(0, A, Duration::from_millis(110));
+    assert_eq!(groups(&mut schedule, B, at(120, 1)), None, "that the group came from another isn't to its credit");
+    schedule.arrived(0, B, Duration::from_millis(130));
+    assert_eq!(groups(&mut schedule, B, at(140, 1)), Some(3..4), "it does send after all");
+}
+
+#[test]
+fn what_was_asked_long_ago_of_who_has_sent_all_since_is_not_owed() {
+    let mut schedule = fresh(6, &[A, B]);
+    schedule.learn(B, bits(6, &[]));
+    assert_eq!(groups(&mut schedule, A, at(0, 1)), Some(0..1));
+    schedule.arrived(0, A, Duration::from_millis(10));
+    assert_eq!(groups(&mut schedule, A, at(900, 1)), Some(1..2), "it owed nothing");
+    assert_eq!(groups(&mut schedule, A, at(999, 1)), Some(2..3));
+    assert_eq!(groups(&mut schedule, A, at(1000, 1)), None, "as long as there is another one");
+    schedule.leave(B);
+    assert_eq!(groups(&mut schedule, A, at(1000, 1)), Some(3..4));
+    assert!(!schedule.has_told(A));
+    schedule.learn(A, Bits::all(6));
+    assert!(schedule.has_told(A));
+}
+
+#[test]
+fn how_long_is_waited_follows_from_what_is_expected_and_what_is_typical() {
+    let ms = Duration::from_millis;
+    let ask = |expected: Option<u64>, typical| Ask::of(3, ms(7), expected.map(ms), ms(typical), Some(5));
+    assert_eq!((ask(None, 0).most, ask(None, 0).now, ask(None, 0).dice), (3, ms(7), Some(5)));
+    let waits = |ask: Ask| (ask.patience.as_millis(), ask.repeat_after.as_millis());
+    assert_eq!(waits(ask(None, 0)), (1000, 1000));
+    assert_eq!(waits(ask(Some(100), 500)), (400, 1500));
+    assert_eq!(waits(ask(Some(1), 0)), (250, 250));
+    assert_eq!(waits(ask(Some(60_000), 60_000)), (30_000, 30_000));
 }
 
 #[test]
@@ -182,7 +258,7 @@ fn no_more_than_the_bound_is_under_way_from_one_source() {
         under_way += range.len();
     }
     assert_eq!(under_way, UNDER_WAY_MAX);
-    schedule.arrived(0, Duration::ZERO);
+    schedule.arrived(0, A, Duration::ZERO);
     assert_eq!(groups(&mut schedule, A, at(0, 10)), Some(64..65));
 }
 
@@ -191,7 +267,6 @@ fn no_more_than_the_bound_is_under_way_from_one_source() {
 enum Step {
     Ask { source: u64, most: u32, dice: Option<u32> },
     Deliver { which: usize },
-    Fail { which: usize },
     Leave { source: u64 },
     Join { source: u64, has: Option<Vec<u32>> },
     Wait { reader: u64, index: u32 },
@@ -205,7 +280,6 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0_u64..4, 1_u32..9, proptest::option::of(any::<u32>()))
             .prop_map(|(source, most, dice)| Step::Ask { source, most, dice }),
         5 => any::<usize>().prop_map(|which| Step::Deliver { which }),
-        1 => any::<usize>().prop_map(|which| Step::Fail { which }),
         1 => (0_u64..4).prop_map(|source| Step::Leave { source }),
         2 => (0_u64..4, part).prop_map(|(source, has)| Step::Join { source, has }),
         2 => (0_u64..3, 0_u32..70).prop_map(|(reader, index)| Step::Wait { reader, index }),
@@ -245,8 +319,8 @@ impl World {
     }
 
     fn deliver(&mut self, schedule: &mut Schedule, which: usize) {
-        let (_, index) = self.under_way[which % self.under_way.len()];
-        schedule.arrived(index, Duration::ZERO);
+        let (source, index) = self.under_way[which % self.under_way.len()];
+        schedule.arrived(index, source, self.now);
         self.here.insert(index);
         self.under_way.retain(|(_, other)| *other != index);
     }
@@ -265,14 +339,7 @@ impl World {
                 self.ask(schedule, SourceId(source), ask)?;
             }
             Step::Deliver { which } if !self.under_way.is_empty() => self.deliver(schedule, which),
-            Step::Fail { which } if !self.under_way.is_empty() => {
-                let (source, index) = self.under_way.swap_remove(which % self.under_way.len());
-                schedule.failed(source, index);
-                if let Some(Some(has)) = self.parts.get_mut(&source) {
-                    has.clear(index);
-                }
-            }
-            Step::Deliver { .. } | Step::Fail { .. } => {}
+            Step::Deliver { .. } => {}
             Step::Leave { source } => self.leave(schedule, SourceId(source)),
             Step::Join { source, has } => {
                 let source = SourceId(source);

@@ -1,6 +1,5 @@
 //! One peer as a source of one blob: keeps enough requests under way, and takes in what comes.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,26 +12,33 @@ use super::flight::Flight;
 use super::peer::PeerError;
 use super::schedule::{Ask, SourceId, Task};
 use crate::engine::bulk::{Answer, GROUP_BYTES, HAVE_MAX, Request};
-use crate::engine::line::{Expected, Line, Permit};
+use crate::engine::line::{Expected, Line, Permit, Urgency};
 use crate::engine::shared::Shared;
 
-/// How often a source that has only a part is asked what it has now.
-const REFRESH: Duration = Duration::from_millis(300);
+/// How long after it told what it has a source that has only a part is asked again; longer where that is so much that
+/// it would take more than this of a slow line, in bytes a second.
+pub(super) const REFRESH: Duration = Duration::from_millis(300);
+const REFRESH_BYTES_PER_SECOND: u32 = 64 << 10;
 
 /// How often a source without a task looks whether others have become late.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// How long a group may be under way from somebody before another is asked too: at least and at most.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-
-/// Patience as long as no rate is known.
-const PATIENCE_UNKNOWN: Duration = Duration::from_secs(1);
-
-/// How many times as long as groups typically are one may be under way, if nobody waits for it.
-const TYPICAL_TIMES: u32 = 3;
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// Groups of one request at most, so that plans can change.
 const REQUEST_GROUPS_MAX: u64 = 8;
+
+/// A job is over.
+enum Done {
+    Fetched,
+    Learnt,
+}
+
+/// `None`: for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// A source at work.
 pub(super) struct Source {
@@ -55,15 +61,15 @@ impl Source {
             // Both at once; the second is only needed where no other source gave it.
             tokio::try_join!(self.learn(), self.values())?;
         }
-        let mut jobs = JoinSet::new();
-        let mut refresh_at = Instant::now() + REFRESH;
+        let mut jobs: JoinSet<Result<Done, PeerError>> = JoinSet::new();
+        let mut refresh_at = Some(Instant::now() + self.refresh());
         while !self.flight.is_complete() {
             let changed = self.flight.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let chunk = (self.line.request_bytes(&self.shared) / GROUP_BYTES).clamp(1, REQUEST_GROUPS_MAX);
             let ask = self.ask(chunk);
-            self.flight.plan().reconsider(ask);
+            self.flight.plan().reconsider(self.id, ask);
             let outlook = self.flight.plan().outlook(self.id, ask);
             let is_partial = self.flight.plan().is_partial(self.id);
             let admitted = async {
@@ -77,45 +83,49 @@ impl Source {
                     let ask = self.ask(chunk);
                     let task = self.flight.plan().next(self.id, ask);
                     if let Some(task) = task {
-                        jobs.spawn(self.clone().fetch(task, permit));
+                        let source = self.clone();
+                        jobs.spawn(async move { source.fetch(task, permit).await.map(|()| Done::Fetched) });
                     }
                 }
                 () = changed => {}
-                Some(done) = jobs.join_next() => done.map_err(|error| PeerError::Store(error.to_string()))??,
+                Some(done) = jobs.join_next() => match done.map_err(|error| PeerError::Store(error.to_string()))?? {
+                    Done::Fetched => {}
+                    Done::Learnt => refresh_at = Some(Instant::now() + self.refresh()),
+                },
                 () = sleep(LOOK), if outlook.is_none() => {}
-                () = sleep_until(refresh_at), if is_partial => {
-                    refresh_at = Instant::now() + REFRESH;
+                () = until(refresh_at), if is_partial => {
+                    refresh_at = None;
                     let source = self.clone();
-                    jobs.spawn(async move { source.learn().await });
+                    jobs.spawn(async move { source.learn().await.map(|()| Done::Learnt) });
                 }
             }
         }
         Ok(())
     }
 
+    fn refresh(&self) -> Duration {
+        let bytes = self.flight.group_count().div_ceil(8);
+        REFRESH.max(Duration::from_secs(1) * bytes / REFRESH_BYTES_PER_SECOND)
+    }
+
     /// Looks at the plan: don't call it while that is held.
     fn ask(&self, chunk: u64) -> Ask {
         let most = u32::try_from(chunk).unwrap_or(1);
-        let patience = self.patience();
+        let expected = self.line.expected_wait(&self.shared, GROUP_BYTES);
         let typical = self.flight.plan().typical();
-        let repeat_after = (typical * TYPICAL_TIMES).max(patience).min(PATIENCE.1);
-        Ask { most, now: self.flight.age(), patience, repeat_after, dice: self.flight.dice() }
+        Ask::of(most, self.flight.age(), expected, typical, self.flight.dice())
     }
 
-    /// Four times as long as a group asked of this source now would take.
-    fn patience(&self) -> Duration {
-        let Some(expected) = self.line.expected_wait(&self.shared, GROUP_BYTES) else { return PATIENCE_UNKNOWN };
-        (expected * 4).clamp(PATIENCE.0, PATIENCE.1)
-    }
-
-    /// Asks which groups it has. An older peer doesn't understand that: then it is taken to have all or none.
+    /// Asks which groups it has, on a reader's stream: the answer is tiny, and old if it comes behind all the groups that
+    /// were asked for before. An older peer doesn't understand that: then it is taken to have all or none.
     async fn learn(&self) -> Result<(), PeerError> {
         let mut has = Bits::none(self.flight.group_count());
         let mut first = 0;
         while first < self.flight.group_count() {
             let request = Request::Have(self.flight.reference().clone(), first);
-            match self.ask_one(&request).await? {
+            match self.ask_one(&request, Urgency::Urgent).await? {
                 Answer::Have(bits) if !bits.is_empty() => has.learn(first, &bits),
+                Answer::NotFound if self.flight.plan().has_told(self.id) => return Err(PeerError::NotFound),
                 Answer::NotFound => return Ok(()),
                 _ => return Err(PeerError::Wrong("not a list of groups".into())),
             }
@@ -130,7 +140,7 @@ impl Source {
         let mut values = Vec::new();
         while values.len() < count && !self.flight.fill().has_groups() {
             let request = Request::Values(self.flight.reference().clone(), values.len() as u32);
-            match self.ask_one(&request).await? {
+            match self.ask_one(&request, self.flight.urgency()).await? {
                 Answer::Values(more) if more.is_empty() || values.len() + more.len() > count => {
                     return Err(PeerError::Wrong("another number of chaining values".into()));
                 }
@@ -147,15 +157,14 @@ impl Source {
     }
 
     /// Asks something that brings no bytes of the blob.
-    async fn ask_one(&self, request: &Request) -> Result<Answer, PeerError> {
-        let urgency = self.flight.urgency();
+    async fn ask_one(&self, request: &Request, urgency: Urgency) -> Result<Answer, PeerError> {
         let permit = self.line.admit(&self.shared, 0, urgency).await;
         let expected = Expected { answers: 1, ends_when_not_found: true };
         Ok(self.line.ask(&self.shared, request, expected, permit).await?.next().await?)
     }
 
     /// Asks for groups, verifies and keeps them as they come.
-    async fn fetch(self: Arc<Source>, task: Task, mut permit: Permit) -> Result<(), PeerError> {
+    async fn fetch(&self, task: Task, mut permit: Permit) -> Result<(), PeerError> {
         let Task { groups, .. } = task;
         permit.shrink(u64::from(groups.end - groups.start) * GROUP_BYTES);
         let reference = self.flight.reference().clone();
@@ -165,12 +174,12 @@ impl Source {
         };
         let expected = Expected { answers: groups.len(), ends_when_not_found: true };
         let mut answers = self.line.ask(&self.shared, &request, expected, permit).await?;
-        for index in groups.clone() {
+        for index in groups {
             // Counted until it is written.
             let (answer, _held) = answers.next_held().await?;
             match answer {
                 Answer::Group(bytes) | Answer::Whole(bytes) => self.keep(index, bytes).await?,
-                Answer::NotFound => return self.lacks(index..groups.end),
+                Answer::NotFound => return Err(self.lacks()),
                 _ => return Err(PeerError::Wrong("not a group".into())),
             }
         }
@@ -187,17 +196,12 @@ impl Source {
             let _place = self.shared.groups_at_work.acquire().await;
             self.flight.fill().write_group(index, bytes).await?;
         }
-        self.flight.came(index);
+        self.flight.came(index, self.id);
         Ok(())
     }
 
-    /// One that has only a part may have said so too early; one that was to have all is of no use.
-    fn lacks(&self, groups: Range<u32>) -> Result<(), PeerError> {
-        let mut plan = self.flight.plan();
-        if !plan.is_partial(self.id) {
-            return Err(PeerError::NotFound);
-        }
-        groups.for_each(|index| plan.failed(self.id, index));
-        Ok(())
+    /// It was only asked for what it said it has, unless it is of a release that doesn't tell.
+    fn lacks(&self) -> PeerError {
+        if self.flight.plan().has_told(self.id) { PeerError::Untrue } else { PeerError::NotFound }
     }
 }

@@ -49,12 +49,14 @@ pub(in crate::engine) fn all() -> Vec<Box<dyn Roots>> {
 /// A blob, and who put the version that names it.
 type Named = (Digest, NodeId);
 
+/// What a row, key and value, names, and who put it.
+type NamedBy = fn(&[u8], &[u8]) -> Result<Vec<Named>, DecodeError>;
+
 /// Versions in the rows of a tree.
 struct Kept {
     name: &'static str,
     tree: Tree,
-    /// What a row, key and value, names, and who put it.
-    named: fn(&[u8], &[u8]) -> Result<Vec<Named>, DecodeError>,
+    named: NamedBy,
 }
 
 /// Live versions and their siblings.

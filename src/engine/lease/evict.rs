@@ -130,12 +130,11 @@ fn is_below(path: &ArtifactPath, prefix: Option<&ArtifactPath>) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The next blobs that are here, which of them are pinned, and where to go on. Blocks.
-fn part(
-    shared: &Shared,
-    eviction: &Eviction,
-    mut from: Vec<u8>,
-) -> Result<(Part, HashSet<Digest>, Option<Vec<u8>>), CollectError> {
+/// Some blobs, which of them are pinned, and where to go on.
+type Page = (Part, HashSet<Digest>, Option<Vec<u8>>);
+
+/// The next blobs that are here. Blocks.
+fn part(shared: &Shared, eviction: &Eviction, mut from: Vec<u8>) -> Result<Page, CollectError> {
     let end = rows::end_of(&start(eviction));
     let mut part = Part::new();
     let next = loop {

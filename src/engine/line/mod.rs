@@ -22,12 +22,11 @@ use artimesh_core::model::PublicKey;
 use tokio::sync::Semaphore;
 
 pub(super) use lane::{Answers, Expected, LaneError};
-pub(super) use window::Urgency;
+pub(super) use window::{Urgency, Window};
 
 use self::lane::Lane;
 use self::together::Together;
 use self::widening::Widening;
-use self::window::Window;
 use super::bulk::Request;
 use super::serve::SERVED_AT_ONCE;
 use super::shared::Shared;

@@ -70,12 +70,29 @@ impl Hub {
 
     /// Pulls the cable of a place: nobody is told, packets just don't arrive.
     pub fn cut(&self, index: usize) {
-        must(&format!("-n {} link set port{} down", self.name, index + 1));
+        self.set(index, "down");
     }
 
     /// Puts it in again.
     pub fn mend(&self, index: usize) {
-        must(&format!("-n {} link set port{} up", self.name, index + 1));
+        self.set(index, "up");
+    }
+
+    fn set(&self, index: usize, state: &str) {
+        let status = self.command("ip").args(["link", "set", &self.port(index), state]).status();
+        assert!(status.is_ok_and(|status| status.success()), "port {index} {state}");
+    }
+
+    /// The switch's end of a place's cable.
+    pub fn port(&self, index: usize) -> String {
+        format!("port{}", index + 1)
+    }
+
+    /// A command that runs where the switch is.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
     }
 }
 

@@ -1,4 +1,4 @@
-//! A member whose bytes are wrong: it has another's key, speaks the bulk protocol, and flips a bit in each group.
+//! A member that lies: it has another's key and speaks the bulk protocol; its bytes are wrong, or it hasn't what it says.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -31,17 +31,26 @@ fn listen(address: Ipv4Addr, port: u16) -> String {
     format!("/ip4/{address}/tcp/{port}")
 }
 
+/// What about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// It flips a bit in each group.
+    Bytes,
+    /// It says that it has all groups but the last, and gives none.
+    Possession,
+}
+
 /// Runs until it is dropped.
 pub struct Liar {
     _swarm: Swarm,
-    /// Groups that it lied about.
+    /// Requests for groups that it lied about.
     pub lies: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Liar {
     /// Takes the place of a node that doesn't run, towards `victim`, and lies about `content`.
-    pub async fn start(place: &Node, victim: &Node, content: Arc<Vec<u8>>) -> Liar {
+    pub async fn start(place: &Node, victim: &Node, content: Arc<Vec<u8>>, lie: Lie) -> Liar {
         let options = Options {
             listen: vec![listen(place.address, 8083)],
             bulk_listen: vec![listen(place.address, 8084)],
@@ -55,7 +64,7 @@ impl Liar {
         let task = tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if let Event::Bulk { stream, .. } = event {
-                    tokio::spawn(serve(stream, content.clone(), told.clone()));
+                    tokio::spawn(serve(stream, content.clone(), told.clone(), lie));
                 }
             }
         });
@@ -73,7 +82,7 @@ fn answer(kind: u16, body: &[u8]) -> Bytes {
     Envelope { kind, body: body.to_vec() }.to_bytes().into()
 }
 
-async fn serve(mut stream: BulkStream, content: Arc<Vec<u8>>, lies: Arc<AtomicU64>) {
+async fn serve(mut stream: BulkStream, content: Arc<Vec<u8>>, lies: Arc<AtomicU64>, lie: Lie) {
     while let Ok(Some(frame)) = stream.recv().await {
         let request = Envelope::read_all(&frame, 1).expect("an envelope").pop().expect("one");
         let answers = match request.kind {
@@ -81,8 +90,14 @@ async fn serve(mut stream: BulkStream, content: Arc<Vec<u8>>, lies: Arc<AtomicU6
             3 => {
                 let asked: (Reference, u32, u32) = codec::decode(&request.body).expect("groups");
                 lies.fetch_add(1, Ordering::SeqCst);
-                (asked.1..asked.1 + asked.2).map(|index| answer(4, &wrong(&content, index))).collect()
+                match lie {
+                    Lie::Bytes => {
+                        (asked.1..asked.1 + asked.2).map(|index| answer(4, &wrong(&content, index))).collect()
+                    }
+                    Lie::Possession => vec![answer(1, &[])],
+                }
             }
+            4 if lie == Lie::Possession => vec![answer(5, &all_but_the_last(&content))],
             // As a node of an older release answers what it doesn't know.
             _ => vec![answer(1, &[])],
         };
@@ -99,6 +114,13 @@ async fn serve(mut stream: BulkStream, content: Arc<Vec<u8>>, lies: Arc<AtomicU6
 
 fn values(content: &[u8]) -> Vec<[u8; 32]> {
     (0..).zip(content.chunks(GROUP)).map(|(index, group)| groups::chaining_value(index, [group])).collect()
+}
+
+fn all_but_the_last(content: &[u8]) -> Vec<u8> {
+    let count = content.len().div_ceil(GROUP);
+    let mut bits = vec![0; count.div_ceil(8)];
+    (0..count - 1).for_each(|index| bits[index / 8] |= 1 << (index % 8));
+    bits
 }
 
 fn wrong(content: &[u8], index: u32) -> Vec<u8> {
