@@ -215,7 +215,8 @@ impl Line {
             let (swarm, peer) = (shared.swarm.clone(), self.peer);
             shared.tracker.spawn(async move { swarm.widen_bulk(&peer, BULK_CONNECTIONS_MAX).await });
         }
-        let has_room = self.together.has_room(state.held_bytes);
+        // A question whose answer brings no bytes of a blob is always in place.
+        let has_room = bytes == 0 || self.together.has_room(state.held_bytes, urgency);
         if !has_room || !state.window.may_ask(bytes, urgency, round_trip) {
             return None;
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Notify, futures::Notified};
 
-use super::window::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
+use super::window::{Urgency, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
 
 /// Shared by all lines.
 #[derive(Debug, Default)]
@@ -20,9 +20,14 @@ pub(super) struct Together {
 
 impl Together {
     /// Whether a line that holds so much may ask for more: all together hold as much as the largest window of one peer,
-    /// and each its least window, so that no peer's bytes keep another's from beginning.
-    pub(super) fn has_room(&self, line_bytes: u64) -> bool {
-        line_bytes < WINDOW_BYTES_MIN || self.bytes.load(Ordering::Relaxed) < WINDOW_BYTES_MAX
+    /// and each its least window, so that no peer's bytes keep another's from beginning. What readers wait for has a
+    /// quarter more, so that it doesn't stand behind what nobody waits for.
+    pub(super) fn has_room(&self, line_bytes: u64, urgency: Urgency) -> bool {
+        let most = match urgency {
+            Urgency::Bulk => WINDOW_BYTES_MAX,
+            Urgency::Urgent => WINDOW_BYTES_MAX + WINDOW_BYTES_MAX / 4,
+        };
+        line_bytes < WINDOW_BYTES_MIN || self.bytes.load(Ordering::Relaxed) < most
     }
 
     /// Some line asked for so much.
@@ -58,7 +63,7 @@ mod tests {
         let together = Together::default();
         let mut lines = [0; 8];
         for _ in 0..1_000 {
-            for line in lines.iter_mut().filter(|line| together.has_room(**line)) {
+            for line in lines.iter_mut().filter(|line| together.has_room(**line, Urgency::Bulk)) {
                 together.asked(MIB);
                 *line += MIB;
             }
@@ -66,8 +71,9 @@ mod tests {
         let all: u64 = lines.iter().sum();
         assert!((WINDOW_BYTES_MAX..WINDOW_BYTES_MAX + 8 * WINDOW_BYTES_MIN).contains(&all), "{all}");
         // One more peer isn't kept from beginning.
-        assert!(together.has_room(0) && !together.has_room(WINDOW_BYTES_MIN));
+        assert!(together.has_room(0, Urgency::Bulk) && !together.has_room(WINDOW_BYTES_MIN, Urgency::Bulk));
+        assert!(together.has_room(WINDOW_BYTES_MIN, Urgency::Urgent), "a reader doesn't wait for bulk");
         lines.into_iter().for_each(|line| together.freed(line));
-        assert!(together.has_room(WINDOW_BYTES_MAX - 1));
+        assert!(together.has_room(WINDOW_BYTES_MAX - 1, Urgency::Bulk));
     }
 }
