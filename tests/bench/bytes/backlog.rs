@@ -59,6 +59,10 @@ pub async fn run(wish: &Wish, report: &mut Report) {
     let mut busy = Vec::new();
     let reading = async || busy = tokio::task::block_in_place(|| read(reader, reads..reads * 2, INTERVAL));
     let beside = bulk_rate(reader, reading, reads * READ_BYTES as u64).await;
+    for (what, took) in [("idle", &idle), ("beside bulk", &busy)] {
+        let slowest: Vec<String> = took.iter().rev().take(5).map(|ms| format!("{ms:.0}")).collect();
+        println!("{what}: the slowest took {} ms", slowest.join(", "));
+    }
     let status = reader.status().await.expect("a status");
     let left = repository(&status, REPO).expect("it has it")["missing_blobs"].as_u64().unwrap_or_default();
     assert!(left > 0, "the backlog ran dry: what was measured means nothing");
