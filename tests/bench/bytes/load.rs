@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use rustix::net::RecvFlags;
 
@@ -102,6 +103,19 @@ impl Connection {
         length
     }
 
+    /// GET; seconds until the first byte of the body is here. The rest is thrown away.
+    pub fn first_byte(&mut self, path: &str) -> f64 {
+        let begun = Instant::now();
+        let head = self.target.head("GET", path, "");
+        self.stream.get_mut().write_all(head.as_bytes()).expect("a server");
+        let (status, length) = self.answer();
+        assert_eq!(status, 200, "GET {path}");
+        assert!(!self.stream.fill_buf().expect("a body").is_empty(), "GET {path} ended early");
+        let took = begun.elapsed().as_secs_f64();
+        self.drain(length);
+        took
+    }
+
     fn answer(&mut self) -> (u16, u64) {
         let (mut status, mut length) = (0, 0);
         loop {
@@ -129,7 +143,7 @@ impl Connection {
 
 /// `count` small uploads over `hands` connections at once; how many a second.
 pub fn put_many(target: &Target, folder: &str, bodies: &[Vec<u8>], hands: usize) -> f64 {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     std::thread::scope(|scope| {
         for hand in 0..hands {
             scope.spawn(move || {

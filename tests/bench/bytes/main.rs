@@ -1,14 +1,18 @@
 //! How fast bytes come in, go out and travel, each beside what people would use instead, in the same run:
-//! `cargo bench --bench bytes [-- TOPIC…] [--size BYTES] [--rounds N] [--json FILE]`.
+//! `cargo bench --bench bytes [-- TOPIC…] [--size BYTES] [--rounds N] [--mbit N] [--json FILE]`.
 //!
-//! Topics: `ingest` (nginx DAV, MD5 alone), `download` (nginx), `transfer` (rsync's daemon, plain TCP), `wan` (iperf3, over a shaped link; root), `small` (100,000
-//! artifacts of 4 KiB; rsync's daemon), `start` (how soon a node serves again). Without one, all of them. `--size` is what
-//! a large artifact has (1073741824), `--count` how many small ones there are (100000), `--rounds` how often each side
-//! takes its turn (5): what is shown is the median. Needs nginx, wrk, rsync, iperf3 and curl; what is missing is said and left out.
-//! What is measured is the binary built with the bench, or the one that `ARTIMESH_TEST_BINARY` names (`--profile dist`
+//! Topics: `ingest` (nginx DAV, MD5 alone), `download` (nginx), `transfer` (rsync's daemon, plain TCP), `wan` (iperf3, over
+//! a shaped link; root), `fan` (one site to eight over limited links, beside one to one; root), `backlog` (what readers wait
+//! for, and what bulk keeps of a limited link; root), `small` (100,000 artifacts of 4 KiB; rsync's daemon), `start` (how soon
+//! a node serves again). Without one, all of them. `--size` is what a large artifact has (1073741824), `--count` how many
+//! small ones there are (100000), `--mbit` what limited links carry (200 and 100), `--rounds` how often each side takes its
+//! turn (5): what is shown is the median. Needs nginx, wrk, rsync, iperf3, curl, ip and tc; what is missing is said and left
+//! out. What is measured is the binary built with the bench, or the one that `ARTIMESH_TEST_BINARY` names (`--profile dist`
 //! builds what is shipped). Results are kept in `tests/bench/README.md`.
 
+mod backlog;
 mod download;
+mod fan;
 #[expect(dead_code, unused_imports, reason = "the system tests' harness, of which a benchmark needs a part")]
 #[path = "../../system/harness/mod.rs"]
 mod harness;
@@ -19,6 +23,7 @@ mod machine;
 mod nginx;
 mod report;
 mod rsync;
+mod shape;
 mod small;
 mod start;
 mod transfer;
@@ -38,11 +43,13 @@ pub struct Wish {
     count: u64,
     /// Turns of each side.
     rounds: usize,
+    /// What limited links carry, in Mbit/s.
+    mbit: Option<u64>,
     json: Option<PathBuf>,
 }
 
 fn wish() -> Wish {
-    let mut wish = Wish { topics: Vec::new(), size: 1 << 30, count: 100_000, rounds: 5, json: None };
+    let mut wish = Wish { topics: Vec::new(), size: 1 << 30, count: 100_000, rounds: 5, mbit: None, json: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|text| text.parse::<u64>().ok());
@@ -50,6 +57,7 @@ fn wish() -> Wish {
             "--size" => wish.size = number().expect("--size BYTES"),
             "--count" => wish.count = number().expect("--count N"),
             "--rounds" => wish.rounds = number().expect("--rounds N") as usize,
+            "--mbit" => wish.mbit = Some(number().expect("--mbit N")),
             "--json" => wish.json = Some(args.next().expect("--json FILE").into()),
             // cargo says so itself.
             "--bench" => {}
@@ -76,6 +84,12 @@ fn main() {
         }
         if is_wanted("wan") {
             wan::run(&wish, &mut report).await;
+        }
+        if is_wanted("fan") {
+            fan::run(&wish, &mut report).await;
+        }
+        if is_wanted("backlog") {
+            backlog::run(&wish, &mut report).await;
         }
         if is_wanted("small") {
             small::run(&wish, &mut report).await;

@@ -59,6 +59,11 @@ pub async fn run(wish: &Wish, report: &mut Report) {
 
 /// Seconds until a mirror lacks nothing and shows `artifacts`.
 pub async fn mirrored(node: &Node, artifacts: u64) -> f64 {
+    mirrored_as_seen_every(Duration::from_millis(20), node, artifacts).await
+}
+
+/// The same, looking less often: to ask costs the node something.
+pub async fn mirrored_as_seen_every(interval: Duration, node: &Node, artifacts: u64) -> f64 {
     let begun = Instant::now();
     loop {
         let status = node.status().await.expect("a status");
@@ -66,7 +71,7 @@ pub async fn mirrored(node: &Node, artifacts: u64) -> f64 {
         if here["artifacts"] == artifacts && here["missing_blobs"] == 0 {
             return begun.elapsed().as_secs_f64();
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(interval).await;
     }
 }
 
