@@ -2,19 +2,20 @@
 //!
 //! It is a hint that errs on the side of keeping: a collection reads the list that the last one wrote, and writes the
 //! next. A list that is lost, torn or damaged says nothing, so everything becomes garbage only now, and stays for another
-//! grace period. So it needs no sync. It is in the order of the digests, and neither reader nor writer holds more of it than
+//! grace period. So it needs no sync: it is a [note](super::note). It is in the order of the digests, and neither reader nor writer holds more of it than
 //! a buffer.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use artimesh_core::model::Digest;
 
-use super::files::{File, FileSystem};
+use super::files::File;
 use super::handle::Store;
+use super::note::NoteWriter;
 use super::pack::record::Input;
 
+const NAME: &str = "garbage";
 const MAGIC: [u8; 8] = *b"ArtiGarb";
 const FORMAT: u32 = 1;
 const HEADER_BYTES: usize = 12;
@@ -40,36 +41,21 @@ pub struct GarbageReader {
 }
 
 /// Writes the next list.
-pub struct GarbageWriter {
-    files: Arc<dyn FileSystem>,
-    file: Arc<dyn File>,
-    path: PathBuf,
-    to: PathBuf,
-    buffer: Vec<u8>,
-    at: u64,
-    crc: crc32fast::Hasher,
-}
+pub struct GarbageWriter(NoteWriter);
 
 impl Store {
     /// The list that the last collection wrote; empty when there is none that is whole.
     pub fn garbage(&self) -> GarbageReader {
         let shared = self.shared();
-        let opened = shared.files.open(&shared.folder.join("garbage"));
+        let opened = shared.files.open(&shared.folder.join(NAME));
         GarbageReader::new(opened.ok().and_then(|file| Buffered::open(file).ok().flatten()))
     }
 
     /// Begins the next list; the last one stays until it is whole.
     pub fn write_garbage(&self) -> io::Result<GarbageWriter> {
-        let shared = self.shared();
-        let (path, to) = (shared.folder.join("garbage.new"), shared.folder.join("garbage"));
-        match shared.files.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = shared.files.create(&path)?;
-        let buffer = [&MAGIC[..], &FORMAT.to_le_bytes()].concat();
-        let crc = crc32fast::Hasher::new();
-        Ok(GarbageWriter { files: shared.files.clone(), file, path, to, buffer, at: 0, crc })
+        let mut note = self.write_note(NAME, &MAGIC)?;
+        note.write_all(&FORMAT.to_le_bytes())?;
+        Ok(GarbageWriter(note))
     }
 }
 
@@ -98,27 +84,15 @@ impl GarbageWriter {
     pub fn push(&mut self, garbage: &Garbage) -> io::Result<()> {
         let path = garbage.path.as_deref().unwrap_or_default().as_bytes();
         let path = if path.len() > PATH_BYTES_MAX { &[] } else { path };
-        self.buffer.extend_from_slice(&garbage.digest.0);
-        self.buffer.extend_from_slice(&garbage.since_ms.to_le_bytes());
-        self.buffer.extend_from_slice(&(path.len() as u16).to_le_bytes());
-        self.buffer.extend_from_slice(path);
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+        self.0.write_all(&garbage.digest.0)?;
+        self.0.write_all(&garbage.since_ms.to_le_bytes())?;
+        self.0.write_all(&(path.len() as u16).to_le_bytes())?;
+        self.0.write_all(path)
     }
 
     /// Puts the list in the place of the last one.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.flush()?;
-        let crc = self.crc.clone().finalize();
-        self.file.write_at(&crc.to_le_bytes(), self.at)?;
-        self.files.rename(&self.path, &self.to)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.crc.update(&self.buffer);
-        self.file.write_at(&self.buffer, self.at)?;
-        self.at += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
+    pub fn finish(self) -> io::Result<()> {
+        self.0.finish()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A small file of somebody else's beside the packs: what can be lost, and is done without when it isn't whole.
+//! A small file beside the packs: what can be lost, and is done without when it isn't whole.
 //!
 //! It is written anew as a whole and never synced. A magic number of its writer stands at its beginning and a checksum at
 //! its end, so one that is torn or damaged reads as none.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::files::{File, FileSystem};
 use super::handle::Store;
+use super::shared::Shared;
 
 const BUFFER_BYTES: usize = 64 << 10;
 const SUM_BYTES: usize = 4;
@@ -26,17 +27,27 @@ pub struct NoteWriter {
     crc: crc32fast::Hasher,
 }
 
-impl Store {
+impl Shared {
     /// Begins a note; the last one of this name stays until it is whole. Blocks.
     pub fn write_note(&self, name: &str, magic: &[u8; 8]) -> io::Result<NoteWriter> {
-        let shared = self.shared();
-        NoteWriter::create(shared.files.clone(), &shared.folder, name, magic)
+        NoteWriter::create(self.files.clone(), &self.folder, name, magic)
     }
 
     /// What stands behind the magic number of a note that is whole; `None` when there is none. Blocks.
     pub fn read_note(&self, name: &str, magic: &[u8; 8]) -> Option<Vec<u8>> {
-        let shared = self.shared();
-        read(shared.files.as_ref(), &shared.folder.join(name), magic)
+        read(self.files.as_ref(), &self.folder.join(name), magic)
+    }
+}
+
+impl Store {
+    /// Begins a note; the last one of this name stays until it is whole. Blocks.
+    pub fn write_note(&self, name: &str, magic: &[u8; 8]) -> io::Result<NoteWriter> {
+        self.shared().write_note(name, magic)
+    }
+
+    /// What stands behind the magic number of a note that is whole; `None` when there is none. Blocks.
+    pub fn read_note(&self, name: &str, magic: &[u8; 8]) -> Option<Vec<u8>> {
+        self.shared().read_note(name, magic)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is in use: the registry of those who name blobs.
 
-use artimesh_core::catalog::{Historic, Version, Versions};
-use artimesh_core::model::Digest;
+use artimesh_core::catalog::{Version, Versions};
 use artimesh_core::model::codec::DecodeError;
+use artimesh_core::model::{Digest, NodeId};
 use artimesh_core::replica::{Want, rows};
 
 use super::CollectError;
@@ -43,63 +43,64 @@ pub trait Roots: Send + Sync {
 
 /// All of them, in the order in which they are told: a blob is counted for the first that names it. At most eight.
 pub(in crate::engine) fn all() -> Vec<Box<dyn Roots>> {
-    vec![Box::new(Live), Box::new(Past), Box::new(WANTED), Box::new(AGAIN)]
+    vec![Box::new(LIVE), Box::new(PAST), Box::new(WANTED), Box::new(AGAIN)]
+}
+
+/// A blob, and who put the version that names it.
+type Named = (Digest, NodeId);
+/// What the key and value of a row name.
+type Names = fn(&[u8], &[u8]) -> Result<Vec<Named>, DecodeError>;
+
+/// Versions in the rows of a tree.
+struct Kept {
+    name: &'static str,
+    tree: Tree,
+    named: Names,
 }
 
 /// Live versions and their siblings.
-struct Live;
+const LIVE: Kept = Kept {
+    name: "live",
+    tree: Tree::Catalog,
+    named: |_, value| rows::read::<Versions>(value).map(|versions| versions.iter().map(of_version).collect()),
+};
 
-impl Roots for Live {
-    fn name(&self) -> &'static str {
-        "live"
-    }
+/// Versions that ended, for as long as they can be restored.
+const PAST: Kept = Kept {
+    name: "history",
+    tree: Tree::History,
+    named: |key, value| {
+        rows::historic(key, value).map(|past| past.iter().map(|past| of_version(&past.version)).collect())
+    },
+};
 
-    fn visit(&self, store: &Store, see: &mut dyn FnMut(&Digest) -> bool) -> Result<(), CollectError> {
-        visit(self, store, Tree::Catalog, (&[], &[u8::MAX; 34]), see)
-    }
+fn of_version(version: &Version) -> Named {
+    (version.content.digest, version.dot.incarnation.node)
+}
 
-    fn named_by(&self, row: &RowWrite) -> Option<Result<Vec<Digest>, String>> {
-        let value = row.value.as_ref().filter(|_| row.tree == Tree::Catalog)?;
-        let versions = rows::read::<Versions>(value).map_err(|error| error.to_string());
-        Some(versions.map(|versions| versions.iter().map(|version| version.content.digest).collect()))
-    }
-
-    fn visit_needed(
-        &self,
-        store: &Store,
-        scope: &Scope,
-        see: &mut dyn FnMut(&Digest) -> bool,
-    ) -> Result<(), CollectError> {
-        visit_scope(self, store, Tree::Catalog, scope, see)
-    }
-
-    fn needed_by(&self, row: &RowWrite, places: &Places) -> Option<Result<Vec<Digest>, String>> {
-        if !places.caches(&row.key) {
-            return self.named_by(row);
-        }
-        let value = row.value.as_ref().filter(|_| row.tree == Tree::Catalog)?;
-        let versions = rows::read::<Versions>(value).map_err(|error| error.to_string());
-        let is_own = |version: &&Version| version.dot.incarnation.node == places.me;
-        Some(versions.map(|versions| versions.iter().filter(is_own).map(|version| version.content.digest).collect()))
+impl Kept {
+    /// What a row names by those who `counts` says.
+    fn by(&self, row: &RowWrite, counts: impl Fn(&NodeId) -> bool) -> Option<Result<Vec<Digest>, String>> {
+        let value = row.value.as_ref().filter(|_| row.tree == self.tree)?;
+        let named = (self.named)(&row.key, value).map_err(|error| error.to_string());
+        let counted = |named: Vec<Named>| {
+            named.into_iter().filter(|(_, author)| counts(author)).map(|(digest, _)| digest).collect()
+        };
+        Some(named.map(counted))
     }
 }
 
-/// Versions that ended, for as long as they can be restored.
-struct Past;
-
-impl Roots for Past {
+impl Roots for Kept {
     fn name(&self) -> &'static str {
-        "history"
+        self.name
     }
 
     fn visit(&self, store: &Store, see: &mut dyn FnMut(&Digest) -> bool) -> Result<(), CollectError> {
-        visit(self, store, Tree::History, (&[], &[u8::MAX; 34]), see)
+        visit(self, store, self.tree, (&[], &[u8::MAX; 34]), see)
     }
 
     fn named_by(&self, row: &RowWrite) -> Option<Result<Vec<Digest>, String>> {
-        let value = row.value.as_ref().filter(|_| row.tree == Tree::History)?;
-        let historic = rows::historic(&row.key, value).map_err(|error| error.to_string());
-        Some(historic.map(|historic| historic.into_iter().map(|past| past.version.content.digest).collect()))
+        self.by(row, |_| true)
     }
 
     fn visit_needed(
@@ -108,17 +109,12 @@ impl Roots for Past {
         scope: &Scope,
         see: &mut dyn FnMut(&Digest) -> bool,
     ) -> Result<(), CollectError> {
-        visit_scope(self, store, Tree::History, scope, see)
+        visit_scope(self, store, self.tree, scope, see)
     }
 
     fn needed_by(&self, row: &RowWrite, places: &Places) -> Option<Result<Vec<Digest>, String>> {
-        if !places.caches(&row.key) {
-            return self.named_by(row);
-        }
-        let value = row.value.as_ref().filter(|_| row.tree == Tree::History)?;
-        let historic = rows::historic(&row.key, value).map_err(|error| error.to_string());
-        let is_own = |past: &Historic| past.version.dot.incarnation.node == places.me;
-        Some(historic.map(|past| past.filter(is_own).map(|past| past.version.content.digest).into_iter().collect()))
+        let is_cache = places.caches(&row.key);
+        self.by(row, |author| !is_cache || *author == places.me)
     }
 }
 

@@ -1,10 +1,10 @@
 //! When each pack and each large file was last read as a whole and found to be right.
 //!
-//! Seventeen bytes a unit, in one file beside the packs, written anew now and then and never synced: a list that is lost
-//! or damaged says that nothing was verified.
+//! Seventeen bytes a unit, in one [note](crate::store::note), written anew now and then: a list that is lost or damaged says
+//! that nothing was verified.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::{MutexGuard, PoisonError};
 
 use crate::store::handle::Store;
@@ -37,9 +37,9 @@ impl Verified {
         self.units.get(&unit).copied()
     }
 
-    /// Magic, format, then kind, number and time of each; a crc.
+    /// Format, then kind, number and time of each.
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = [&MAGIC[..], &FORMAT.to_le_bytes()].concat();
+        let mut bytes = FORMAT.to_le_bytes().to_vec();
         for (unit, at_ms) in &self.units {
             let (kind, number) = match unit {
                 Unit::Pack(number) => (1, number),
@@ -49,16 +49,13 @@ impl Verified {
             bytes.extend_from_slice(&number.to_le_bytes());
             bytes.extend_from_slice(&at_ms.to_le_bytes());
         }
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
-    /// `None` when damaged.
+    /// `None` when it makes no sense.
     fn decode(bytes: &[u8]) -> Option<Verified> {
-        let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
-        let mut input = Input(body);
-        let magic: [u8; 8] = input.array()?;
-        if Input(sum).u32()? != crc32fast::hash(body) || magic != MAGIC || input.u32()? != FORMAT {
+        let mut input = Input(bytes);
+        if input.u32()? != FORMAT {
             return None;
         }
         let mut units = BTreeMap::new();
@@ -111,20 +108,13 @@ impl Store {
 }
 
 fn read(shared: &Shared) -> Option<Verified> {
-    let file = shared.files.open(&shared.folder.join(NAME)).ok()?;
-    let mut bytes = vec![0; file.size().ok()? as usize];
-    file.read_at(&mut bytes, 0).ok()?;
-    Verified::decode(&bytes)
+    Verified::decode(&shared.read_note(NAME, &MAGIC)?)
 }
 
 fn write(shared: &Shared, bytes: &[u8]) -> io::Result<()> {
-    let new = shared.folder.join("verified.new");
-    match shared.files.remove(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    shared.files.create(&new)?.write_at(bytes, 0)?;
-    shared.files.rename(&new, &shared.folder.join(NAME))
+    let mut note = shared.write_note(NAME, &MAGIC)?;
+    note.write_all(bytes)?;
+    note.finish()
 }
 
 #[cfg(test)]
@@ -132,16 +122,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_read_as_it_was_written_and_not_when_it_is_damaged() {
+    fn the_list_is_read_as_it_was_written_and_not_when_it_makes_no_sense() {
         let units = BTreeMap::from([(Unit::Pack(1), 5), (Unit::Pack(u64::MAX), 6), (Unit::Large(0), u64::MAX)]);
         let verified = Verified { units, is_read: true };
         let bytes = verified.encode();
         assert_eq!(Verified::decode(&bytes), Some(verified));
-        for at in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 4;
-            assert_eq!(Verified::decode(&damaged), None, "{at}");
+        let is_between = |at: usize| at >= 4 && (at - 4).is_multiple_of(17);
+        for at in (0..bytes.len()).filter(|at| !is_between(*at)) {
             assert_eq!(Verified::decode(&bytes[..at]), None, "{at}");
+        }
+        for at in [0, 4, 21] {
+            let mut other = bytes.clone();
+            other[at] ^= 4;
+            assert_eq!(Verified::decode(&other), None, "another format, or a kind that isn't known");
         }
     }
 }
