@@ -49,14 +49,14 @@ pub(in crate::engine) fn all() -> Vec<Box<dyn Roots>> {
 /// A blob, and who put the version that names it.
 type Named = (Digest, NodeId);
 
-/// What a row, key and value, names, and who put it.
-type NamedBy = fn(&[u8], &[u8]) -> Result<Vec<Named>, DecodeError>;
+/// What the key and value of a row name.
+type Names = fn(&[u8], &[u8]) -> Result<Vec<Named>, DecodeError>;
 
 /// Versions in the rows of a tree.
 struct Kept {
     name: &'static str,
     tree: Tree,
-    named: NamedBy,
+    named: Names,
 }
 
 /// Live versions and their siblings.
