@@ -26,7 +26,7 @@ struct Scale {
     pack_bytes: u64,
     /// So many blobs are removed by collections.
     removed: u64,
-    /// For so long it goes on at least.
+    /// For so long it goes on at least, before the kill and after it together.
     lasts: Duration,
 }
 
@@ -73,11 +73,20 @@ async fn put_steady(circle: &Circle, count: u64, dice: &mut Dice) -> Vec<(String
     steady
 }
 
+/// One of the two halves of it.
+struct Stage<'a> {
+    scale: &'a Scale,
+    clock: &'a Clock,
+    /// It goes on until collections have removed so many blobs since the beginning.
+    removed: u64,
+    /// The node that is killed at its end.
+    victim: Option<usize>,
+}
+
 /// Everything at once, until so many blobs were removed and so much time has passed; then the victim is killed, if there is
 /// one, in the middle of it all.
-async fn rage(circle: &mut Circle, load: &Arc<Load>, scale: &Scale, clock: &Clock, part: (u64, u32), dice: &mut Dice) {
-    let (removed, share) = part;
-    let victim = (share > 1).then_some(1);
+async fn rage(circle: &mut Circle, load: &Arc<Load>, stage: &Stage<'_>, dice: &mut Dice) {
+    let Stage { scale, clock, removed, victim } = *stage;
     load.stop.store(false, Ordering::Relaxed);
     let mut tasks = JoinSet::new();
     for (index, node) in circle.nodes.iter().enumerate() {
@@ -94,7 +103,7 @@ async fn rage(circle: &mut Circle, load: &Arc<Load>, scale: &Scale, clock: &Cloc
     }
     tasks.spawn(load.clone().pass_time(clock.clone()));
     let began = Instant::now();
-    while load.counts.removed.load(Ordering::Relaxed) < removed || began.elapsed() < scale.lasts / share {
+    while load.counts.removed.load(Ordering::Relaxed) < removed || began.elapsed() < scale.lasts / 2 {
         assert!(began.elapsed() < scale.deadline(), "it doesn't get on: {:?}", load.counts);
         tokio::select! {
             Some(ended) = tasks.join_next() => ended.expect("nobody saw anything wrong"),
@@ -180,10 +189,11 @@ async fn collections_race_uploads_downloads_and_replication_and_nothing_is_missi
     let steady = put_steady(&circle, scale.steady, &mut dice).await;
     let load = Arc::new(Load::on(steady));
 
-    rage(&mut circle, &load, &scale, &clock, (scale.removed / 2, 2), &mut dice).await;
+    let first = Stage { scale: &scale, clock: &clock, removed: scale.removed / 2, victim: Some(1) };
+    rage(&mut circle, &load, &first, &mut dice).await;
     println!("{}, killed: {}", circle.nodes[1].name, assert_nothing_missing(&circle.nodes[1]).summary());
     circle.nodes[1].start();
-    rage(&mut circle, &load, &scale, &clock, (scale.removed, 1), &mut dice).await;
+    rage(&mut circle, &load, &Stage { removed: scale.removed, victim: None, ..first }, &mut dice).await;
     circle.converged().await;
     check_all(&circle, &load).await;
 

@@ -57,6 +57,15 @@ impl Evicted {
 /// Blobs that are here, and their sizes.
 type Part = BTreeMap<Digest, u64>;
 
+/// A part of a place.
+struct Found {
+    part: Part,
+    /// What of it is pinned.
+    pinned: HashSet<Digest>,
+    /// Where the next one begins.
+    next: Option<Vec<u8>>,
+}
+
 impl Engine {
     /// Lets go of the bytes that live versions in a place name, as far as [`Engine::let_go`] does. Compacts the packs behind
     /// it, in the background. A dropped call ends behind the part that is under way.
@@ -66,7 +75,7 @@ impl Engine {
         while let Some(start) = from.take() {
             let (shared, wanted) = (self.shared.clone(), eviction.clone());
             let found = spawn_blocking(move || part(&shared, &wanted, start)).await;
-            let (part, pinned, next) = found.map_err(|_| CollectError::Stopping)??;
+            let Found { part, pinned, next } = found.map_err(|_| CollectError::Stopping)??;
             part.values().for_each(|bytes| done.held.add(*bytes));
             let (stay, go): (Part, Part) = part.into_iter().partition(|(digest, _)| pinned.contains(digest));
             stay.values().for_each(|bytes| done.keep(&PIN, *bytes));
@@ -130,11 +139,8 @@ fn is_below(path: &ArtifactPath, prefix: Option<&ArtifactPath>) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Some blobs, which of them are pinned, and where to go on.
-type Page = (Part, HashSet<Digest>, Option<Vec<u8>>);
-
 /// The next blobs that are here. Blocks.
-fn part(shared: &Shared, eviction: &Eviction, mut from: Vec<u8>) -> Result<Page, CollectError> {
+fn part(shared: &Shared, eviction: &Eviction, mut from: Vec<u8>) -> Result<Found, CollectError> {
     let end = rows::end_of(&start(eviction));
     let mut part = Part::new();
     let next = loop {
@@ -151,7 +157,7 @@ fn part(shared: &Shared, eviction: &Eviction, mut from: Vec<u8>) -> Result<Page,
         }
     };
     let pinned = cache::pinned(shared, &part.keys().copied().collect())?;
-    Ok((part, pinned, next))
+    Ok(Found { part, pinned, next })
 }
 
 fn take(shared: &Shared, eviction: &Eviction, key: &[u8], value: &[u8], part: &mut Part) -> Result<(), CollectError> {

@@ -285,7 +285,7 @@ impl Walk {
     /// The first of the packs that no compaction may touch yet: the one that is written, and the one before it, in which
     /// the index may have been when it was last saved.
     fn first_open(&self) -> u64 {
-        self.packs.keys().nth_back(1).or(self.packs.keys().next()).copied().unwrap_or_default()
+        self.packs.keys().nth_back(1).copied().unwrap_or_default()
     }
 
     /// What is live in packs before that one, and in large files: bytes of blobs, and of keys and values of rows.
