@@ -11,7 +11,9 @@ mod faults;
 mod fills;
 mod golden;
 mod index_damage;
+mod leftovers;
 mod model;
+mod power;
 mod scrub;
 mod streams;
 
