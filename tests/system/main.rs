@@ -15,6 +15,7 @@ mod meeting;
 mod memory;
 mod moving;
 mod partition;
+mod power;
 mod refusals;
 mod replicate;
 mod seeing;
