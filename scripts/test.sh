@@ -57,8 +57,9 @@ missing() {
 
 tools() {
     local needed=(cc:build-essential git:git curl:curl kill:procps tar:tar setsid:util-linux sha256sum:coreutils)
-    # For tests that cut a network, set a clock or fill a small disk; they say so and pass where that can't be had.
-    local wanted=(nft:nftables ip:iproute2 mount:mount faketime:faketime)
+    # For tests that cut a network, set a clock, fill a small disk or cut the power of one; they say so and pass where that
+    # can't be had.
+    local wanted=(nft:nftables ip:iproute2 mount:mount faketime:faketime losetup:mount mkfs.ext4:e2fsprogs)
     local packages
     if [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null; then
         packages=$(missing "${needed[@]}" "${wanted[@]}" | sort -u)

@@ -156,7 +156,7 @@ fn bring_up(
         recovery.index = IndexRecovery::Replayed;
     }
     shared.reserve_large(end.next_file);
-    tidy::large_files(shared, checkpoint.first_open_file.min(replay.first_gone()), recovery)?;
+    tidy::large_files(shared, end.first_open_file, recovery)?;
     let (next_file, first_open_file) = shared.large_numbers();
     let reached = Checkpoint { next_file, first_open_file, ..end };
     shared.set_mark(&reached);

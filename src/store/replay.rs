@@ -28,7 +28,6 @@ pub struct Replay<'a> {
     rows: Vec<IndexRow>,
     records_read: u64,
     damaged_blobs: u64,
-    first_gone: u64,
 }
 
 /// Why a record can't be replayed.
@@ -60,7 +59,7 @@ impl From<io::Error> for Fault {
 impl<'a> Replay<'a> {
     /// From `checkpoint` on.
     pub fn new(shared: &'a Shared, checkpoint: Checkpoint) -> Replay<'a> {
-        Replay { shared, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0, first_gone: u64::MAX }
+        Replay { shared, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0 }
     }
 
     /// The last commit that was replayed.
@@ -81,11 +80,6 @@ impl<'a> Replay<'a> {
     /// How many blobs couldn't be read.
     pub fn damaged_blobs(&self) -> u64 {
         self.damaged_blobs
-    }
-
-    /// The first large file whose blob was deleted: it and later ones may not have been removed yet.
-    pub fn first_gone(&self) -> u64 {
-        self.first_gone
     }
 
     /// Replays one commit that was read with all its records.
@@ -187,7 +181,8 @@ impl<'a> Replay<'a> {
             }
             kind::DELETED => {
                 if let Some(file) = decode_deleted(payload)? {
-                    self.first_gone = self.first_gone.min(file);
+                    // It may not have been removed yet, and the next open may begin behind this commit.
+                    self.at.first_open_file = self.at.first_open_file.min(file);
                 }
                 let key = Bytes::copy_from_slice(&entry.key.0);
                 self.rows.push(IndexRow { table: Table::Blobs, key, value: None });

@@ -496,3 +496,15 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+impl Shared {
+    /// Whether no thread of the store has anything left to do, so that what happens next is the caller's doing alone.
+    pub fn is_idle(&self) -> bool {
+        let open = lock(&self.large).open.len();
+        let reached = self.index.checkpoint().ok().flatten().map_or(0, |checkpoint| checkpoint.commit);
+        self.overlay.bytes() == 0
+            && open == lock(&self.fills).at_rest.len()
+            && reached == self.counts.last_commit.load(Ordering::Relaxed)
+    }
+}

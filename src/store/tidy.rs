@@ -1,5 +1,6 @@
 //! Looks at the large files when the store opens.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -15,8 +16,9 @@ use super::value::Place;
 pub fn large_files(shared: &Shared, first_open: u64, recovery: &mut Recovery) -> Result<(), OpenError> {
     let folder = shared.large_folder();
     let listed = shared.files.list(&folder).map_err(OpenError::io(&folder))?;
-    let mut fills = Vec::new();
-    let mut must_sync = false;
+    let mut fills = HashSet::new();
+    // A process that was killed may have removed some of those, too, and not have come to the sync.
+    let mut must_sync = first_open < shared.large_numbers().0;
     for file in &listed {
         let path = folder.join(&file.name);
         let is_wanted = if let Some(number) = pack::number_of(&file.name, "blob") {
@@ -30,8 +32,9 @@ pub fn large_files(shared: &Shared, first_open: u64, recovery: &mut Recovery) ->
             let header = large::Header::read(opened.as_ref());
             let is_news = |header: &large::Header| matches!(shared.blob(&header.digest), Ok(None));
             let filling = header.filter(|header| header.state == large::State::Filling && is_news(header));
+            // Of two files for one blob, of which a crash brought one back, only one can go on.
+            let filling = filling.filter(|header| fills.insert(header.digest));
             if let Some(header) = filling {
-                fills.push(number);
                 shared.reopen_large(number);
                 shared.rest_fill(header.digest, number, header.size_bytes);
                 shared.counts.large_bytes.fetch_add(header.size_bytes, Ordering::Relaxed);

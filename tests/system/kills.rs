@@ -1,7 +1,7 @@
 //! kill -9 at any moment: what was acknowledged is there afterwards, at every node, byte for byte.
 
 mod damage;
-mod ledger;
+pub mod ledger;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

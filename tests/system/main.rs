@@ -15,6 +15,7 @@ mod meeting;
 mod memory;
 mod moving;
 mod partition;
+mod power;
 mod race;
 mod refusals;
 mod replicate;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 pub use real::RealFiles;
 #[cfg(test)]
-pub use simulated::{Loss, SimulatedFiles};
+pub use simulated::{Loss, Lost, SimulatedFiles};
 
 /// Why something is made durable: names each call site, so that a test can leave one out and must see a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

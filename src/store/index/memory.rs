@@ -18,7 +18,7 @@ type Maps = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 struct State {
     maps: Maps,
     checkpoint: Option<Checkpoint>,
-    history: Vec<(Checkpoint, Maps)>,
+    history: Vec<(Checkpoint, Arc<Maps>)>,
     keeps_history: bool,
 }
 
@@ -36,7 +36,7 @@ impl MemoryIndex {
     /// A copy as it was at checkpoint `number`, from 0; an empty one when there is no such.
     pub fn earlier(&self, number: usize) -> MemoryIndex {
         let (checkpoint, maps) = match self.state().history.get(number) {
-            Some((checkpoint, maps)) => (Some(*checkpoint), maps.clone()),
+            Some((checkpoint, maps)) => (Some(*checkpoint), Maps::clone(maps)),
             None => (None, Maps::new()),
         };
         MemoryIndex(Arc::new(Mutex::new(State { maps, checkpoint, ..State::default() })))
@@ -48,6 +48,17 @@ impl MemoryIndex {
         let checkpoint = state.history.get(number).map(|(checkpoint, _)| *checkpoint);
         let maps = if checkpoint.is_some() { state.maps.clone() } else { Maps::new() };
         MemoryIndex(Arc::new(Mutex::new(State { maps, checkpoint, ..State::default() })))
+    }
+
+    /// The same, and it remembers the first `count` checkpoints of another.
+    pub fn remembering(self, other: &MemoryIndex, count: usize) -> MemoryIndex {
+        let history = other.state().history.iter().take(count).cloned().collect();
+        {
+            let mut state = self.state();
+            state.history = history;
+            state.keeps_history = true;
+        }
+        self
     }
 
     /// Forgets everything.
@@ -112,7 +123,7 @@ impl Index for MemoryIndex {
         let mut state = self.state();
         state.checkpoint = Some(*checkpoint);
         if state.keeps_history {
-            let maps = state.maps.clone();
+            let maps = Arc::new(state.maps.clone());
             state.history.push((*checkpoint, maps));
         }
         Ok(())

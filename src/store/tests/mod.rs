@@ -12,8 +12,10 @@ mod faults;
 mod fills;
 mod golden;
 mod index_damage;
+mod leftovers;
 mod merging;
 mod model;
+mod power;
 mod scrub;
 mod streams;
 

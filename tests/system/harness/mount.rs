@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn run(program: &str, args: &[&str]) -> Result<(), String> {
+pub(super) fn run(program: &str, args: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("{program} {args:?}: {said}")) }
 }
 
-fn or_skip<T>(what: &str, outcome: Result<T, String>) -> Option<T> {
+pub(super) fn or_skip<T>(what: &str, outcome: Result<T, String>) -> Option<T> {
     outcome.inspect_err(|reason| println!("skipped: {what} can't be had here: {reason}")).ok()
 }
 

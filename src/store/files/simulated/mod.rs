@@ -1,11 +1,18 @@
 //! A disk in memory that knows what was synced, and can be cut off from power.
 
+mod drawn;
+
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::drawn::Lost;
 use super::{File, FileSystem, Listed, SyncPoint};
+
+/// A device writes, or loses, so many bytes as one.
+const SECTOR_BYTES: usize = 512;
 
 /// A disk in memory; clones are the same disk.
 #[derive(Clone)]
@@ -40,8 +47,17 @@ struct Disk {
     off_at: Option<u64>,
     is_off: bool,
     omitted: Option<SyncPoint>,
-    failing: Option<SyncPoint>,
+    failing: Option<Failure>,
+    failures: u64,
     capacity_bytes: u64,
+}
+
+/// A sync that is to fail.
+#[derive(Clone, Copy)]
+struct Failure {
+    point: SyncPoint,
+    /// Decides how much of what it should have written is on the disk all the same; nothing without it.
+    seed: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -53,7 +69,12 @@ struct Inode {
 
 #[derive(Clone)]
 enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
+    /// The sectors that a write touched, from `start` on, as they were in memory behind it, and which bytes of them it wrote.
+    Write {
+        start: usize,
+        sectors: Vec<u8>,
+        written: Range<usize>,
+    },
     Resize(usize),
 }
 
@@ -89,6 +110,7 @@ impl SimulatedFiles {
             is_off: false,
             omitted: None,
             failing: None,
+            failures: 0,
             capacity_bytes: u64::MAX,
         })))
     }
@@ -110,7 +132,24 @@ impl SimulatedFiles {
 
     /// Lets the next sync at this point fail; what it should have written looks clean but never reaches the disk.
     pub fn fail_next(&self, point: SyncPoint) {
-        self.disk().failing = Some(point);
+        self.disk().failing = Some(Failure { point, seed: None });
+    }
+
+    /// The same, and a seed decides what of it reaches the disk, and whether memory forgets the rest.
+    pub fn fail_next_by(&self, point: SyncPoint, seed: u64) {
+        self.disk().failing = Some(Failure { point, seed: Some(seed) });
+    }
+
+    /// How many syncs have failed.
+    pub fn failures(&self) -> u64 {
+        self.disk().failures
+    }
+
+    /// Nothing that was to go wrong, and hasn't, does.
+    pub fn calm(&self) {
+        let mut disk = self.disk();
+        disk.failing = None;
+        disk.off_at = None;
     }
 
     /// Turns the machine off right before this operation, counted from 0.
@@ -143,7 +182,8 @@ impl SimulatedFiles {
         let mut disk = self.disk();
         let Some(Node::File(inode)) = disk.names.get(path).copied() else { panic!("{} isn't there", path.display()) };
         disk.inodes[inode].bytes[offset] ^= 0x40;
-        disk.inodes[inode].durable[offset] ^= 0x40;
+        // What was never synced can't rot there.
+        disk.inodes[inode].durable.get_mut(offset).into_iter().for_each(|byte| *byte ^= 0x40);
     }
 
     /// The disk after the process was killed: nothing is lost yet, and nothing more was synced.
@@ -152,6 +192,8 @@ impl SimulatedFiles {
         disk.is_off = false;
         disk.off_at = None;
         disk.failing = None;
+        disk.failures = 0;
+        disk.operations = 0;
         SimulatedFiles(Arc::new(Mutex::new(disk)))
     }
 
@@ -176,24 +218,8 @@ impl SimulatedFiles {
                 change.apply(&mut names);
             }
         }
-        let orphans: Vec<PathBuf> = names.keys().filter(|path| !is_reachable(&names, path)).cloned().collect();
-        orphans.iter().for_each(|path| {
-            names.remove(path);
-        });
         let inodes = disk.inodes.iter().map(|inode| inode.after_power_loss(loss, &mut dice)).collect();
-        let durable_names = names.clone();
-        SimulatedFiles(Arc::new(Mutex::new(Disk {
-            inodes,
-            names,
-            durable_names,
-            pending_names: Vec::new(),
-            operations: 0,
-            off_at: None,
-            is_off: false,
-            omitted: disk.omitted,
-            failing: None,
-            capacity_bytes: disk.capacity_bytes,
-        })))
+        disk.started_again(names, inodes)
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -235,15 +261,31 @@ impl NameChange {
     }
 }
 
+/// Puts bytes into a file, which grows if it must.
+fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if file.len() < end {
+        file.resize(end, 0);
+    }
+    file[offset..end].copy_from_slice(bytes);
+}
+
 impl Change {
+    /// To the byte, as if disks had no sectors; of a write only the first `bytes_max`.
+    fn apply_exactly(&self, file: &mut Vec<u8>, bytes_max: usize) {
+        match self {
+            Change::Write { start, sectors, written } => {
+                let bytes = &sectors[written.clone()];
+                put(file, start + written.start, &bytes[..bytes.len().min(bytes_max)]);
+            }
+            Change::Resize(size) => file.resize(*size, 0),
+        }
+    }
+
+    /// Sector by sector, as memory had them.
     fn apply(&self, file: &mut Vec<u8>) {
         match self {
-            Change::Write { offset, bytes } => {
-                if file.len() < offset + bytes.len() {
-                    file.resize(offset + bytes.len(), 0);
-                }
-                file[*offset..offset + bytes.len()].copy_from_slice(bytes);
-            }
+            Change::Write { start, sectors, .. } => put(file, *start, sectors),
             Change::Resize(size) => file.resize(*size, 0),
         }
     }
@@ -253,22 +295,45 @@ impl Inode {
     fn after_power_loss(&self, loss: Loss, dice: &mut Dice) -> Inode {
         let mut bytes = self.durable.clone();
         for (position, change) in self.pending.iter().enumerate() {
-            match loss {
-                Loss::Everything | Loss::Bytes => {}
-                Loss::Nothing | Loss::Names | Loss::NewestName => change.apply(&mut bytes),
-                Loss::FirstWrites if position == 0 => {}
-                Loss::FirstWrites => change.apply(&mut bytes),
+            let kept_bytes = match loss {
+                Loss::Everything | Loss::Bytes => continue,
+                Loss::Nothing | Loss::Names | Loss::NewestName => usize::MAX,
+                Loss::FirstWrites if position == 0 => continue,
+                Loss::FirstWrites => usize::MAX,
                 Loss::Dice(_) => match (dice.roll(3), change) {
-                    (0, _) => {}
-                    (1, Change::Write { offset, bytes: written }) => {
-                        let kept = dice.roll(written.len() as u64 + 1) as usize;
-                        Change::Write { offset: *offset, bytes: written[..kept].to_vec() }.apply(&mut bytes);
-                    }
-                    _ => change.apply(&mut bytes),
+                    (0, _) => continue,
+                    (1, Change::Write { written, .. }) => dice.roll(written.len() as u64 + 1) as usize,
+                    _ => usize::MAX,
                 },
-            }
+            };
+            change.apply_exactly(&mut bytes, kept_bytes);
         }
+        Inode::at_rest(bytes)
+    }
+
+    /// A file of which everything is on the disk.
+    fn at_rest(bytes: Vec<u8>) -> Inode {
         Inode { durable: bytes.clone(), bytes, pending: Vec::new() }
+    }
+
+    /// What was written since the last sync, and nothing else: what a sync that failed should have written stays lost.
+    fn sync(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            change.apply(&mut self.durable);
+        }
+    }
+
+    /// Writes to memory, and notes which sectors are newer there.
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        put(&mut self.bytes, offset, bytes);
+        let (start, end) = (offset / SECTOR_BYTES * SECTOR_BYTES, offset + bytes.len());
+        let sectors = self.bytes[start..end.next_multiple_of(SECTOR_BYTES).min(self.bytes.len())].to_vec();
+        self.pending.push(Change::Write { start, sectors, written: offset - start..end - start });
+    }
+
+    fn resize(&mut self, size: usize) {
+        self.bytes.resize(size, 0);
+        self.pending.push(Change::Resize(size));
     }
 }
 
@@ -300,32 +365,49 @@ impl Disk {
         self.pending_names.push(change);
     }
 
-    fn change(&mut self, inode: usize, change: Change) -> io::Result<()> {
+    /// The file, before it is changed so that it ends at `end` or later.
+    fn changing(&mut self, inode: usize, end: usize) -> io::Result<&mut Inode> {
         self.start()?;
-        let end = match &change {
-            Change::Write { offset, bytes } => offset + bytes.len(),
-            Change::Resize(size) => *size,
-        };
         let growth = end.saturating_sub(self.inodes[inode].bytes.len()) as u64;
         if self.used_bytes() + growth > self.capacity_bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        change.apply(&mut self.inodes[inode].bytes);
-        self.inodes[inode].pending.push(change);
-        Ok(())
+        Ok(&mut self.inodes[inode])
     }
 
     /// Whether a sync at this point shall do its work.
     fn sync(&mut self, point: SyncPoint, inode: Option<usize>) -> io::Result<bool> {
         self.start()?;
-        if self.failing == Some(point) {
+        if let Some(failure) = self.failing.filter(|failure| failure.point == point) {
             self.failing = None;
+            self.failures += 1;
             if let Some(inode) = inode {
-                self.inodes[inode].pending.clear();
+                self.inodes[inode].fail(failure.seed);
             }
             return Err(io::Error::other("the disk doesn't answer"));
         }
         Ok(self.omitted != Some(point))
+    }
+
+    /// The disk with these names and files, as the next process finds it.
+    fn started_again(&self, mut names: BTreeMap<PathBuf, Node>, inodes: Vec<Inode>) -> SimulatedFiles {
+        let orphans: Vec<PathBuf> = names.keys().filter(|path| !is_reachable(&names, path)).cloned().collect();
+        orphans.iter().for_each(|path| {
+            names.remove(path);
+        });
+        SimulatedFiles(Arc::new(Mutex::new(Disk {
+            inodes,
+            durable_names: names.clone(),
+            names,
+            pending_names: Vec::new(),
+            operations: 0,
+            off_at: None,
+            is_off: false,
+            omitted: self.omitted,
+            failing: None,
+            failures: 0,
+            capacity_bytes: self.capacity_bytes,
+        })))
     }
 }
 
@@ -442,7 +524,9 @@ impl File for SimulatedFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disk().change(self.inode, Change::Write { offset: offset as usize, bytes: bytes.to_vec() })
+        let offset = offset as usize;
+        self.disk().changing(self.inode, offset + bytes.len())?.write(bytes, offset);
+        Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {
@@ -450,7 +534,8 @@ impl File for SimulatedFile {
     }
 
     fn set_size(&self, bytes: u64) -> io::Result<()> {
-        self.disk().change(self.inode, Change::Resize(bytes as usize))
+        self.disk().changing(self.inode, bytes as usize)?.resize(bytes as usize);
+        Ok(())
     }
 
     fn allocate(&self, _offset: u64, _bytes: u64) -> io::Result<()> {
@@ -460,9 +545,7 @@ impl File for SimulatedFile {
     fn sync(&self, point: SyncPoint) -> io::Result<()> {
         let mut disk = self.disk();
         if disk.sync(point, Some(self.inode))? {
-            let inode = &mut disk.inodes[self.inode];
-            inode.durable = inode.bytes.clone();
-            inode.pending.clear();
+            disk.inodes[self.inode].sync();
         }
         Ok(())
     }
@@ -470,7 +553,7 @@ impl File for SimulatedFile {
     /// Makes nothing durable, for nobody may rely on it; fails when the sync that counts was to fail.
     fn sync_early(&self) -> io::Result<()> {
         let mut disk = self.disk();
-        match disk.failing {
+        match disk.failing.map(|failure| failure.point) {
             Some(SyncPoint::LargeFile) => disk.sync(SyncPoint::LargeFile, Some(self.inode)).map(drop),
             _ => disk.check_power(),
         }
