@@ -140,6 +140,10 @@ fn verify_large(store: &Store, number: u64, pace: &mut Pace<'_>) -> Result<Looke
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(looked),
         Err(error) => {
             tracing::error!(path = %path.display(), %error, "a large file can't be opened");
+            if !is_of_the_disk(&error) {
+                looked.damaged_records += 1;
+                return Ok(looked);
+            }
             None
         }
         Ok(file) => match large::Header::read(file.as_ref()) {
@@ -157,6 +161,12 @@ fn verify_large(store: &Store, number: u64, pace: &mut Pace<'_>) -> Result<Looke
         looked.rotten.push(Rotten { digest, size_bytes, path, file: Some(number) });
     }
     Ok(looked)
+}
+
+/// Whether an error says that what the disk holds can't be had any more. Else it is the process that lacks something, such as
+/// file descriptors or memory, and the bytes are as good as they were.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN | libc::EBADMSG | libc::ENODATA))
 }
 
 fn is_large_right(file: &dyn File, header: &large::Header, pace: &mut Pace<'_>) -> Result<bool, ScrubError> {
@@ -196,5 +206,20 @@ fn owner_of(store: &Store, file: u64) -> Result<Option<Digest>, ReadError> {
             Some((last, _)) if page.len() == PAGE => from = *last,
             _ => return Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_disk_lost_counts_as_rotten() {
+        let of = io::Error::from_raw_os_error;
+        assert!([libc::EIO, libc::EUCLEAN, libc::EBADMSG].into_iter().all(|code| is_of_the_disk(&of(code))));
+        assert!(
+            ![libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EACCES].into_iter().any(|code| is_of_the_disk(&of(code)))
+        );
+        assert!(!is_of_the_disk(&io::Error::other("anything")));
     }
 }
