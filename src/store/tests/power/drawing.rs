@@ -80,7 +80,10 @@ fn commit(dice: &mut Dice, seen: &Seen, rotten: &BTreeSet<Number>) -> Commit {
         3..8 => {
             let number = if dice.roll(3) == 0 { large(dice) } else { dice.roll(FIRST_LARGE as u64) as Number };
             let way = [Way::Upload(Md5Turn::Inline), Way::Upload(Md5Turn::Deferred), Way::Peer][dice.roll(3) as usize];
-            commit.brought.push((number, way));
+            // Bytes that are put onto a rotten copy take its place: `duplicates` strikes at that.
+            if !rotten.contains(&number) {
+                commit.brought.push((number, way));
+            }
         }
         _ => commit.dropped = some(dice, seen, rotten),
     }
