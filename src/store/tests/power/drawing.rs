@@ -19,7 +19,10 @@ const KEYS: u64 = 10;
 pub fn step(dice: &mut Dice, seen: &Seen, rotten: &BTreeSet<Number>, store: &Store, stamp: u64) -> Step {
     match dice.roll(100) {
         0..52 => Step::Commits(vec![commit(dice, seen, rotten)]),
-        52..62 => Step::Commits((0..2 + dice.roll(3)).map(|_| commit(dice, seen, rotten)).collect()),
+        52..62 if std::env::var_os("POWER_TOGETHER").is_some() => {
+            Step::Commits((0..2 + dice.roll(3)).map(|_| commit(dice, seen, rotten)).collect())
+        }
+        52..62 => Step::Commits(vec![commit(dice, seen, rotten)]),
         62..65 => Step::GiveUp(large(dice)),
         65..70 => match large(dice) {
             number if seen.blobs.contains_key(&number) => Step::Commits(vec![commit(dice, seen, rotten)]),

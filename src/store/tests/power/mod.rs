@@ -2,9 +2,15 @@
 //!
 //! Unlike the crashes of [`super::crash`], which strike before each operation of one workload, these are few at each place and
 //! everywhere. A seed is a history; the threads of a store are waited for between its steps, so that it takes the same course
-//! again, but for how commits that are handed over together fall into groups.
+//! again.
 //!
-//! `POWER_STATES=N` looks at so many states, `POWER_FIRST=N` begins with another seed, `POWER_SEED=N` tells one history.
+//! `POWER_STATES=N` looks at so many states, `POWER_FIRST=N` begins with another seed, `POWER_SEED=N` tells one history. With
+//! `POWER_TOGETHER=1` commits are handed over together, too; how those fall into groups differs from run to run.
+//!
+//! # Known faults
+//! Of seeds beyond those of an ordinary run two failed with `POWER_TOGETHER=1`, and aren't mended: 20158 (of two new packs whose names and
+//! bytes weren't synced the first comes back without its header, and the store refuses to open) and 50340 (the file of a
+//! dropped blob comes back and stays). Both lose nothing that was acknowledged.
 
 mod contents;
 mod dice;
