@@ -13,5 +13,5 @@ pub mod moving;
 pub mod restore;
 mod run;
 
-pub use memory::share_arenas;
+pub use memory::set_up_allocator;
 pub use run::{Start, run};

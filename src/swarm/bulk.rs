@@ -20,6 +20,7 @@ use super::{
     error::{BulkError, OpenError},
     event::Event,
     frame::{self, FRAME_BYTES_MAX, FrameError},
+    landing::Landing,
     net::Remote,
     rate::{self, Class, Gate, PIECE_BYTES, PeerGates},
     session::{ACKNOWLEDGE_TIMEOUT, ATTEMPTS_MAX, Context, introduce, welcome},
@@ -211,9 +212,9 @@ impl BulkReceiver {
         }
         self.read_all(&mut head[1..], watch).await?;
         let length = frame::length(head, FRAME_BYTES_MAX)?;
-        let mut bytes = vec![0; length];
-        self.read_all(&mut bytes, watch).await?;
-        Ok(Bytes::from(bytes))
+        let mut landed = self.end.landing.take(length);
+        self.read_all(landed.as_mut(), watch).await?;
+        Ok(landed.freeze())
     }
 
     async fn read_all(&mut self, mut into: &mut [u8], watch: &mut Watch) -> Result<(), FrameError> {
@@ -321,6 +322,7 @@ pub(super) struct End {
     counters: Arc<Counters>,
     vitals: Arc<Vitals>,
     gates: Arc<PeerGates>,
+    landing: Arc<Landing>,
     /// Counts against the peer's limit, when the peer opened the stream.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -329,7 +331,8 @@ impl End {
     pub(super) fn new(context: &Context, peer: PublicKey, token: CancellationToken) -> End {
         let vitals = context.vitals.of(&peer);
         let gates = context.gates.of(&peer);
-        End { peer, token, counters: context.counters.clone(), vitals, gates, _permit: None }
+        let (counters, landing) = (context.counters.clone(), context.landing.clone());
+        End { peer, token, counters, vitals, gates, landing, _permit: None }
     }
 
     fn gates_in(&self) -> [&Gate; 2] {

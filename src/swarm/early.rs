@@ -5,7 +5,7 @@
 //! handshake's time is up. It says nothing of when TLS begins, but TLS does: its first record is a handshake of TLS 1.x.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -36,6 +36,18 @@ impl<S> Early<S> {
     pub(super) fn outbound(stream: S) -> Early<S> {
         Early { stream, clear_bytes: None }
     }
+
+    /// Whether these may be said.
+    fn check(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.clear_bytes {
+            Some(_) if bytes.starts_with(&HANDSHAKE_RECORD) => self.clear_bytes = None,
+            Some(said) if said + bytes.len() > CLEAR_BYTES_MAX => {
+                return Err(io::Error::other("too many questions before TLS"));
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Early<S> {
@@ -46,16 +58,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Early<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Early<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.clear_bytes {
-            Some(_) if bytes.starts_with(&HANDSHAKE_RECORD) => self.clear_bytes = None,
-            Some(said) if said + bytes.len() > CLEAR_BYTES_MAX => {
-                return Poll::Ready(Err(io::Error::other("too many questions before TLS")));
-            }
-            Some(_) | None => {}
-        }
+        self.check(bytes)?;
         let count = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
         self.clear_bytes = self.clear_bytes.map(|said| said + count);
         Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.clear_bytes.is_some() {
+            let first = pieces.iter().find(|piece| !piece.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |piece| piece));
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -97,6 +97,7 @@ impl Swarm {
             vitals: AllVitals::default(),
             gates: Gates::new(options.rates.clone()),
             hello: hello_now,
+            landing: Arc::default(),
             bulk: remotes[1].0.clone(),
             root,
         });

@@ -18,6 +18,7 @@ use super::{
     event::Event,
     fault::{Fault, Faults},
     frame::{self, FRAME_BYTES_MAX, FrameError},
+    landing::Landing,
     net::{Command, Remote},
     options::HELLO_BYTES_MAX,
     outbox::{Outboxes, Queued},
@@ -48,6 +49,8 @@ pub(super) struct Context {
     pub(super) vitals: AllVitals,
     /// What limits bulk.
     pub(super) gates: Gates,
+    /// Memory for what bulk brings.
+    pub(super) landing: Arc<Landing>,
     /// The way to the bulk swarm.
     pub(super) bulk: Remote,
     pub(super) root: CancellationToken,

@@ -33,6 +33,7 @@ use rustls::{
 
 use super::{
     error::StartError,
+    gathering::Gathering,
     members::Members,
     metered::{Caller, Metered},
 };
@@ -97,13 +98,13 @@ impl UpgradeInfo for Upgrade {
 }
 
 impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrade<C> for Upgrade {
-    type Output = (PeerId, Metered<TlsStream<C>>);
+    type Output = (PeerId, Metered<TlsStream<Gathering<C>>>);
     type Error = io::Error;
     type Future = BoxFuture<'static, Result<Self::Output, io::Error>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
         async move {
-            let stream = TlsAcceptor::from(self.server.clone()).accept(socket).await?;
+            let stream = TlsAcceptor::from(self.server.clone()).accept(Gathering::new(socket)).await?;
             self.admit(stream.into(), Caller::Them)
         }
         .boxed()
@@ -111,7 +112,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
 }
 
 impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgrade<C> for Upgrade {
-    type Output = (PeerId, Metered<TlsStream<C>>);
+    type Output = (PeerId, Metered<TlsStream<Gathering<C>>>);
     type Error = io::Error;
     type Future = BoxFuture<'static, Result<Self::Output, io::Error>>;
 
@@ -119,7 +120,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
         async move {
             // The specification forbids a server name; an IP address sends none.
             let nameless = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
-            let stream = TlsConnector::from(self.client.clone()).connect(nameless, socket).await?;
+            let stream = TlsConnector::from(self.client.clone()).connect(nameless, Gathering::new(socket)).await?;
             self.admit(stream.into(), Caller::Us)
         }
         .boxed()
