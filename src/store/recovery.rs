@@ -199,8 +199,8 @@ fn start_of(number: u64, checkpoint: &Checkpoint) -> u64 {
 }
 
 /// Finds the end of the newest pack, cuts off what no commit covers, and makes the rest durable, before any of it is
-/// shown or indexed: it may be in the page cache only. The last commit is written once more, for an fdatasync that
-/// failed leaves pages that look clean and never reach the disk.
+/// shown or indexed: it may be in the page cache only. The header and the last commit are written once more, for an
+/// fdatasync that failed leaves pages that look clean and never reach the disk.
 fn cut_tail(
     shared: &Shared,
     found: &Found,
@@ -230,6 +230,7 @@ fn cut_tail(
         recovery.truncated_bytes = reader.size() - end;
         file.set_size(end).map_err(OpenError::io(&path))?;
     }
+    file.write_at(&header.encode(), 0).map_err(OpenError::io(&path))?;
     if let Some((from, to, _)) = last {
         rewrite(file.as_ref(), from, to).map_err(OpenError::io(&path))?;
     }

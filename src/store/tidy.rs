@@ -17,11 +17,6 @@ pub fn large_files(shared: &Shared, first_open: u64, recovery: &mut Recovery) ->
     let folder = shared.large_folder();
     let listed = shared.files.list(&folder).map_err(OpenError::io(&folder))?;
     let mut fills = HashSet::new();
-    // A process that was killed may have removed some of those that aren't there, and not have come to the sync.
-    let open = first_open..shared.large_numbers().0;
-    let numbers = listed.iter().filter_map(|file| pack::number_of(&file.name, "blob"));
-    let there = numbers.filter(|number| open.contains(number)).count() as u64;
-    let mut must_sync = there < open.end.saturating_sub(open.start);
     for file in &listed {
         let path = folder.join(&file.name);
         let is_wanted = if let Some(number) = pack::number_of(&file.name, "blob") {
@@ -49,14 +44,12 @@ pub fn large_files(shared: &Shared, first_open: u64, recovery: &mut Recovery) ->
         };
         if !is_wanted {
             shared.files.remove(&path).map_err(OpenError::io(&path))?;
-            must_sync |= pack::number_of(&file.name, "blob").is_some();
             recovery.removed_files += 1;
         }
     }
-    if must_sync {
-        // Before the checkpoint says that files of these numbers need no look.
-        shared.files.sync_folder(&folder, SyncPoint::LargeRemoved).map_err(OpenError::io(&folder))?;
-    }
+    // Before the checkpoint says that files of these numbers need no look, or their numbers are used again: a process that was
+    // killed may have removed some of those that aren't there, and not have come to the sync.
+    shared.files.sync_folder(&folder, SyncPoint::LargeRemoved).map_err(OpenError::io(&folder))?;
     recovery.resumable_fills = fills.len() as u64;
     Ok(())
 }

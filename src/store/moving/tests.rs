@@ -77,10 +77,13 @@ fn relocate(runtime: &Runtime, files: &SimulatedFiles, to: &Path, keeps_old: boo
     let told = |error: MoveError| error.to_string();
     let plan = Move::plan(files, &location.folder, to, 0).map_err(told)?;
     plan.copy(&mut |_, _| ()).map_err(told)?;
-    runtime.block_on(async {
-        open(files, to)?.close().await;
-        Ok::<(), String>(())
-    })?;
+    // To open it makes its names durable once more: what doesn't do so before must be noticed all the same.
+    if !files.omits(SyncPoint::MovedNames) {
+        runtime.block_on(async {
+            open(files, to)?.close().await;
+            Ok::<(), String>(())
+        })?;
+    }
     let location = plan.switch(&data(), keeps_old).map_err(told)?;
     clear_leftover(files, &data(), &location).map_err(told)
 }

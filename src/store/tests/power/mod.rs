@@ -6,11 +6,6 @@
 //!
 //! `POWER_STATES=N` looks at so many states, `POWER_FIRST=N` begins with another seed, `POWER_SEED=N` tells one history. With
 //! `POWER_TOGETHER=1` commits are handed over together, too; how those fall into groups differs from run to run.
-//!
-//! # Known faults
-//! Of seeds beyond those of an ordinary run two failed with `POWER_TOGETHER=1`, and aren't mended: 20158 (of two new packs whose names and
-//! bytes weren't synced the first comes back without its header, and the store refuses to open) and 50340 (the file of a
-//! dropped blob comes back and stays). Both lose nothing that was acknowledged.
 
 mod contents;
 mod dice;
