@@ -16,11 +16,11 @@ const GATHERED_MAX: u64 = 512;
 /// So many bytes of them do.
 const GATHERED_BYTES_MAX: u64 = 1 << 20;
 
-/// Commits and readers, counted.
+/// Commits, and what comes and goes, counted.
 #[derive(Default)]
 pub struct Demand {
     waiting: AtomicU64,
-    reads: AtomicU64,
+    uses: AtomicU64,
     is_closing: AtomicBool,
 }
 
@@ -40,9 +40,9 @@ impl Demand {
         Waiting(self)
     }
 
-    /// Somebody reads.
-    pub fn read(&self) {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+    /// Somebody reads, or brings bytes.
+    pub fn used(&self) {
+        self.uses.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The store is about to be closed: background work ends.
@@ -55,17 +55,17 @@ impl Demand {
         self.is_closing.load(Ordering::Relaxed)
     }
 
-    /// Waits, for a while, until nobody waits for a commit and nobody has just begun to read. Blocks.
+    /// Waits, for a while, until nobody waits for a commit and nobody has just begun to read or brought bytes. Blocks.
     pub fn step_aside(&self) {
         let since = Instant::now();
-        let mut reads = self.reads.load(Ordering::Relaxed);
+        let mut uses = self.uses.load(Ordering::Relaxed);
         while since.elapsed() < ASIDE_MAX && !self.is_closing() {
             sleep(LOOK);
-            let reads_now = self.reads.load(Ordering::Relaxed);
-            if self.waiting.load(Ordering::Relaxed) == 0 && reads_now == reads {
+            let uses_now = self.uses.load(Ordering::Relaxed);
+            if self.waiting.load(Ordering::Relaxed) == 0 && uses_now == uses {
                 return;
             }
-            reads = reads_now;
+            uses = uses_now;
         }
     }
 }
@@ -76,7 +76,7 @@ pub struct Pace<'a> {
     bytes_per_s: Option<u64>,
     started: Instant,
     bytes: u64,
-    reads_seen: u64,
+    uses_seen: u64,
     gathered: u64,
     gathered_bytes: u64,
 }
@@ -89,7 +89,7 @@ impl<'a> Pace<'a> {
             bytes_per_s,
             started: Instant::now(),
             bytes: 0,
-            reads_seen: demand.reads.load(Ordering::Relaxed),
+            uses_seen: demand.uses.load(Ordering::Relaxed),
             gathered: 0,
             gathered_bytes: 0,
         }
@@ -110,9 +110,9 @@ impl<'a> Pace<'a> {
     /// Call it after each piece of at most some megabytes. Blocks. `false` when the work must end: the store is closing.
     pub fn worked(&mut self, bytes: u64) -> bool {
         self.bytes += bytes;
-        let reads = self.demand.reads.load(Ordering::Relaxed);
-        if self.demand.waiting.load(Ordering::Relaxed) > 0 || reads != self.reads_seen {
-            self.reads_seen = reads;
+        let uses = self.demand.uses.load(Ordering::Relaxed);
+        if self.demand.waiting.load(Ordering::Relaxed) > 0 || uses != self.uses_seen {
+            self.uses_seen = uses;
             self.demand.step_aside();
         }
         let due = self

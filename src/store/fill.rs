@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use artimesh_core::model::{Assurance, Checksums, Digest};
@@ -19,6 +20,10 @@ use super::pack::record::Meta;
 use super::shared::Shared;
 use super::staged::{Body, Staged};
 
+/// Blobs from this size on are written past the operating system's cache while nobody reads them: to fill that with what
+/// may not be read for days costs more than the transfer, and drives out what is.
+const PAST_CACHE_BYTES_MIN: u64 = 64 << 20;
+
 /// A blob that is being filled; clones are the same fill. When all of them are dropped unfinished, what has arrived of
 /// a large blob stays, and the next [`Store::fill`](super::Store::fill) goes on with it.
 #[derive(Clone)]
@@ -35,6 +40,8 @@ pub struct FillState {
     prepared: OnceCell<()>,
     progress: Mutex<Progress>,
     changed: Notify,
+    /// Somebody reads what has arrived.
+    is_read: AtomicBool,
 }
 
 #[derive(Default)]
@@ -51,6 +58,8 @@ struct Progress {
 struct LargeFill {
     part: Arc<Part>,
     map: FillMap,
+    /// Whose turn it is to write.
+    turn: Mutex<()>,
 }
 
 impl FillState {
@@ -73,6 +82,7 @@ impl FillState {
             prepared: OnceCell::new(),
             progress: Mutex::new(progress),
             changed: Notify::new(),
+            is_read: AtomicBool::new(false),
         }
     }
 
@@ -128,7 +138,7 @@ impl FillState {
         part.file.allocate(0, file_bytes(self.size_bytes) + DATA_OFFSET)?;
         let map = large::path(&self.shared.large_folder(), part.number, "map");
         let map = FillMap::create(self.shared.files.as_ref(), &map, self.digest)?;
-        Ok(LargeFill { part: Arc::new(part), map })
+        Ok(LargeFill { part: Arc::new(part), map, turn: Mutex::default() })
     }
 
     /// Takes over a file that has the right header and table; every group that its map lists is hashed again.
@@ -154,7 +164,7 @@ impl FillState {
         progress.missing = has.iter().filter(|has| !**has).count() as u32;
         progress.has = has;
         progress.values = Some(Arc::new(values));
-        progress.large = Some(Arc::new(LargeFill { part: Arc::new(part), map }));
+        progress.large = Some(Arc::new(LargeFill { part: Arc::new(part), map, turn: Mutex::default() }));
         Ok(Some(()))
     }
 }
@@ -283,6 +293,7 @@ impl Fill {
     /// The bytes of a group that is here.
     pub async fn read_group(&self, index: u32) -> Result<Bytes, FillError> {
         let state = &self.0;
+        state.is_read.store(true, Ordering::Relaxed);
         let large = {
             let progress = state.progress();
             if !progress.has.get(index as usize).copied().unwrap_or(false) {
@@ -354,8 +365,9 @@ impl FillState {
             return Err(FillError::BadGroup { index });
         }
         if let Some(large) = large {
+            self.shared.demand.used();
             let at = DATA_OFFSET + u64::from(index) * GROUP_BYTES as u64;
-            let written = large.part.file.write_at(&bytes, at).and_then(|()| large.map.append(index));
+            let written = self.write(large, &bytes, at).and_then(|()| large.map.append(index));
             written.map_err(|error| self.failed(&error))?;
         }
         {
@@ -369,6 +381,16 @@ impl FillState {
         }
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    fn write(&self, large: &LargeFill, bytes: &[u8], at: u64) -> io::Result<()> {
+        let file = &large.part.file;
+        if self.size_bytes >= PAST_CACHE_BYTES_MIN && !self.is_read.load(Ordering::Relaxed) {
+            return file.write_past_cache(bytes, at);
+        }
+        // One at a time: the kernel has others spin meanwhile.
+        let _turn = large.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_at(bytes, at)
     }
 
     fn seal(&self, large: &LargeFill, values: &[ChainingValue], meta: &Meta) -> Result<(), CommitError> {

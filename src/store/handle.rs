@@ -239,7 +239,7 @@ impl Store {
     /// Opens a blob for reading, if it is stored.
     pub fn reader(&self, digest: &Digest) -> Result<Option<BlobReader>, ReadError> {
         let shared = &self.0.shared;
-        shared.demand.read();
+        shared.demand.used();
         shared.settled(|| match shared.blob(digest)? {
             Some(entry) => Ok(BlobReader::new(shared, digest, &entry)?.map(Some)),
             None => Ok(Some(None)),

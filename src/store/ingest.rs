@@ -175,6 +175,7 @@ impl Ingest {
         let account = &self.account;
         let place = self.shared.groups_at_work.clone().acquire_owned();
         let place = account.during(Waited::Queue, place).await.map_err(|_| CommitError::Closed)?;
+        self.shared.demand.used();
         let group = Arc::new(Group { pieces: std::mem::take(&mut self.pending), _place: place });
         let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
         let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };

@@ -91,6 +91,9 @@ pub struct Listed {
     pub bytes: u64,
 }
 
+/// What a device may want addresses, offsets and lengths to be multiples of.
+pub const PAGE_BYTES: usize = 4096;
+
 /// Names and folders. Calls block.
 pub trait FileSystem: Send + Sync + 'static {
     /// Makes one folder; one that exists is fine.
@@ -128,6 +131,11 @@ pub trait File: Send + Sync + 'static {
     }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// The same for bytes that nobody will read soon: past the operating system's cache where the device takes them so. That
+    /// wants a memory address, an offset and a length that are multiples of [`PAGE_BYTES`].
+    fn write_past_cache(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)
+    }
     /// The file's length.
     fn size(&self) -> io::Result<u64>;
     /// Cuts or extends the file.

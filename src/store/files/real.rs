@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use super::{File, FileSystem, Listed, SyncPoint};
+use super::{File, FileSystem, Listed, PAGE_BYTES, SyncPoint};
 use crate::store::mapping::Mapping;
 
 /// The machine's own file system.
@@ -21,11 +22,21 @@ struct RealFile {
     file: Arc<fs::File>,
     /// Of the file as long as it was when a range was last asked for that the mapping before didn't have.
     mapping: Mutex<Option<Arc<Mapping>>>,
+    /// The same file, opened to write past the cache; `None` where that isn't supported.
+    direct: OnceLock<Option<fs::File>>,
 }
 
 impl RealFile {
     fn shared(file: fs::File) -> Arc<RealFile> {
-        Arc::new(RealFile { file: Arc::new(file), mapping: Mutex::default() })
+        Arc::new(RealFile { file: Arc::new(file), mapping: Mutex::default(), direct: OnceLock::new() })
+    }
+
+    fn direct(&self) -> Option<&fs::File> {
+        let open = || {
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            fs::OpenOptions::new().write(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(path).ok()
+        };
+        self.direct.get_or_init(open).as_ref()
     }
 }
 
@@ -113,6 +124,20 @@ impl File for RealFile {
         self.file.write_all_at(bytes, offset)
     }
 
+    fn write_past_cache(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let is_aligned = bytes.as_ptr().align_offset(PAGE_BYTES) == 0
+            && bytes.len().is_multiple_of(PAGE_BYTES)
+            && offset.is_multiple_of(PAGE_BYTES as u64);
+        match self.direct().filter(|_| is_aligned) {
+            Some(direct) => match direct.write_all_at(bytes, offset) {
+                // The device wants more than that.
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => self.write_at(bytes, offset),
+                other => other,
+            },
+            None => self.write_at(bytes, offset),
+        }
+    }
+
     fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
@@ -139,5 +164,34 @@ impl File for RealFile {
 
     fn sync_early(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_past_the_cache_is_read_back_wherever_it_came_from() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = folder.path().join("file");
+        let file = RealFiles.create(&path).unwrap();
+        let memory: Vec<u8> = (0..12 * PAGE_BYTES).map(|at| (at / 7) as u8).collect();
+        let aligned = memory.as_ptr().align_offset(PAGE_BYTES);
+        let pieces = [
+            (aligned, 4 * PAGE_BYTES, PAGE_BYTES as u64),
+            (aligned + 1, 4 * PAGE_BYTES, 8 * PAGE_BYTES as u64),
+            (aligned, PAGE_BYTES + 100, 12 * PAGE_BYTES as u64),
+            (aligned, PAGE_BYTES, 20 * PAGE_BYTES as u64 + 9),
+            (aligned, 0, 0),
+        ];
+        for (start, bytes, offset) in pieces {
+            let piece = &memory[start..start + bytes];
+            file.write_past_cache(piece, offset).unwrap();
+            let mut read = vec![0; bytes];
+            file.read_at(&mut read, offset).unwrap();
+            assert_eq!(read, piece, "{bytes} bytes at {offset}");
+        }
+        assert_eq!(file.size().unwrap(), 21 * PAGE_BYTES as u64 + 9);
     }
 }
