@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_written_past_the_cache_is_read_back_wherever_it_came_from() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let file = RealFiles.create(&path).unwrap();
         let memory: Vec<u8> = (0..12 * PAGE_BYTES).map(|at| (at / 7) as u8).collect();
