@@ -12,8 +12,8 @@ const KEPT_BYTES_MAX: i32 = 32 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const GROWTH_BYTES: i32 = 1 << 20;
 
-/// Makes all threads share one arena of glibc's allocator, and that keep what was freed for a while. To be called before there is
-/// a second thread.
+/// Makes all threads share one arena of glibc's allocator, and has it keep what was freed for a while. To be called before
+/// there is a second thread.
 ///
 /// # Why
 /// By itself glibc opens up to eight arenas for each core, and what one thread allocated and another freed stays in the

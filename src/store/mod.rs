@@ -49,8 +49,8 @@
 //! - **A torn tail and damage are told apart by numbers.** Commit n+1 is written only after n was synced, so behind the first
 //!   unreadable byte there may be pieces of one commit, never a whole later one. A pack names the first commit in it, so a
 //!   pack that ends early is noticed, and footers need no sync.
-//! - **What is found at open is synced before it is shown**, the pack's header and the last commit even rewritten: after a kill it may be in the
-//!   page cache only, and after a failed fdatasync such pages look clean.
+//! - **What is found at open is synced before it is shown**, the pack's header and the last commit even rewritten: after a kill
+//!   it may be in the page cache only, and after a failed fdatasync such pages look clean.
 //! - **What nobody reads soon goes past the cache**: groups of a large blob that come from peers are written straight to the
 //!   device, from where they landed. Through the cache each cost twice the processor, and drove out what was being read.
 //! - **A failed fsync ends all writing** until the store is opened again; nobody knows what is on the disk then. A full
