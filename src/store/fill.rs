@@ -40,7 +40,7 @@ pub struct FillState {
     prepared: OnceCell<()>,
     progress: Mutex<Progress>,
     changed: Notify,
-    /// Somebody reads what has arrived.
+    /// Somebody reads what arrives.
     is_read: AtomicBool,
 }
 
@@ -290,10 +290,15 @@ impl Fill {
         }
     }
 
+    /// Somebody is about to read what arrives.
+    pub fn will_be_read(&self) {
+        self.0.is_read.store(true, Ordering::Relaxed);
+    }
+
     /// The bytes of a group that is here.
     pub async fn read_group(&self, index: u32) -> Result<Bytes, FillError> {
+        self.will_be_read();
         let state = &self.0;
-        state.is_read.store(true, Ordering::Relaxed);
         let large = {
             let progress = state.progress();
             if !progress.has.get(index as usize).copied().unwrap_or(false) {

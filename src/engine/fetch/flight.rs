@@ -160,6 +160,7 @@ impl Flight {
 
     /// One reader more; its number.
     pub(super) fn enter(&self) -> u64 {
+        self.fill.will_be_read();
         self.readers.fetch_add(1, Ordering::Relaxed);
         self.reader_ids.fetch_add(1, Ordering::Relaxed)
     }
