@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Terms, Word};
+use crate::swarm::ENVELOPE_HEAD_BYTES;
 
 /// Bytes of one group, and the largest blob that travels whole.
 pub(super) const GROUP_BYTES: u64 = 1 << 20;
@@ -92,8 +93,6 @@ impl Request {
     }
 }
 
-const HEAD_BYTES: usize = 6;
-
 impl Answer {
     /// As a frame in two parts, so that a group is never copied behind its head.
     pub(super) fn to_parts(&self) -> [Bytes; 2] {
@@ -121,12 +120,12 @@ impl Answer {
 
     /// Reads an answer without copying its bytes.
     pub(super) fn read(frame: &Bytes) -> Option<Answer> {
-        let head = frame.get(..HEAD_BYTES)?;
+        let head = frame.get(..ENVELOPE_HEAD_BYTES)?;
         let length = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
-        if frame.len() != HEAD_BYTES + length {
+        if frame.len() != ENVELOPE_HEAD_BYTES + length {
             return None;
         }
-        let body = frame.slice(HEAD_BYTES..);
+        let body = frame.slice(ENVELOPE_HEAD_BYTES..);
         match u16::from_le_bytes([head[0], head[1]]) {
             1 => Some(Answer::NotFound),
             2 => Some(Answer::Whole(body)),

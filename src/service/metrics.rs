@@ -59,6 +59,7 @@ impl Collector for EngineCollector {
         let (counts, fetched) = (self.0.counts(), self.0.fetched());
         let swarm = self.0.swarm().counters();
         let cache = self.0.cache_status();
+        let usage = self.0.store().usage();
         let counters = [
             ("entries_applied", "Entries of other nodes that were applied", counts.entries_applied()),
             ("entries_applied_by_gossip", "Those that gossip brought first", counts.entries_applied_by_gossip()),
@@ -75,6 +76,7 @@ impl Collector for EngineCollector {
             ("cache_misses", "Downloads whose bytes had to be fetched there", cache.misses),
             ("cache_evicted_blobs", "Blobs that went from the cache", cache.evicted_blobs),
             ("cache_evicted_bytes", "What they took", cache.evicted_bytes),
+            ("store_past_cache_bytes", "Bytes from peers written past the page cache", usage.past_cache_bytes),
             ("swarm_control_received_bytes", "Bytes received on control streams", swarm.control_bytes_in.get()),
             ("swarm_control_sent_bytes", "Bytes sent on control streams", swarm.control_bytes_out.get()),
             ("swarm_bulk_received_bytes", "Bytes received on bulk streams", swarm.bulk_bytes_in.get()),
@@ -86,7 +88,6 @@ impl Collector for EngineCollector {
             let metric = ConstCounter::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        let usage = self.0.store().usage();
         let gauges = [
             ("store_pack_bytes", "Bytes in packs", usage.pack_bytes),
             ("store_large_bytes", "Bytes in large blob files", usage.large_bytes),

@@ -391,7 +391,10 @@ impl FillState {
     fn write(&self, large: &LargeFill, bytes: &[u8], at: u64) -> io::Result<()> {
         let file = &large.part.file;
         if self.size_bytes >= PAST_CACHE_BYTES_MIN && !self.is_read.load(Ordering::Relaxed) {
-            return file.write_past_cache(bytes, at);
+            if file.write_past_cache(bytes, at)? {
+                self.shared.counts.past_cache_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            return Ok(());
         }
         // One at a time: the kernel has others spin meanwhile.
         let _turn = large.turn.lock().unwrap_or_else(PoisonError::into_inner);

@@ -58,6 +58,8 @@ pub struct Usage {
     pub overlay_bytes: u64,
     /// The number of the last commit.
     pub last_commit: u64,
+    /// Bytes of large blobs from peers that were written past the operating system's cache since the start.
+    pub past_cache_bytes: u64,
     /// Why nothing more is committed.
     pub failed: Option<String>,
 }
@@ -282,6 +284,7 @@ impl Store {
             blobs: counts.blobs.load(Ordering::Relaxed),
             overlay_bytes: shared.overlay.bytes() as u64,
             last_commit: counts.last_commit.load(Ordering::Relaxed),
+            past_cache_bytes: counts.past_cache_bytes.load(Ordering::Relaxed),
             failed: shared.failure().map(str::to_owned),
         }
     }

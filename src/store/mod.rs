@@ -52,7 +52,8 @@
 //! - **What is found at open is synced before it is shown**, the pack's header and the last commit even rewritten: after a kill
 //!   it may be in the page cache only, and after a failed fdatasync such pages look clean.
 //! - **What nobody reads soon goes past the cache**: groups of a large blob that come from peers are written straight to the
-//!   device, from where they landed. Through the cache each cost twice the processor, and drove out what was being read.
+//!   device, from where they landed. Through the cache each cost twice the processor, and drove out what was being read. Who reads such a
+//!   blob first later has it from the device.
 //! - **A failed fsync ends all writing** until the store is opened again; nobody knows what is on the disk then. A full
 //!   disk is different: blocks are reserved before a commit counts, and the tail is taken back.
 //! - **The index follows.** Acknowledging needs one fdatasync; rows reach sled in batches of at most 256 KiB, each followed by

@@ -95,6 +95,8 @@ pub struct Counts {
     pub last_commit: AtomicU64,
     /// Packs.
     pub packs: AtomicU64,
+    /// Bytes that were written past the operating system's cache since the start.
+    pub past_cache_bytes: AtomicU64,
 }
 
 #[derive(Default)]

@@ -100,6 +100,12 @@ mod tests {
         secured.write_all(b"\x13/multistream/1.0.0\n\x0b/tls/1.0.0\n").await.unwrap();
         secured.write_all(&[0x16, 3, 3]).await.unwrap();
         secured.write_all(&[7; 10 * CLEAR_BYTES_MAX]).await.unwrap();
+        let mut pieces = Early::inbound(Cursor::new(Vec::new()));
+        let line = [3; CLEAR_BYTES_MAX / 2];
+        for _ in 0..2 {
+            assert_eq!(pieces.write_vectored(&[IoSlice::new(&[]), IoSlice::new(&line)]).await.unwrap(), line.len());
+        }
+        pieces.write_vectored(&[IoSlice::new(&line), IoSlice::new(&line)]).await.unwrap_err();
         let mut ours = Early::outbound(Cursor::new(Vec::new()));
         ours.write_all(&[3; 2 * CLEAR_BYTES_MAX]).await.unwrap();
     }

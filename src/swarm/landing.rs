@@ -11,13 +11,14 @@ use bytes::Bytes;
 use super::frame::FRAME_BYTES_MAX;
 
 /// What an envelope has before its body.
-const HEAD_BYTES: usize = 6;
+pub const ENVELOPE_HEAD_BYTES: usize = 6;
 
 /// Bodies begin at a multiple of this.
 const PAGE_BYTES: usize = 4096;
 
-/// Smaller frames get memory of their own.
-const FRAME_BYTES_MIN: usize = 256 << 10;
+/// Smaller frames get memory of their own: whoever counts what frames take counts their bytes, and all that is kept here is as
+/// long as the largest.
+const FRAME_BYTES_MIN: usize = 1 << 20;
 
 /// So many are kept for later.
 const SPARE_MAX: usize = 24;
@@ -44,7 +45,7 @@ impl Landing {
             return Landed { memory: vec![0; length], start: 0, length, home: None };
         }
         let memory = self.spare().pop().unwrap_or_else(|| vec![0; FRAME_BYTES_MAX + 2 * PAGE_BYTES]);
-        let start = memory.as_ptr().align_offset(PAGE_BYTES) + PAGE_BYTES - HEAD_BYTES;
+        let start = memory.as_ptr().align_offset(PAGE_BYTES) + PAGE_BYTES - ENVELOPE_HEAD_BYTES;
         Landed { memory, start, length, home: Some(self.clone()) }
     }
 
@@ -88,7 +89,7 @@ impl Drop for Landed {
 mod tests {
     use super::*;
 
-    const GROUP: usize = HEAD_BYTES + (1 << 20);
+    const GROUP: usize = ENVELOPE_HEAD_BYTES + (1 << 20);
 
     #[test]
     fn what_a_large_frame_holds_begins_on_a_page() {
@@ -98,14 +99,29 @@ mod tests {
             landed.as_mut().fill(7);
             let frame = landed.freeze();
             assert_eq!(frame, vec![7; length]);
-            assert_eq!(frame.slice(HEAD_BYTES..).as_ptr().align_offset(PAGE_BYTES), 0);
+            assert_eq!(frame.slice(ENVELOPE_HEAD_BYTES..).as_ptr().align_offset(PAGE_BYTES), 0);
+        }
+    }
+
+    #[test]
+    fn an_envelope_has_so_much_before_its_body() {
+        let envelope = artimesh_core::model::Envelope { kind: 1, body: vec![7; 100] };
+        assert_eq!(envelope.to_bytes().len(), ENVELOPE_HEAD_BYTES + 100);
+    }
+
+    #[test]
+    fn memory_is_little_more_than_the_frame() {
+        let landing = Arc::new(Landing::default());
+        for length in [1000, FRAME_BYTES_MIN - 1, FRAME_BYTES_MIN, GROUP] {
+            let landed = landing.take(length);
+            assert!(landed.memory.len() * 10 <= length * 11, "{} bytes for {length}", landed.memory.len());
         }
     }
 
     #[test]
     fn memory_is_used_again_when_the_last_piece_is_dropped_and_little_is_kept() {
         let landing = Arc::new(Landing::default());
-        let body = landing.take(GROUP).freeze().slice(HEAD_BYTES..);
+        let body = landing.take(GROUP).freeze().slice(ENVELOPE_HEAD_BYTES..);
         assert_eq!(landing.spare().len(), 0, "a piece of it is in use");
         drop(body);
         assert_eq!(landing.spare().len(), 1);

@@ -3,11 +3,15 @@
 #[path = "transfer/liar.rs"]
 mod liar;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::future::join_all;
 use hyper::{Method, StatusCode};
+use rustix::fs::OFlags;
 
 use self::liar::{Liar, Lie};
 use crate::harness::{Circle, Content, Node, REPO, Setup, until};
@@ -193,6 +197,37 @@ async fn a_fetch_that_nobody_waits_for_ends_where_that_is_set_and_what_came_is_k
     reads(edge, "large", content).await;
     let in_all = metric(edge, "artimesh_fetched_bytes_total").await.expect("metrics");
     assert!(in_all <= content.size + UNDER_WAY, "{in_all} bytes: {came} were kept");
+}
+
+/// Whether files there can be written past the page cache.
+fn goes_past_cache(folder: &Path) -> bool {
+    let direct = i32::try_from(OFlags::DIRECT.bits()).expect("a flag");
+    let path = folder.join("direct");
+    let is_possible =
+        OpenOptions::new().create(true).write(true).truncate(true).custom_flags(direct).open(&path).is_ok();
+    std::fs::remove_file(&path).ok();
+    is_possible
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_reads_goes_past_the_page_cache_and_what_somebody_waits_for_does_not() {
+    let circle = Circle::new(2, 1, Setup::default()).await;
+    let (author, mirror, edge) = (&circle.nodes[0], &circle.nodes[1], &circle.nodes[2]);
+    let past_cache = async |node: &Node| metric(node, "artimesh_store_past_cache_bytes_total").await.expect("metrics");
+    let small = Content { seed: 11, size: 3 * MIB };
+    uploads(author, "small", small).await;
+    circle.converged().await;
+    assert_eq!(past_cache(mirror).await, 0);
+    let large = Content { seed: 12, size: 65 * MIB + 5 };
+    uploads(author, "large", large).await;
+    circle.converged().await;
+    if goes_past_cache(circle.root.path()) {
+        assert_eq!(past_cache(mirror).await, 65 * MIB, "all groups but the last, which ends within a page");
+    }
+    for node in [mirror, edge] {
+        reads(node, "large", large).await;
+    }
+    assert_eq!(past_cache(edge).await, 0, "somebody waits for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,10 +131,10 @@ pub trait File: Send + Sync + 'static {
     }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// The same for bytes that nobody will read soon: past the operating system's cache where the device takes them so. That
-    /// wants a memory address, an offset and a length that are multiples of [`PAGE_BYTES`].
-    fn write_past_cache(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_at(bytes, offset)
+    /// The same for bytes that nobody will read soon: past the operating system's cache where the device takes them so, and
+    /// whether it did. That wants a memory address, an offset and a length that are multiples of [`PAGE_BYTES`].
+    fn write_past_cache(&self, bytes: &[u8], offset: u64) -> io::Result<bool> {
+        self.write_at(bytes, offset).map(|()| false)
     }
     /// The file's length.
     fn size(&self) -> io::Result<u64>;

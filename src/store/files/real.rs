@@ -124,18 +124,18 @@ impl File for RealFile {
         self.file.write_all_at(bytes, offset)
     }
 
-    fn write_past_cache(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_past_cache(&self, bytes: &[u8], offset: u64) -> io::Result<bool> {
         let is_aligned = bytes.as_ptr().align_offset(PAGE_BYTES) == 0
             && bytes.len().is_multiple_of(PAGE_BYTES)
             && offset.is_multiple_of(PAGE_BYTES as u64);
-        match self.direct().filter(|_| is_aligned) {
-            Some(direct) => match direct.write_all_at(bytes, offset) {
+        if let Some(direct) = is_aligned.then(|| self.direct()).flatten() {
+            match direct.write_all_at(bytes, offset) {
                 // The device wants more than that.
-                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => self.write_at(bytes, offset),
-                other => other,
-            },
-            None => self.write_at(bytes, offset),
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
+                other => return other.map(|()| true),
+            }
         }
+        self.write_at(bytes, offset).map(|()| false)
     }
 
     fn size(&self) -> io::Result<u64> {
@@ -187,7 +187,9 @@ mod tests {
         ];
         for (start, bytes, offset) in pieces {
             let piece = &memory[start..start + bytes];
-            file.write_past_cache(piece, offset).unwrap();
+            let is_aligned = start == aligned && (bytes as u64 | offset).is_multiple_of(PAGE_BYTES as u64);
+            let went_past = file.write_past_cache(piece, offset).unwrap();
+            assert!(!went_past || is_aligned, "{bytes} bytes at {offset}");
             let mut read = vec![0; bytes];
             file.read_at(&mut read, offset).unwrap();
             assert_eq!(read, piece, "{bytes} bytes at {offset}");
