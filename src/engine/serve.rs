@@ -19,7 +19,7 @@ use super::proof;
 use super::shared::Shared;
 use super::view::StoreView;
 use crate::store::{BlobReader, Store};
-use crate::swarm::{BulkError, BulkReceiver, BulkSender, BulkStream};
+use crate::swarm::{BulkError, BulkReceiver, BulkSender, BulkStream, Landed, Landing};
 
 /// Requests that are looked at before the last is answered.
 const AHEAD: usize = 1;
@@ -36,8 +36,8 @@ pub(super) const PROVED_BYTES: u64 = 64 << 20;
 /// Where groups come from.
 #[derive(Clone)]
 enum Supply {
-    /// The blob is here.
-    Stored(BlobReader),
+    /// The blob is here, and is read into this.
+    Stored(BlobReader, Arc<Landing>),
     /// It is on its way; what has arrived was verified.
     Arriving(Arc<Flight>),
 }
@@ -150,7 +150,7 @@ impl Piece {
 impl Supply {
     fn group_count(&self) -> u32 {
         match self {
-            Supply::Stored(reader) => reader.group_count(),
+            Supply::Stored(reader, _) => reader.group_count(),
             Supply::Arriving(flight) => flight.group_count(),
         }
     }
@@ -160,7 +160,15 @@ impl Supply {
             return None;
         }
         match self {
-            Supply::Stored(reader) => reader.read_at(u64::from(index) * GROUP_BYTES, GROUP_BYTES as usize).await.ok(),
+            Supply::Stored(reader, landing) => {
+                let offset = u64::from(index) * GROUP_BYTES;
+                if reader.group_count() == 1 {
+                    // Verified as a whole.
+                    return reader.read_at(offset, GROUP_BYTES as usize).await.ok();
+                }
+                let bytes = GROUP_BYTES.min(reader.info().size - offset);
+                reader.read_into(offset, landing.take(bytes as usize)).await.map(Landed::freeze).ok()
+            }
             Supply::Arriving(flight) => flight.arrived(index).await,
         }
     }
@@ -169,7 +177,7 @@ impl Supply {
     fn bits(&self, first: u32) -> Bytes {
         let end = self.group_count().min(first.saturating_add(HAVE_MAX));
         let has = |index: u32| match self {
-            Supply::Stored(_) => true,
+            Supply::Stored(..) => true,
             Supply::Arriving(flight) => flight.has(index),
         };
         let mut bits = vec![0; end.saturating_sub(first).div_ceil(8) as usize];
@@ -258,7 +266,7 @@ async fn values(shared: &Arc<Shared>, node: NodeId, reference: Reference, first:
     let values = match find(shared, node, reference).await {
         None => None,
         Some(Supply::Arriving(flight)) => flight.values(),
-        Some(Supply::Stored(_)) => {
+        Some(Supply::Stored(..)) => {
             let store = shared.store.clone();
             let read = spawn_blocking(move || store.groups(&digest).ok().flatten());
             read.await.ok().flatten().map(Arc::new)
@@ -282,7 +290,7 @@ async fn find(shared: &Arc<Shared>, node: NodeId, reference: Reference) -> Optio
         (!dots.is_empty(), stored.flatten())
     });
     match found.await.ok()? {
-        (true, Some(reader)) => Some(Supply::Stored(reader)),
+        (true, Some(reader)) => Some(Supply::Stored(reader, shared.swarm.landing())),
         (true, None) => Flight::of(shared, &reference).map(Supply::Arriving),
         (false, _) => None,
     }

@@ -172,6 +172,21 @@ impl BlobReader {
         }
     }
 
+    /// Fills memory of the caller's with the bytes from `offset`, of which there must be so many. None is verified. May be
+    /// cancelled.
+    pub async fn read_into<M>(&self, offset: u64, mut memory: M) -> Result<M, ReadError>
+    where
+        M: AsMut<[u8]> + Send + 'static,
+    {
+        let bytes = memory.as_mut().len() as u64;
+        if offset.checked_add(bytes).is_none_or(|end| end > self.info.size) {
+            return Err(ReadError::OutOfRange { offset, bytes, size: self.info.size });
+        }
+        let reader = self.clone();
+        let filled = spawn_blocking(move || reader.fill(offset, memory.as_mut()).map(|()| memory));
+        filled.await.map_err(|_| ReadError::Cancelled)?
+    }
+
     /// The bytes of a group, after they were hashed; [`ReadError::Damaged`] when they rotted. May be cancelled.
     pub async fn verify_group(&self, index: u32) -> Result<Bytes, ReadError> {
         let reader = self.clone();
@@ -202,15 +217,25 @@ impl BlobReader {
     pub(super) fn read_here(&self, offset: u64, bytes: usize) -> Result<Bytes, ReadError> {
         match &self.source {
             Source::Memory(all) => Ok(all.slice(offset as usize..offset as usize + bytes)),
-            Source::File { file, offset: start, path } => {
+            Source::File { offset: start, path, .. } => {
                 let mut buffer = vec![0; bytes];
-                file.read_at(&mut buffer, start + offset).map_err(ReadError::io(path))?;
+                self.fill(offset, &mut buffer)?;
                 if bytes as u64 == self.info.size && Digest::of(&buffer) != self.digest {
                     return Err(ReadError::Damaged { path: path.clone(), offset: *start });
                 }
                 Ok(buffer.into())
             }
         }
+    }
+
+    fn fill(&self, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
+        match &self.source {
+            Source::Memory(all) => into.copy_from_slice(&all[offset as usize..offset as usize + into.len()]),
+            Source::File { file, offset: start, path } => {
+                file.read_at(into, start + offset).map_err(ReadError::io(path))?;
+            }
+        }
+        Ok(())
     }
 
     fn verify_here(&self, index: u32) -> Result<Bytes, ReadError> {

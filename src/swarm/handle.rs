@@ -31,6 +31,7 @@ use super::{
     event::Event,
     fault::{Fault, Faults},
     identity,
+    landing::Landing,
     members::Members,
     net::{Command, Contact, Kind, Net, Parts, Remote},
     options::{HELLO_BYTES_MAX, Member, Options},
@@ -225,6 +226,11 @@ impl Swarm {
     /// How the way to a member fares; `None` for somebody that was never connected.
     pub fn vitals(&self, peer: &PublicKey) -> Option<Arc<Vitals>> {
         self.0.context.vitals.known(peer)
+    }
+
+    /// Memory for groups that are to be sent.
+    pub fn landing(&self) -> Arc<Landing> {
+        self.0.context.landing.clone()
     }
 
     /// Asks the holder of `peer`'s key at one of the addresses to pair: one request of at most 16 KiB, one answer of at

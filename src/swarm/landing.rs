@@ -1,8 +1,9 @@
-//! Where large frames land: memory that is used again and again, in which what an envelope holds begins on a page.
+//! Where large frames land, and leave from: memory that is used again and again, in which what an envelope holds begins on a
+//! page.
 //!
 //! # Why
-//! A group of a mebibyte in memory of its own costs its pages anew, each zeroed twice, a tenth of what receiving it costs.
-//! And a disk takes it straight from here, past the cache, only if it begins where a page does.
+//! A group of a mebibyte in memory of its own costs its pages anew, each zeroed twice, a tenth of what receiving it costs, or
+//! sending it. And a disk takes it straight from here, past the cache, only if it begins where a page does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,12 +26,12 @@ const SPARE_MAX: usize = 24;
 
 /// Memory for frames that isn't in use.
 #[derive(Default)]
-pub(super) struct Landing {
+pub struct Landing {
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
-/// A frame that is being read.
-pub(super) struct Landed {
+/// A frame that is being read, or a piece of one that is to be sent.
+pub struct Landed {
     memory: Vec<u8>,
     start: usize,
     length: usize,
@@ -40,7 +41,7 @@ pub(super) struct Landed {
 
 impl Landing {
     /// Memory for a frame of `length` bytes; what is in it is left over from others.
-    pub(super) fn take(self: &Arc<Landing>, length: usize) -> Landed {
+    pub fn take(self: &Arc<Landing>, length: usize) -> Landed {
         if !(FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&length) {
             return Landed { memory: vec![0; length], start: 0, length, home: None };
         }
@@ -55,13 +56,8 @@ impl Landing {
 }
 
 impl Landed {
-    /// To be filled as a whole.
-    pub(super) fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.length]
-    }
-
     /// The frame; its memory comes back when nobody has a piece of it any more.
-    pub(super) fn freeze(mut self) -> Bytes {
+    pub fn freeze(mut self) -> Bytes {
         match self.home {
             Some(_) => Bytes::from_owner(self),
             None => std::mem::take(&mut self.memory).into(),
@@ -72,6 +68,13 @@ impl Landed {
 impl AsRef<[u8]> for Landed {
     fn as_ref(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.length]
+    }
+}
+
+/// To be filled as a whole.
+impl AsMut<[u8]> for Landed {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.length]
     }
 }
 

@@ -80,7 +80,7 @@ pub use fault::Fault;
 pub use frame::FRAME_BYTES_MAX;
 pub use gossip::Verdict;
 pub use handle::{Addresses, BULK_CONNECTIONS_MAX, Swarm};
-pub use landing::ENVELOPE_HEAD_BYTES;
+pub use landing::{ENVELOPE_HEAD_BYTES, Landed, Landing};
 pub use options::{Limits, Member, Options};
 pub use rate::{Class, Hours, Plan, Rates, Zone};
 pub use vitals::Vitals;

@@ -49,7 +49,7 @@ pub(super) struct Context {
     pub(super) vitals: AllVitals,
     /// What limits bulk.
     pub(super) gates: Gates,
-    /// Memory for what bulk brings.
+    /// Memory for what bulk brings, and takes away.
     pub(super) landing: Arc<Landing>,
     /// The way to the bulk swarm.
     pub(super) bulk: Remote,

@@ -9,6 +9,7 @@
 //! from all peers together, or here and not yet written, is bounded as well: it waits in memory where the disk is slower
 //! than they are.
 
+mod gain;
 mod lane;
 mod together;
 mod widening;
@@ -217,7 +218,11 @@ impl Line {
         }
         // A question whose answer brings no bytes of a blob is always in place.
         let has_room = bytes == 0 || self.together.has_room(state.held_bytes, urgency);
-        if !has_room || !state.window.may_ask(bytes, urgency, round_trip) {
+        if !has_room {
+            return None;
+        }
+        if !state.window.may_ask(bytes, urgency, round_trip) {
+            state.window.held_back();
             return None;
         }
         state.window.asked(bytes, urgency);

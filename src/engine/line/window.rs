@@ -3,10 +3,13 @@
 //! # Why
 //! What is asked for ahead must cover the product of bandwidth and delay, or the line runs empty between requests; and no
 //! more than twice that, or what a reader asks for next queues behind it. So the window follows what was measured: twice
-//! what arrives, at the best recent rate, within a round trip and a little that disks and tasks take. From the least
-//! window on it grows as long as more then arrives. (BBR's model of a path, with requests in place of packets.)
+//! what arrives, at the best recent rate, within a round trip and a little that disks and tasks take, or more where that
+//! brings more ([`Gain`]). From the least window on it grows as long as more then arrives. (BBR's model of a path, with requests
+//! in place of packets.)
 
 use std::time::Duration;
+
+use super::gain::Gain;
 
 /// The least window, and what a line begins with.
 pub const WINDOW_BYTES_MIN: u64 = 2 << 20;
@@ -22,6 +25,9 @@ const SAMPLE: Duration = Duration::from_millis(100);
 
 /// How many rates are remembered; the best of them counts.
 const SAMPLES: usize = 10;
+
+/// Over how many of them it is found out whether another gain is worth it.
+const PERIOD_SAMPLES: u32 = 5;
 
 /// While readers wait, bulk may ask for a quarter of what they do.
 const BULK_BESIDE_URGENT: u64 = 4;
@@ -46,14 +52,25 @@ pub struct Window {
     sampled: usize,
     sample_began: Option<Duration>,
     sample_bytes: u64,
+    gain: Gain,
+    period: Period,
+}
+
+/// What came since another gain was last thought of.
+#[derive(Debug, Default)]
+struct Period {
+    samples: u32,
+    bytes: u64,
+    took: Duration,
+    is_full: bool,
 }
 
 impl Window {
     /// How much may be under way, given the round trip.
     pub fn size_bytes(&self, round_trip: Duration) -> u64 {
         let delay = round_trip + SLACK;
-        let twice = 2.0 * self.rate() as f64 * delay.as_secs_f64();
-        (twice as u64).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)
+        let wanted = self.gain.factor() * self.rate() as f64 * delay.as_secs_f64();
+        (wanted as u64).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)
     }
 
     /// Bytes a second that arrived at best lately.
@@ -78,6 +95,11 @@ impl Window {
                 is_turn && self.outstanding_bytes() < size
             }
         }
+    }
+
+    /// More would have been asked for now.
+    pub fn held_back(&mut self) {
+        self.period.is_full = true;
     }
 
     /// It was asked for.
@@ -106,6 +128,7 @@ impl Window {
         if self.outstanding_bytes() == 0 {
             // What comes after a pause says nothing of how fast it came.
             self.sample_began = None;
+            self.period = Period::default();
         }
     }
 
@@ -120,7 +143,20 @@ impl Window {
         if took >= SAMPLE {
             self.rates[self.sampled % SAMPLES] = (self.sample_bytes as f64 / took.as_secs_f64()) as u64;
             self.sampled += 1;
+            self.note_sample(took);
             (self.sample_began, self.sample_bytes) = (Some(now), 0);
+        }
+    }
+
+    fn note_sample(&mut self, took: Duration) {
+        let period = &mut self.period;
+        period.samples += 1;
+        period.bytes += self.sample_bytes;
+        period.took += took;
+        if period.samples == PERIOD_SAMPLES {
+            let rate = period.bytes as f64 / period.took.as_secs_f64();
+            self.gain.period_ended(rate as u64, period.is_full);
+            self.period = Period::default();
         }
     }
 }
@@ -137,15 +173,26 @@ mod tests {
     /// A path of this bandwidth (bytes a second) and round trip, asked for pieces for so long; bytes a second in the last
     /// half, and the window at the end.
     fn run(bandwidth: u64, round_trip: Duration, seconds: u64) -> (u64, u64) {
-        let mut window = Window::default();
+        run_with(&mut Window::default(), bandwidth, round_trip, Duration::ZERO, seconds)
+    }
+
+    /// The same, and all that comes waits for so long for what was lost before it.
+    fn run_with(
+        window: &mut Window,
+        bandwidth: u64,
+        round_trip: Duration,
+        repair: Duration,
+        seconds: u64,
+    ) -> (u64, u64) {
         let mut under_way: VecDeque<Duration> = VecDeque::new();
         let (mut now, mut free_at, mut late_bytes) = (Duration::ZERO, Duration::ZERO, 0);
         while now < Duration::from_secs(seconds) {
             while window.may_ask(MIB, Urgency::Bulk, round_trip) {
                 window.asked(MIB, Urgency::Bulk);
                 free_at = free_at.max(now + round_trip) + Duration::from_secs_f64(MIB as f64 / bandwidth as f64);
-                under_way.push_back(free_at);
+                under_way.push_back(free_at + repair);
             }
+            window.held_back();
             now = under_way.pop_front().expect("at least one is always under way");
             window.arrived(MIB, now);
             window.settled(MIB, Urgency::Bulk);
@@ -153,6 +200,7 @@ mod tests {
                 late_bytes += MIB;
             }
         }
+        window.settled(window.outstanding_bytes(), Urgency::Bulk);
         (late_bytes * 2 / seconds, window.size_bytes(round_trip))
     }
 
@@ -164,6 +212,17 @@ mod tests {
             let product = bandwidth as f64 * round_trip.as_secs_f64();
             assert!((size as f64) < (3.5 * product).max(4.0 * MIB as f64), "{size} for {product}");
         }
+    }
+
+    #[test]
+    fn where_bytes_wait_for_what_was_lost_more_is_under_way() {
+        let (bandwidth, mut window) = (125_000_000, Window::default());
+        let (rate, size) = run_with(&mut window, bandwidth, 50 * MS, 100 * MS, 20);
+        assert!(rate > bandwidth * 9 / 10, "{rate} of {bandwidth} with {size}");
+        // And no longer once nothing is lost.
+        let (rate, size) = run_with(&mut window, bandwidth, 50 * MS, Duration::ZERO, 20);
+        assert!(rate > bandwidth * 95 / 100, "{rate} of {bandwidth} with {size}");
+        assert!((size as f64) < 3.5 * bandwidth as f64 * 0.05, "{size}");
     }
 
     #[test]

@@ -43,6 +43,13 @@ async fn assert_all_there(store: &Store) {
         for index in 0..reader.group_count() {
             reader.verify_group(index).await.unwrap();
         }
+        let middle = (size / 3, size / 2);
+        let part = reader.read_into(middle.0 as u64, vec![0; middle.1]).await.unwrap();
+        assert_eq!(part, bytes[middle.0..middle.0 + middle.1]);
+        for (offset, length) in [(size as u64, 1), (1, size), (u64::MAX, 1)] {
+            let refused = reader.read_into(offset, vec![0; length]).await;
+            assert!(matches!(refused, Err(ReadError::OutOfRange { .. })), "{length} at {offset} of {size}");
+        }
         let tail = reader.read_at(size as u64, 10).await.unwrap();
         assert!(tail.is_empty());
         assert!(matches!(reader.read_at(size as u64 + 1, 1).await, Err(ReadError::OutOfRange { .. })));

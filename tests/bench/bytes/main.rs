@@ -2,7 +2,7 @@
 //! `cargo bench --bench bytes [-- TOPIC…] [--size BYTES] [--rounds N] [--mbit N] [--json FILE]`.
 //!
 //! Topics: `ingest` (nginx DAV, MD5 alone), `download` (nginx), `transfer` (rsync's daemon, plain TCP), `wan` (iperf3, over
-//! a shaped link; root), `fan` (one site to eight over limited links, beside one to one; root), `backlog` (what readers wait
+//! a shaped link; root), `loss` (the same with 1 % loss), `fan` (one site to eight over limited links, beside one to one; root), `backlog` (what readers wait
 //! for, and what bulk keeps of a limited link; root), `small` (100,000 artifacts of 4 KiB; rsync's daemon), `start` (how soon
 //! a node serves again). Without one, all of them. `--size` is what a large artifact has (1073741824), `--count` how many
 //! small ones there are (100000), `--mbit` what limited links carry (200 and 100), `--rounds` how often each side takes its
@@ -84,6 +84,9 @@ fn main() {
         }
         if is_wanted("wan") {
             wan::run(&wish, &mut report).await;
+        }
+        if is_wanted("loss") {
+            wan::run_lossy(&wish, &mut report).await;
         }
         if is_wanted("fan") {
             fan::run(&wish, &mut report).await;
