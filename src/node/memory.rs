@@ -6,7 +6,7 @@ const MAPPED_BYTES_MIN: i32 = 4 << 20;
 
 /// What is free at the end of all memory is given back when it is more.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT_BYTES_MAX: i32 = 32 << 20;
+const KEPT_BYTES_MAX: i32 = 8 << 20;
 
 /// So much more is taken at a time.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::{IndexError, OpenError};
 use super::files::FileSystem;
 use super::found::Found;
-use super::index::{Checkpoint, Index, SledIndex};
+use super::index::{self, Checkpoint, Index, SledIndex};
 use super::options::{IndexKind, Options};
 use super::pack::PACK_HEADER_BYTES;
 use super::pack::footer::Footer;
@@ -15,8 +15,9 @@ use super::recovery::{IndexFault, IndexRecovery, Recovery};
 /// A file of this name in the folder of the index says that it broke while it was used.
 const DISTRUSTED: &str = "distrusted";
 
-/// Has the next open build the index anew. Best effort: an open reads the whole index in any case.
+/// Has the next open build the index anew. Best effort: that open reads the whole index in any case.
 pub fn distrust(folder: &Path, files: &dyn FileSystem) {
+    index::forget_how_left(&folder.join("index"));
     let path = folder.join("index").join(DISTRUSTED);
     if let Err(error) = files.create(&path) {
         tracing::warn!(path = %path.display(), %error, "the broken index can't be marked as such");

@@ -52,12 +52,13 @@
 //! - **What is found at open is synced before it is shown**, the pack's header and the last commit even rewritten: after a kill
 //!   it may be in the page cache only, and after a failed fdatasync such pages look clean.
 //! - **What nobody reads soon goes past the cache**: groups of a large blob that come from peers are written straight to the
-//!   device, from where they landed. Through the cache each cost twice the processor, and drove out what was being read. Who reads such a
-//!   blob first later has it from the device.
+//!   device, from where they landed. Through the cache each cost twice the processor, and drove out what was being read.
+//!   Who reads such a blob first later has it from the device.
 //! - **A failed fsync ends all writing** until the store is opened again; nobody knows what is on the disk then. A full
 //!   disk is different: blocks are reserved before a commit counts, and the tail is taken back.
 //! - **The index follows.** Acknowledging needs one fdatasync; rows reach sled in batches of at most 256 KiB, each followed by
-//!   the fsync that sled leaves out, and the checkpoint only after that.
+//!   the fsync that sled leaves out, and the checkpoint only after that. An open reads all of it only if its files aren't as
+//!   they were left.
 //! - **Records are void, not erased.** A delete, and the number of blobs behind it, are appended like anything else, so that
 //!   reading the packs in order tells the truth at every point. Packs that hold such records have a format of their own,
 //!   which a release that doesn't know them refuses.

@@ -1,8 +1,10 @@
 //! The seam behind which the engine that answers look-ups can be replaced.
 
+mod left;
 mod memory;
 mod sled;
 
+pub use self::left::forget_how_left;
 pub use self::memory::MemoryIndex;
 pub use self::sled::SledIndex;
 

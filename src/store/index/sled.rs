@@ -1,12 +1,12 @@
 //! sled 0.34.7 as the index: small rows, small batches, and the fsync that it doesn't issue itself.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use artimesh_core::model::Digest;
 
-use super::{Checkpoint, Index, IndexRow, Row};
+use super::{Checkpoint, Index, IndexRow, Row, left};
 use crate::store::error::IndexError;
 use crate::store::value::Table;
 
@@ -24,12 +24,30 @@ pub struct SledIndex {
     tables: Vec<sled::Tree>,
     checkpoints: sled::Tree,
     file: File,
+    /// Dropped last.
+    closing: Closing,
+}
+
+/// Notes how the files were left, once nobody has them open.
+struct Closing {
+    folder: PathBuf,
     is_sealed: AtomicBool,
 }
 
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if *self.is_sealed.get_mut()
+            && let Err(error) = left::note_closed(&self.folder)
+        {
+            tracing::warn!(%error, "how the index was left was not noted: the next start reads all of it");
+        }
+    }
+}
+
 impl SledIndex {
-    /// Opens or makes the index in `folder`, and reads it once: sled notices damage only where it reads, and not always
-    /// then, so what was closed in order is compared with its seal. It may panic over damaged files: that is an error here.
+    /// Opens or makes the index in `folder`, and reads it once if anything may have happened to its files: sled notices
+    /// damage only where it reads, and not always then, so what was closed in order is compared with its seal. It may panic
+    /// over damaged files: that is an error here.
     pub fn open(folder: &Path) -> Result<SledIndex, IndexError> {
         let owned = folder.to_path_buf();
         let opened =
@@ -40,17 +58,23 @@ impl SledIndex {
     }
 
     fn open_here(folder: &Path) -> Result<SledIndex, IndexError> {
+        let is_untouched = left::is_untouched(folder);
         let db = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
         let names = ["meta", "catalog", "log", "blobs", "history", "trie"];
         let tables = names.iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         let checkpoints = db.open_tree("checkpoint")?;
         let file = File::open(folder.join("db"))?;
         let seal = checkpoints.get(SEAL_KEY)?;
-        let index = SledIndex { db, tables, checkpoints, file, is_sealed: AtomicBool::new(seal.is_some()) };
-        let contents = index.contents()?;
-        if seal.is_some_and(|seal| seal.as_ref() != contents.0) {
-            return Err(IndexError { reason: "it does not hold what it was closed with".into(), is_damage: true });
+        let closing = Closing { folder: folder.to_path_buf(), is_sealed: AtomicBool::new(false) };
+        let index = SledIndex { db, tables, checkpoints, file, closing };
+        if !is_untouched {
+            let contents = index.contents()?;
+            if seal.as_ref().is_some_and(|seal| seal.as_ref() != contents.0) {
+                return Err(IndexError { reason: "it does not hold what it was closed with".into(), is_damage: true });
+            }
         }
+        left::note_opened(folder)?;
+        index.closing.is_sealed.store(seal.is_some(), Ordering::Release);
         Ok(index)
     }
 
@@ -72,10 +96,10 @@ impl SledIndex {
 
     /// Takes the seal away, durably, before the first row changes what it stands for.
     fn unseal(&self) -> Result<(), IndexError> {
-        if self.is_sealed.load(Ordering::Acquire) {
+        if self.closing.is_sealed.load(Ordering::Acquire) {
             self.checkpoints.remove(SEAL_KEY)?;
             self.sync()?;
-            self.is_sealed.store(false, Ordering::Release);
+            self.closing.is_sealed.store(false, Ordering::Release);
         }
         Ok(())
     }
@@ -141,10 +165,10 @@ impl Index for SledIndex {
     }
 
     fn seal(&self) -> Result<(), IndexError> {
-        if !self.is_sealed.load(Ordering::Acquire) {
+        if !self.closing.is_sealed.load(Ordering::Acquire) {
             self.checkpoints.insert(SEAL_KEY, &self.contents()?.0)?;
             self.sync()?;
-            self.is_sealed.store(true, Ordering::Release);
+            self.closing.is_sealed.store(true, Ordering::Release);
         }
         Ok(())
     }
