@@ -19,8 +19,9 @@ use tokio::net::TcpStream;
 use super::meter::Meter;
 use crate::service::{FileRange, file_range};
 
-/// The shortest slice that is looked up and sent by sendfile: below, two calls cost more than the copy.
-const SENDFILE_BYTES_MIN: usize = 16 << 10;
+/// The shortest slice that is looked up and sent by sendfile: below, two calls cost more than the copy. And a slice begins
+/// anywhere in a page, so that the last page goes out by itself: where the kernel paces what it sends (BBR), after a timer.
+const SENDFILE_BYTES_MIN: usize = 128 << 10;
 /// The most that one call of sendfile is asked to send.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
 /// How much one connection sends before the others of its thread have their turn, however fast its client reads.

@@ -47,6 +47,9 @@ impl Default for Gain {
 }
 
 impl Gain {
+    /// The factor where nothing is lost.
+    pub const LEAST: f64 = FACTORS[0];
+
     /// The factor.
     pub fn factor(&self) -> f64 {
         FACTORS[self.step]

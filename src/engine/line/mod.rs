@@ -222,7 +222,7 @@ impl Line {
             return None;
         }
         if !state.window.may_ask(bytes, urgency, round_trip) {
-            state.window.held_back();
+            state.window.held_back(round_trip);
             return None;
         }
         state.window.asked(bytes, urgency);

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// Below this round trip one connection is never the limit: the processors are.
-const ROUND_TRIP_MIN: Duration = Duration::from_millis(4);
+use super::window::DISTANT_MIN;
 
 /// How long a number of connections is tried before the next decision.
 const TRIAL: Duration = Duration::from_secs(3);
@@ -24,7 +23,7 @@ impl Widening {
     /// Whether to add a connection, at `now` since any fixed moment. `is_busy`: more was to be asked for than the window
     /// takes; `rate`: what arrives, in bytes a second. A line that isn't busy is measured anew.
     pub fn wants_more(&mut self, now: Duration, is_busy: bool, round_trip: Duration, rate: u64) -> bool {
-        if !is_busy || round_trip < ROUND_TRIP_MIN {
+        if !is_busy || round_trip < DISTANT_MIN {
             *self = Widening::default();
             return false;
         }

@@ -26,6 +26,9 @@ const SAMPLE: Duration = Duration::from_millis(100);
 /// How many rates are remembered; the best of them counts.
 const SAMPLES: usize = 10;
 
+/// With a peer that is nearer neither what was lost nor one connection is the limit: the processors are.
+pub const DISTANT_MIN: Duration = Duration::from_millis(4);
+
 /// Over how many of them it is found out whether another gain is worth it.
 const PERIOD_SAMPLES: u32 = 5;
 
@@ -69,7 +72,8 @@ impl Window {
     /// How much may be under way, given the round trip.
     pub fn size_bytes(&self, round_trip: Duration) -> u64 {
         let delay = round_trip + SLACK;
-        let wanted = self.gain.factor() * self.rate() as f64 * delay.as_secs_f64();
+        let gain = if round_trip < DISTANT_MIN { Gain::LEAST } else { self.gain.factor() };
+        let wanted = gain * self.rate() as f64 * delay.as_secs_f64();
         (wanted as u64).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)
     }
 
@@ -98,8 +102,8 @@ impl Window {
     }
 
     /// More would have been asked for now.
-    pub fn held_back(&mut self) {
-        self.period.is_full = true;
+    pub fn held_back(&mut self, round_trip: Duration) {
+        self.period.is_full |= round_trip >= DISTANT_MIN;
     }
 
     /// It was asked for.
@@ -192,7 +196,7 @@ mod tests {
                 free_at = free_at.max(now + round_trip) + Duration::from_secs_f64(MIB as f64 / bandwidth as f64);
                 under_way.push_back(free_at + repair);
             }
-            window.held_back();
+            window.held_back(round_trip);
             now = under_way.pop_front().expect("at least one is always under way");
             window.arrived(MIB, now);
             window.settled(MIB, Urgency::Bulk);
