@@ -2,7 +2,7 @@
 //!
 //! # Why
 //! sled notices damage only where it reads, so an index that anything may have happened to is read as a whole before it is
-//! used: ten seconds for a million artifacts. Nothing has happened to files that were synced and closed and whose sizes, times
+//! used: a second for each hundred thousand artifacts. Nothing has happened to files that were synced and closed and whose sizes, times
 //! and inodes are the same; and after a process was killed the kernel still has all that it wrote, as long
 //! as it runs itself and the file system stays mounted.
 
