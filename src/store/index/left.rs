@@ -2,9 +2,9 @@
 //!
 //! # Why
 //! sled notices damage only where it reads, so an index that anything may have happened to is read as a whole before it is
-//! used: a second for each hundred thousand artifacts. Nothing has happened to files that were synced and closed and whose sizes, times
-//! and inodes are the same; and after a process was killed the kernel still has all that it wrote, as long
-//! as it runs itself and the file system stays mounted.
+//! used: a second for each hundred thousand artifacts. Nothing has happened to files that were synced and closed and whose
+//! sizes, times and inodes are the same; and after a process was killed the kernel still has all that it wrote, as long as it
+//! runs itself and the file system stays mounted.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -32,10 +32,12 @@ pub fn is_untouched(folder: &Path) -> bool {
     is_noted(CLOSED, listing(folder).ok()) || is_noted(OPENED, place(folder))
 }
 
-/// Notes that they are open now.
-pub fn note_opened(folder: &Path) -> io::Result<()> {
-    forget(folder)?;
-    place(folder).map_or(Ok(()), |place| fs::write(folder.join(OPENED), place))
+/// Notes that they are open now, if there is room for that: an index is of use on a full disk, too.
+pub fn note_opened(folder: &Path) {
+    let write = |place| fs::write(folder.join(OPENED), place);
+    if let Err(error) = forget(folder).and_then(|()| place(folder).map_or(Ok(()), write)) {
+        tracing::warn!(%error, "where the index is open was not noted: after a kill the next start reads all of it");
+    }
 }
 
 /// Syncs them, and notes how they are. To be called when nobody has them open any more.
@@ -147,7 +149,7 @@ mod tests {
     fn open_files_are_untouched_where_they_were_opened() {
         let index = index();
         note_closed(index.path()).unwrap();
-        note_opened(index.path()).unwrap();
+        note_opened(index.path());
         assert!(!index.path().join(CLOSED).exists());
         if place(index.path()).is_none() {
             return;
@@ -157,16 +159,19 @@ mod tests {
         fs::write(index.path().join("other"), "").unwrap();
         fs::rename(index.path().join("other"), index.path().join("db")).unwrap();
         assert!(!is_untouched(index.path()), "another file took its place");
-        note_opened(index.path()).unwrap();
+        note_opened(index.path());
         let noted = fs::read_to_string(index.path().join(OPENED)).unwrap();
         fs::write(index.path().join(OPENED), format!("another-{noted}")).unwrap();
         assert!(!is_untouched(index.path()), "the kernel was started again");
-        note_opened(index.path()).unwrap();
+        note_opened(index.path());
         note_closed(index.path()).unwrap();
         fs::write(index.path().join("db"), "changed").unwrap();
         assert!(!is_untouched(index.path()), "it is closed");
         note_closed(index.path()).unwrap();
         forget_how_left(index.path());
         assert!(!is_untouched(index.path()), "it broke");
+        fs::create_dir(index.path().join(OPENED)).unwrap();
+        note_opened(index.path());
+        assert!(!is_untouched(index.path()), "the note can't be written");
     }
 }

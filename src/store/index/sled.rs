@@ -73,7 +73,7 @@ impl SledIndex {
                 return Err(IndexError { reason: "it does not hold what it was closed with".into(), is_damage: true });
             }
         }
-        left::note_opened(folder)?;
+        left::note_opened(folder);
         index.closing.is_sealed.store(seal.is_some(), Ordering::Release);
         Ok(index)
     }
