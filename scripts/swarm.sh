@@ -189,6 +189,11 @@ printf '%sArtimesh: three sites and an edge, as four processes on this machine%s
 step "The binary"
 begun=$(now_us)
 if [ -z "$BIN" ]; then
+    # jemalloc is built by it; who has cc by way of build-essential has it.
+    if ! type -P make >/dev/null && [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null; then
+        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends make; } >&2
+    fi
+    type -P make >/dev/null || die "make is needed to build it: install it (Debian package: make)"
     # Cargo says where it put the binary; its progress goes to standard error.
     BIN=$(cd "$ROOT" && cargo build --release --locked --bin artimesh --message-format=json-render-diagnostics |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)

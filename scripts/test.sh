@@ -5,7 +5,7 @@
 #   scripts/test.sh --long   more histories, the previous release beside this one, and the system tests at length in release
 #                            mode: an hour and a half
 #
-# Needs a Rust toolchain with rustfmt and clippy, cc, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
+# Needs a Rust toolchain with rustfmt and clippy, cc, make, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
 # is missing. Variables: ARTIMESH_SEEDS (simulated histories), LONG_SEEDS (those of the long tier, 200000; what
 # tests/simulation/digests.txt knows of them has to end the same), CARGO_TARGET_DIR.
 set -uo pipefail
@@ -56,7 +56,7 @@ missing() {
 }
 
 tools() {
-    local needed=(cc:build-essential git:git curl:curl kill:procps tar:tar setsid:util-linux sha256sum:coreutils)
+    local needed=(cc:build-essential make:make git:git curl:curl kill:procps tar:tar setsid:util-linux sha256sum:coreutils)
     # For tests that cut a network, set a clock, fill a small disk or cut the power of one; they say so and pass where that
     # can't be had.
     local wanted=(nft:nftables ip:iproute2 mount:mount faketime:faketime losetup:mount mkfs.ext4:e2fsprogs)

@@ -6,6 +6,5 @@ use artimesh::cli::{Seams, run};
 use artimesh::node;
 
 fn main() -> ExitCode {
-    node::set_up_allocator();
     run(&Seams { serve: node::run, write_founding: node::founding::write })
 }

@@ -13,5 +13,4 @@ pub mod moving;
 pub mod restore;
 mod run;
 
-pub use memory::set_up_allocator;
 pub use run::{Start, run};

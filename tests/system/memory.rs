@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use hyper::StatusCode;
 
-use crate::harness::{Circle, Content, Node, REPO, Raw, Setup, is_long, until};
+use crate::harness::{Circle, Content, Node, REPO, Raw, Setup, binary, is_long, until};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -149,6 +149,17 @@ async fn an_edge_answers_many_first_downloads_at_once() {
         async move { downloads(edge, &name, content).await }
     };
     join_all(contents.iter().enumerate().map(get)).await;
+}
+
+/// What is measured about memory was measured with one arena; a build that lost the set-up would go on, and hold more.
+#[test]
+fn the_allocator_is_set_up() {
+    let mut command = std::process::Command::new(binary());
+    let told = command.arg("version").env("_RJEM_MALLOC_CONF", "confirm_conf:true").output().expect("it runs");
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    for set in ["Set conf value: narenas:1", "Set conf value: dirty_decay_ms:1000"] {
+        assert!(told.contains(set), "{set} is missing: {told}");
+    }
 }
 
 /// Clients who take the head of a large answer and then nothing more.

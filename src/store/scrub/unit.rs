@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use artimesh_core::model::Digest;
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::{Rotten, ScrubError, Unit};
@@ -166,7 +167,7 @@ fn verify_large(store: &Store, number: u64, pace: &mut Pace<'_>) -> Result<Looke
 /// Whether an error says that what the disk holds can't be had any more. Else it is the process that lacks something, such as
 /// file descriptors or memory, and the bytes are as good as they were.
 fn is_of_the_disk(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN | libc::EBADMSG | libc::ENODATA))
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG | Errno::NODATA))
 }
 
 fn is_large_right(file: &dyn File, header: &large::Header, pace: &mut Pace<'_>) -> Result<bool, ScrubError> {
@@ -215,11 +216,9 @@ mod tests {
 
     #[test]
     fn only_what_the_disk_lost_counts_as_rotten() {
-        let of = io::Error::from_raw_os_error;
-        assert!([libc::EIO, libc::EUCLEAN, libc::EBADMSG].into_iter().all(|code| is_of_the_disk(&of(code))));
-        assert!(
-            ![libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EACCES].into_iter().any(|code| is_of_the_disk(&of(code)))
-        );
+        assert!([Errno::IO, Errno::UCLEAN, Errno::BADMSG].into_iter().all(|code| is_of_the_disk(&code.into())));
+        let others = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS];
+        assert!(!others.into_iter().any(|code| is_of_the_disk(&code.into())));
         assert!(!is_of_the_disk(&io::Error::other("anything")));
     }
 }
