@@ -22,10 +22,6 @@ use super::meter::Meter;
 use super::options::Options;
 use super::tls::Tls;
 
-/// After so many turns of its connections a thread looks for what has arrived. A turn may send 1 MiB: with tokio's 61, a
-/// small request could wait for 10 ms beside a few large downloads.
-const EVENT_INTERVAL: u32 = 16;
-
 /// Serves on one thread per listener until `stop`: then nothing more is accepted anywhere, requests under way finish
 /// for `options.grace`, and the rest is broken off. Ends early, with an error, when a thread can't be started or panics.
 /// Dropping it breaks everything off, and blocks until that is done. Call it within the node's runtime.
@@ -90,8 +86,7 @@ impl Drop for Ending {
 
 impl Threads {
     fn start(&mut self, listener: TcpListener, door: Door, handler: impl Handler, ending: Ending) -> io::Result<()> {
-        let mut runtime = runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().event_interval(EVENT_INTERVAL).build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?

@@ -1,6 +1,7 @@
 //! One pass over an upload: hash it four ways while it is written, or three, and MD5 later.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use artimesh_core::model::Digest;
@@ -27,9 +28,13 @@ const HASH_HERE_BYTES: u64 = 16 << 10;
 /// So much is written before it is made durable while the upload goes on, so that little is left to do at its end.
 const SYNC_BYTES: u64 = 32 << 20;
 
-/// Groups of all uploads that are hashed and written at once: memory and threads, whoever uploads. It is more than
-/// the cores can hash, and nobody holds a place while a client is awaited.
-pub const GROUPS_AT_WORK_MAX: usize = 16;
+/// Groups of all uploads that are hashed and written at once: memory and threads, whoever uploads. Each has three jobs; it is
+/// more than the cores can do, and nobody holds a place while a client is awaited.
+pub fn groups_at_work_max() -> usize {
+    const FOR_EACH_CORE: usize = 4;
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    (cores * FOR_EACH_CORE).clamp(8, 64)
+}
 
 /// An upload in progress. Dropping it leaves nothing behind.
 ///

@@ -18,7 +18,7 @@ use super::files::{File, FileSystem};
 use super::fill::FillState;
 use super::index::{Checkpoint, Index, Row};
 use super::index_recovery;
-use super::ingest::GROUPS_AT_WORK_MAX;
+use super::ingest::groups_at_work_max;
 use super::large;
 use super::latency::Syncs;
 use super::options::Options;
@@ -143,7 +143,7 @@ impl Shared {
             index,
             counts: Counts::default(),
             syncs: Syncs::default(),
-            groups_at_work: Arc::new(Semaphore::new(GROUPS_AT_WORK_MAX)),
+            groups_at_work: Arc::new(Semaphore::new(groups_at_work_max())),
             failed: OnceLock::new(),
             packs: Mutex::default(),
             open_large_files: Mutex::default(),

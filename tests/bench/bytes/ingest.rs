@@ -24,7 +24,7 @@ pub async fn run(wish: &Wish, report: &mut Report) {
     let circle = Circle::new(1, 0, setup).await;
     let node = &circle.nodes[0];
     let ours = Target::of(node);
-    let nginx = Nginx::start(circle.root.path());
+    let nginx = Nginx::start(circle.root.path(), None);
     let path = circle.root.path().join("large");
     random_file(&path, wish.size);
     let file = File::open(&path).expect("just written");

@@ -50,8 +50,8 @@ impl Target {
         format!("{method} {}{path} HTTP/1.1\r\nHost: {}\r\n{token}{more}\r\n", self.base, self.address)
     }
 
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{}{path}", self.address, self.base)
+    pub fn url(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://{}{}{path}", self.address, self.base)
     }
 }
 

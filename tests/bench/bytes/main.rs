@@ -1,7 +1,8 @@
 //! How fast bytes come in, go out and travel, each beside what people would use instead, in the same run:
 //! `cargo bench --bench bytes [-- TOPIC…] [--size BYTES] [--rounds N] [--mbit N] [--json FILE]`.
 //!
-//! Topics: `ingest` (nginx DAV, MD5 alone), `download` (nginx), `transfer` (rsync's daemon, plain TCP), `wan` (iperf3, over
+//! Topics: `ingest` (nginx DAV, MD5 alone), `download`, `https` (nginx), `cold` (a
+//! download from the disk, and small ones beside it; nginx; root), `transfer` (rsync's daemon, libp2p as it comes, plain TCP), `wan` (iperf3, over
 //! a shaped link; root), `loss` (the same with 1 % loss), `fan` (one site to eight over limited links, beside one to one; root), `backlog` (what readers wait
 //! for, and what bulk keeps of a limited link; root), `small` (100,000 artifacts of 4 KiB; rsync's daemon), `start` (how soon
 //! a node serves again). Without one, all of them. `--size` is what a large artifact has (1073741824), `--count` how many
@@ -11,6 +12,7 @@
 //! builds what is shipped). Results are kept in `tests/bench/README.md`.
 
 mod backlog;
+mod cold;
 mod download;
 mod fan;
 #[expect(dead_code, unused_imports, reason = "the system tests' harness, of which a benchmark needs a part")]
@@ -26,6 +28,7 @@ mod rsync;
 mod shape;
 mod small;
 mod start;
+mod stock;
 mod transfer;
 mod wan;
 
@@ -78,6 +81,12 @@ fn main() {
         }
         if is_wanted("download") {
             download::run(&wish, &mut report).await;
+        }
+        if is_wanted("https") {
+            download::run_secured(&wish, &mut report).await;
+        }
+        if is_wanted("cold") {
+            cold::run(&wish, &mut report).await;
         }
         if is_wanted("transfer") {
             transfer::run(&wish, &mut report).await;

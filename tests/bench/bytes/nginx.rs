@@ -12,11 +12,13 @@ pub struct Nginx {
     child: Child,
     pub root: PathBuf,
     address: SocketAddr,
+    /// Where it speaks HTTPS, if it was given a certificate.
+    pub secured: SocketAddr,
 }
 
 impl Nginx {
-    /// `None`, and a line that says so, when it isn't installed.
-    pub fn start(folder: &Path) -> Option<Nginx> {
+    /// `None`, and a line that says so, when it isn't installed. With the files of a certificate and its key it speaks HTTPS, too.
+    pub fn start(folder: &Path, certificate: Option<(&str, &str)>) -> Option<Nginx> {
         if Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_err() {
             println!("nginx isn't installed: nothing to compare with (apt-get install nginx)");
             return None;
@@ -25,13 +27,16 @@ impl Nginx {
         for name in ["files", "body", "log"] {
             fs::create_dir_all(root.join(name)).expect("ours");
         }
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (plain, tls) = (free(), free());
+        let (address, secured) = (plain.local_addr().expect("bound"), tls.local_addr().expect("bound"));
+        drop((plain, tls));
         let config = root.join("nginx.conf");
-        fs::write(&config, configuration(&root, address)).expect("ours");
+        fs::write(&config, configuration(&root, address, certificate.map(|files| (secured, files)))).expect("ours");
         let mut command = Command::new("nginx");
         command.arg("-e").arg(root.join("log/error.log")).arg("-p").arg(&root).arg("-c").arg(&config);
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("nginx runs");
-        let nginx = Nginx { child, root, address };
+        let nginx = Nginx { child, root, address, secured };
         while TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -60,8 +65,11 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(root: &Path, address: SocketAddr) -> String {
+fn configuration(root: &Path, address: SocketAddr, secured: Option<(SocketAddr, (&str, &str))>) -> String {
     let root = root.display();
+    let tls = secured.map_or_else(String::new, |(address, (certificate, key))| {
+        format!("listen {address} ssl reuseport; ssl_certificate {certificate}; ssl_certificate_key {key};")
+    });
     format!(
         "daemon off; master_process on; worker_processes auto; pid {root}/nginx.pid; user root;
          events {{ worker_connections 20000; }}
@@ -69,7 +77,7 @@ fn configuration(root: &Path, address: SocketAddr) -> String {
            sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 600s;
            access_log {root}/log/access.log; default_type application/octet-stream;
            client_max_body_size 0; client_body_temp_path {root}/body;
-           server {{ listen {address} reuseport; root {root};
+           server {{ listen {address} reuseport; {tls} root {root};
              location /files {{ dav_methods PUT DELETE; create_full_put_path on; }} }}
          }}\n"
     )

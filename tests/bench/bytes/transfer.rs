@@ -11,6 +11,7 @@ use super::load::Target;
 use super::machine::{Disturbance, Peak, random_file, timed};
 use super::report::{Report, Row, median};
 use super::rsync::Rsync;
+use super::stock;
 
 pub async fn run(wish: &Wish, report: &mut Report) {
     let circle = Circle::new(2, 0, Setup::default().with("ARTIMESH_LOG", "warn")).await;
@@ -24,7 +25,8 @@ pub async fn run(wish: &Wish, report: &mut Report) {
     let author = Target::of(&circle.nodes[0]);
 
     let (watch, peak) = (Disturbance::watch(), Peak::of(circle.nodes[1].pid()));
-    let (mut ours, mut plain, mut synced, mut tcp) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut plain, mut synced) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut stock, mut tcp) = (Vec::new(), Vec::new());
     let mib = size as f64 / 1_048_576.0;
     for round in 0..=wish.rounds {
         author.connect().put_file(&format!("/large/{round}"), &(round as u64).to_le_bytes(), &file, size);
@@ -34,6 +36,7 @@ pub async fn run(wish: &Wish, report: &mut Report) {
             plain.push(mib / rsync.carry(false));
             synced.push(mib / rsync.carry(true));
         }
+        stock.push(mib / stock::carry(size));
         tcp.push(mib / plain_tcp(size));
     }
     // The first turn warms everything up.
@@ -54,6 +57,8 @@ pub async fn run(wish: &Wish, report: &mut Report) {
         let (theirs, peer) = (Some(turns(synced)), "an rsync daemon, --fsync".into());
         report.push(Row { theirs, peer, floor: Some(2.0), aim: Some(2.5), ..row.clone() });
     }
+    let (theirs, peer) = (Some(turns(stock)), "libp2p as it comes, which neither verifies nor stores".into());
+    report.push(Row { theirs, peer, floor: Some(1.2), aim: Some(2.0), ..row.clone() });
     report.push(Row { theirs: Some(turns(tcp)), peer: "plain TCP".into(), floor: None, ..row });
 }
 
