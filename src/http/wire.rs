@@ -19,9 +19,12 @@ use tokio::net::TcpStream;
 use super::meter::Meter;
 use crate::service::{FileRange, file_range};
 
-/// The shortest slice that is looked up and sent by sendfile: below, two calls cost more than the copy. And a slice begins
-/// anywhere in a page, so that the last page goes out by itself: where the kernel paces what it sends (BBR), after a timer.
-const SENDFILE_BYTES_MIN: usize = 128 << 10;
+/// The shortest slice that is looked up and sent by sendfile: below, two calls cost more than the copy.
+const SENDFILE_BYTES_MIN: usize = 32 << 10;
+/// The kernel hands a file's bytes to a socket by 16 pages. A slice begins anywhere in a page, and 64 KiB of it would be 17: one
+/// page more goes out by itself, and after a timer where the kernel paces what it sends (BBR). So what stands in the page that
+/// began before is written with the head.
+const PAGE_BYTES: usize = 4096;
 /// The most that one call of sendfile is asked to send.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
 /// How much one connection sends before the others of its thread have their turn, however fast its client reads.
@@ -139,6 +142,12 @@ impl Wire {
     }
 }
 
+/// How much of a range stands in a page of the file that began before it.
+fn begun_page(range: &FileRange) -> usize {
+    let into = (range.offset % PAGE_BYTES as u64) as usize;
+    if into == 0 { 0 } else { PAGE_BYTES - into }
+}
+
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::OVERFLOW))
 }
@@ -164,12 +173,20 @@ impl AsyncWrite for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let Some((at, range)) = this.find_mapped(slices) else { return this.poll_write_slices(context, slices) };
-        let (head, mapped) = (&slices[..at], slices[at].len());
-        let head_bytes: usize = head.iter().map(|slice| slice.len()).sum();
-        let written = if head_bytes == 0 { 0 } else { ready!(this.poll_write_head(context, head))? };
-        if written < head_bytes {
-            return Poll::Ready(Ok(written));
+        let Some((at, mut range)) = this.find_mapped(slices) else { return this.poll_write_slices(context, slices) };
+        let mut written = 0;
+        let mut mapped = slices[at].len();
+        if at > 0 {
+            let begun = begun_page(&range);
+            let mut head = slices[..at].to_vec();
+            head.push(IoSlice::new(&slices[at][..begun]));
+            let head_bytes: usize = head.iter().map(|slice| slice.len()).sum();
+            written = ready!(this.poll_write_head(context, &head))?;
+            if written < head_bytes {
+                return Poll::Ready(Ok(written));
+            }
+            range.offset += begun as u64;
+            mapped -= begun;
         }
         match this.poll_send_file(context, &range, mapped) {
             Poll::Ready(Ok(sent)) => Poll::Ready(Ok(written + sent)),
