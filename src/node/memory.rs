@@ -9,6 +9,9 @@ use tikv_jemallocator::Jemalloc;
 /// small upload's processor time on that, and kept its memory within bounds only with a single arena. This one does with a sixth
 /// less per upload, and holds as much. mimalloc and tcmalloc were as fast and held half as much again. The figures are in
 /// `tests/bench/README.md`.
+///
+/// It is built for pages as large as those of the machine that builds it; `JEMALLOC_SYS_WITH_LG_PAGE=16` while building makes it run
+/// on kernels with pages of up to 64 KiB.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
