@@ -5,7 +5,7 @@
 #   scripts/swarm.sh            build, run, compare, clean up
 #   scripts/swarm.sh --keep     leave the four nodes running at the end, and say where
 #
-# ARTIMESH_BIN=FILE uses that binary instead of building one. Needs bash, coreutils, curl and what cargo needs.
+# ARTIMESH_BIN=FILE uses that binary instead of building one. Needs bash, coreutils, curl, make and what cargo needs.
 set -euo pipefail
 export LC_ALL=C
 BIN=${ARTIMESH_BIN:-}

@@ -1,10 +1,11 @@
 //! How fast bytes come in, go out and travel, each beside what people would use instead, in the same run:
 //! `cargo bench --bench bytes [-- TOPIC…] [--size BYTES] [--rounds N] [--mbit N] [--json FILE]`.
 //!
-//! Topics: `ingest` (nginx DAV, MD5 alone), `download`, `https` (nginx), `cold` (a
-//! download from the disk, and small ones beside it; nginx; root), `transfer` (rsync's daemon, libp2p as it comes, plain TCP), `wan` (iperf3, over
-//! a shaped link; root), `loss` (the same with 1 % loss), `fan` (one site to eight over limited links, beside one to one; root), `backlog` (what readers wait
-//! for, and what bulk keeps of a limited link; root), `small` (100,000 artifacts of 4 KiB; rsync's daemon), `start` (how soon
+//! Topics: `ingest` (nginx DAV, MD5 alone), `download` and `https` (nginx), `cold` (a download from the disk, and small ones
+//! beside it; nginx; root), `transfer` (rsync's daemon, libp2p as it comes, plain TCP), `wan` (iperf3, over a shaped link;
+//! root), `loss` (the same with 1 % loss), `fan` (one site to eight over limited links, beside one to one; root), `backlog`
+//! (what readers wait for, and what bulk keeps of a limited link; root), `small` (100,000 artifacts of 4 KiB; rsync's
+//! daemon), `start` (how soon
 //! a node serves again). Without one, all of them. `--size` is what a large artifact has (1073741824), `--count` how many
 //! small ones there are (100000), `--mbit` what limited links carry (200 and 100), `--rounds` how often each side takes its
 //! turn (5): what is shown is the median. Needs nginx, wrk, rsync, iperf3, curl, ip and tc; what is missing is said and left
