@@ -72,7 +72,8 @@ pub fn open(
     Ok((engine(options, &path)?, start))
 }
 
-fn engine(options: &Options, path: &Path) -> Result<Box<dyn Index>, IndexError> {
+/// Opens the engine alone.
+pub fn engine(options: &Options, path: &Path) -> Result<Box<dyn Index>, IndexError> {
     match &options.index {
         IndexKind::Sled => Ok(Box::new(SledIndex::open(path)?)),
         IndexKind::Memory(index) => Ok(Box::new(index.clone())),

@@ -16,9 +16,9 @@ use super::pack::reader::Committed;
 use super::pack::record::{COMMIT_BYTES, Entry};
 use super::pack::writer::Writer;
 use super::pack::{PACK_HEADER_BYTES, PackHeader};
-use super::replay::Replay;
+use super::replay::{Replay, Sink};
 use super::shared::Shared;
-use super::{index_recovery, tidy};
+use super::{index_recovery, rebuild, tidy};
 
 /// What an open did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -118,13 +118,20 @@ pub fn open(
     let found = Found::look(files.as_ref(), folder, fresh_id)?;
     let mut recovery = Recovery { is_created: found.is_created, ..Recovery::default() };
     let (index, checkpoint) = index_recovery::open(folder, &options, files.as_ref(), &found, &mut recovery)?;
+    let tail = cut_tail(files.as_ref(), &found, &checkpoint, &mut recovery)?;
+    let (index, checkpoint) = match recovery.index {
+        IndexRecovery::Rebuilt { .. } => {
+            rebuild::from_packs(folder, &options, &files, &found, index, checkpoint, &mut recovery)?
+        }
+        _ => (index, checkpoint),
+    };
     let shared = Arc::new(Shared::new(folder, found.store_id(), options, files, index));
     shared.counts.pack_bytes.store(found.bytes, Ordering::Relaxed);
     shared.counts.packs.store(found.headers.len() as u64, Ordering::Relaxed);
     shared.indexed_pack.store(checkpoint.pack, Ordering::Release);
     start_indexer(&shared);
-    let brought_up = bring_up(&shared, &found, checkpoint, &mut recovery);
-    let (tail, entries) = brought_up.inspect_err(|_| shared.overlay.stop())?;
+    let brought_up = bring_up(&shared, &found, &tail, checkpoint, &mut recovery);
+    let entries = brought_up.inspect_err(|_| shared.overlay.stop())?;
     shared.counts.pack_bytes.fetch_sub(recovery.truncated_bytes, Ordering::Relaxed);
     let writer = Writer::resume(tail.file, *found.newest(), tail.end, entries);
     recovery.elapsed_ms = started.elapsed().as_millis() as u64;
@@ -134,23 +141,18 @@ pub fn open(
 fn bring_up(
     shared: &Arc<Shared>,
     found: &Found,
+    tail: &Tail,
     checkpoint: Checkpoint,
     recovery: &mut Recovery,
-) -> Result<(Tail, Vec<Entry>), OpenError> {
-    let tail = cut_tail(shared, found, &checkpoint, recovery)?;
-    let mut replay = Replay::new(shared, checkpoint);
-    let headers = found.from(checkpoint.pack);
-    let mut progress = Progress::new(headers.len());
-    for header in headers {
-        replay_pack(shared, found, &mut replay, header, &checkpoint)?;
-        progress.advance(replay.records_read());
-    }
+) -> Result<Vec<Entry>, OpenError> {
+    let mut replay = Replay::new(Sink::Overlay(shared), checkpoint);
+    replay_packs(shared.files.as_ref(), found, &mut replay, &checkpoint)?;
     let newest = found.newest().number;
     let end = replay.reached();
     shared.counts.blobs.store(end.blobs, Ordering::Relaxed);
     shared.counts.last_commit.store(end.commit, Ordering::Relaxed);
-    recovery.records_read = replay.records_read();
-    recovery.damaged_blobs = replay.damaged_blobs();
+    recovery.records_read += replay.records_read();
+    recovery.damaged_blobs += replay.damaged_blobs();
     recovery.last_commit = end.commit;
     if recovery.index == IndexRecovery::Current && end.commit > checkpoint.commit {
         recovery.index = IndexRecovery::Replayed;
@@ -164,8 +166,7 @@ fn bring_up(
     let path = found.path(newest);
     let reader = found.reader(newest, &tail.file, PACK_HEADER_BYTES as u64)?;
     let entries = reader.entries(PACK_HEADER_BYTES as u64, tail.end).map_err(OpenError::io(&path))?;
-    let entries = entries.ok_or_else(|| found.damaged(newest, 0, "a record's header is unreadable"))?;
-    Ok((tail, entries))
+    entries.ok_or_else(|| found.damaged(newest, 0, "a record's header is unreadable"))
 }
 
 /// Tells the log how far a long replay has come, pack by pack.
@@ -202,14 +203,14 @@ fn start_of(number: u64, checkpoint: &Checkpoint) -> u64 {
 /// shown or indexed: it may be in the page cache only. The header and the last commit are written once more, for an
 /// fdatasync that failed leaves pages that look clean and never reach the disk.
 fn cut_tail(
-    shared: &Shared,
+    files: &dyn FileSystem,
     found: &Found,
     checkpoint: &Checkpoint,
     recovery: &mut Recovery,
 ) -> Result<Tail, OpenError> {
     let header = found.newest();
     let path = found.path(header.number);
-    let file = shared.files.open(&path).map_err(OpenError::io(&path))?;
+    let file = files.open(&path).map_err(OpenError::io(&path))?;
     let mut reader = found.reader(header.number, &file, start_of(header.number, checkpoint))?;
     let mut last = None;
     loop {
@@ -251,8 +252,24 @@ fn rewrite(file: &dyn File, from: u64, to: u64) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Replays everything behind a checkpoint.
+pub(super) fn replay_packs(
+    files: &dyn FileSystem,
+    found: &Found,
+    replay: &mut Replay<'_>,
+    checkpoint: &Checkpoint,
+) -> Result<(), OpenError> {
+    let headers = found.from(checkpoint.pack);
+    let mut progress = Progress::new(headers.len());
+    for header in headers {
+        replay_pack(files, found, replay, header, checkpoint)?;
+        progress.advance(replay.records_read());
+    }
+    Ok(())
+}
+
 fn replay_pack(
-    shared: &Shared,
+    files: &dyn FileSystem,
     found: &Found,
     replay: &mut Replay<'_>,
     header: &PackHeader,
@@ -265,7 +282,7 @@ fn replay_pack(
         let before = number.saturating_sub(1).max(1);
         return Err(found.damaged(before, replay.end(), "commits are missing at the end of the pack"));
     }
-    let file = shared.files.open(&path).map_err(OpenError::io(&path))?;
+    let file = files.open(&path).map_err(OpenError::io(&path))?;
     let mut reader = found.reader(number, &file, start)?;
     if let Some(next) = found.from(number + 1).first() {
         let footer = Footer::read(file.as_ref(), header.seal()).map_err(OpenError::io(&path))?;

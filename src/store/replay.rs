@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use artimesh_core::model::Digest;
 use bytes::Bytes;
 
 use super::effects::{blob_row, place_small};
@@ -16,14 +17,23 @@ use super::pack::record::{
     Commit, Entry, HEADER_BYTES, Input, Large, META_BYTES, Meta, decode_deleted, decode_rows, kind,
 };
 use super::shared::Shared;
+use super::sorter::Sorter;
 use super::value::{BlobEntry, Extent, INLINE_BYTES_MAX, Place, RowValue, Table};
 
 /// So many rows of a sealed pack are published at a time.
 const CHUNK_ROWS: usize = 4096;
 
+/// Where the rows go.
+pub enum Sink<'a> {
+    /// To an index that is in use.
+    Overlay(&'a Shared),
+    /// To be sorted for an index that is built anew.
+    Sorter(&'a mut Sorter),
+}
+
 /// A replay in progress, from a checkpoint on.
 pub struct Replay<'a> {
-    shared: &'a Shared,
+    sink: Sink<'a>,
     at: Checkpoint,
     rows: Vec<IndexRow>,
     records_read: u64,
@@ -36,6 +46,8 @@ pub enum Fault {
     Io(io::Error),
     /// The record at this offset is damaged.
     Damaged(u64),
+    /// The rows can't be put where they go.
+    Sink(OpenError),
 }
 
 impl Fault {
@@ -43,6 +55,7 @@ impl Fault {
     pub fn at(self, path: &Path) -> OpenError {
         match self {
             Fault::Io(source) => OpenError::Io { path: path.to_path_buf(), source },
+            Fault::Sink(error) => error,
             Fault::Damaged(offset) => {
                 OpenError::Damaged { file: path.to_path_buf(), offset, reason: "a committed record is unreadable" }
             }
@@ -58,8 +71,8 @@ impl From<io::Error> for Fault {
 
 impl<'a> Replay<'a> {
     /// From `checkpoint` on.
-    pub fn new(shared: &'a Shared, checkpoint: Checkpoint) -> Replay<'a> {
-        Replay { shared, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0 }
+    pub fn new(sink: Sink<'a>, checkpoint: Checkpoint) -> Replay<'a> {
+        Replay { sink, at: checkpoint, rows: Vec::new(), records_read: 0, damaged_blobs: 0 }
     }
 
     /// The last commit that was replayed.
@@ -85,10 +98,9 @@ impl<'a> Replay<'a> {
     /// Replays one commit that was read with all its records.
     pub fn commit(&mut self, pack: u64, commit: &Commit, end: u64, records: &[Record]) -> Result<(), Fault> {
         for Record { entry, payload } in records {
-            self.record(pack, entry, payload).ok_or(Fault::Damaged(entry.offset))?;
+            self.record(pack, entry, payload)?.ok_or(Fault::Damaged(entry.offset))?;
         }
-        self.reach(pack, commit.number, end);
-        Ok(())
+        self.reach(pack, commit.number, end)
     }
 
     /// Replays a sealed pack from `start` by its footer: blobs by their meta alone, the others as a whole.
@@ -107,7 +119,7 @@ impl<'a> Replay<'a> {
                 self.blob_unread(file, pack, entry)?;
             } else {
                 let payload = reader.record(entry)?;
-                let replayed = payload.and_then(|payload| self.record(pack, entry, &payload));
+                let replayed = payload.map(|payload| self.record(pack, entry, &payload)).transpose()?.flatten();
                 match replayed {
                     Some(()) => {}
                     None if entry.kind == kind::BLOB => self.damaged_blobs += 1,
@@ -115,7 +127,7 @@ impl<'a> Replay<'a> {
                 }
             }
             if self.rows.len() >= CHUNK_ROWS {
-                self.publish(None);
+                self.publish(None)?;
             }
         }
         if footer.is_hollow() {
@@ -123,8 +135,7 @@ impl<'a> Replay<'a> {
             self.at.commit = footer.last_commit;
             return Ok(());
         }
-        self.reach(pack, footer.last_commit, footer.end);
-        Ok(())
+        self.reach(pack, footer.last_commit, footer.end)
     }
 
     /// What holds now that everything was replayed.
@@ -132,23 +143,52 @@ impl<'a> Replay<'a> {
         self.at
     }
 
-    fn reach(&mut self, pack: u64, commit: u64, end: u64) {
+    fn reach(&mut self, pack: u64, commit: u64, end: u64) -> Result<(), Fault> {
         self.at.pack = pack;
         self.at.commit = commit;
         self.at.offset = end;
         // Until the files were looked at, any of them may be waiting for its commit.
         let checkpoint = self.at;
-        self.publish(Some(checkpoint));
+        self.publish(Some(checkpoint))
     }
 
-    fn publish(&mut self, checkpoint: Option<Checkpoint>) {
+    fn publish(&mut self, checkpoint: Option<Checkpoint>) -> Result<(), Fault> {
         let rows = std::mem::take(&mut self.rows);
-        self.shared.overlay.publish(Group { rows, checkpoint });
+        match &mut self.sink {
+            Sink::Overlay(shared) => shared.overlay.publish(Group { rows, checkpoint }),
+            Sink::Sorter(sorter) => {
+                for row in &rows {
+                    sorter.add(row).map_err(Fault::Sink)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sums that were confirmed for a blob that an earlier record brought.
+    fn confirmed(&mut self, digest: &Digest, meta: Meta) -> Result<(), Fault> {
+        self.publish(None)?;
+        match &mut self.sink {
+            Sink::Overlay(shared) => {
+                if let Ok(Some(known)) = shared.blob(digest) {
+                    self.rows.push(blob_row(digest, &BlobEntry { meta, place: known.place }));
+                }
+                Ok(())
+            }
+            Sink::Sorter(sorter) => sorter.confirm(digest, &meta).map_err(Fault::Sink),
+        }
     }
 
     /// `None` when the payload is malformed.
-    fn record(&mut self, pack: u64, entry: &Entry, payload: &[u8]) -> Option<()> {
+    fn record(&mut self, pack: u64, entry: &Entry, payload: &[u8]) -> Result<Option<()>, Fault> {
         self.records_read += 1;
+        if entry.kind == kind::CONFIRMED {
+            return Meta::decode(payload).map(|meta| self.confirmed(&entry.key, meta)).transpose();
+        }
+        Ok(self.effects(pack, entry, payload))
+    }
+
+    fn effects(&mut self, pack: u64, entry: &Entry, payload: &[u8]) -> Option<()> {
         let payload_at = entry.offset + HEADER_BYTES as u64;
         match entry.kind {
             kind::BLOB => {
@@ -170,13 +210,6 @@ impl<'a> Replay<'a> {
                     let value = row.value.map(|value| RowValue::new(value, pack, offset).encode());
                     let key = Bytes::copy_from_slice(row.key);
                     self.rows.push(IndexRow { table: row.tree.into(), key, value });
-                }
-            }
-            kind::CONFIRMED => {
-                let meta = Meta::decode(payload)?;
-                self.publish(None);
-                if let Ok(Some(known)) = self.shared.blob(&entry.key) {
-                    self.rows.push(blob_row(&entry.key, &BlobEntry { meta, place: known.place }));
                 }
             }
             kind::DELETED => {
