@@ -2,12 +2,12 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use artimesh_core::model::Digest;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::account::{Account, Part as Waited};
 use super::batch::Priority;
@@ -15,6 +15,7 @@ use super::duplicate;
 use super::error::CommitError;
 use super::files::is_full;
 use super::groups::{self, GROUP_BYTES};
+use super::lane::{Broken, Lane};
 use super::large::{self, DATA_OFFSET, Header, Part, State, claimed, confirmed};
 use super::shared::Shared;
 use super::staged::{Body, Staged};
@@ -38,8 +39,8 @@ pub fn groups_at_work_max() -> usize {
 
 /// An upload in progress. Dropping it leaves nothing behind.
 ///
-/// Up to 1 MiB stays in memory; what is longer goes to a file of its own, group by group: one group is hashed in two
-/// lanes and written while the next arrives, so that at most about 3 MiB are held, and what was written is synced
+/// Up to 1 MiB stays in memory; what is longer goes to a file of its own, group by group: groups are hashed in two
+/// lanes and written while the next arrives, so that at most about 4 MiB are held, and what was written is synced
 /// meanwhile. No thread waits for the client.
 pub struct Ingest {
     shared: Arc<Shared>,
@@ -53,13 +54,15 @@ pub struct Ingest {
 
 struct Spill {
     part: Arc<Part>,
-    quick: Lane<QuickLane>,
     slow: Lane<SlowLane>,
-    write: Lane<Result<(), CommitError>>,
-    sync: Lane<Result<(), CommitError>>,
+    /// Writes, too: together they take less than the slow one, and fewer threads leave that one more of the cores.
+    quick: Lane<QuickLane>,
+    sync: Lane<()>,
     written_bytes: u64,
     /// Of which the sync lane was told.
     synced_bytes: u64,
+    /// The first write or sync that failed.
+    failed: Arc<OnceLock<CommitError>>,
 }
 
 /// One group on its way through the lanes, and its place among those at work.
@@ -68,32 +71,14 @@ struct Group {
     _place: OwnedSemaphorePermit,
 }
 
-/// State that one blocking job at a time works on; `None` only inside of [`Lane::run`].
-enum Lane<S> {
-    Idle(Option<S>),
-    Busy(JoinHandle<S>),
-}
-
-impl<S: Send + 'static> Lane<S> {
-    fn new(state: S) -> Self {
-        Lane::Idle(Some(state))
-    }
-
-    async fn take(&mut self) -> Result<S, CommitError> {
-        match std::mem::replace(self, Lane::Idle(None)) {
-            Lane::Idle(state) => state.ok_or(CommitError::Closed),
-            Lane::Busy(job) => job.await.map_err(|_| CommitError::Closed),
-        }
-    }
-
-    async fn run(&mut self, job: impl FnOnce(S) -> S + Send + 'static) -> Result<(), CommitError> {
-        let state = self.take().await?;
-        *self = Lane::Busy(spawn_blocking(move || job(state)));
-        Ok(())
-    }
-}
+/// So many groups of an upload are at work or wait in each lane: while the slow lane has one, the next is brought.
+const GROUPS_IN_LANE: u32 = 2;
 
 impl Spill {
+    fn check(&self) -> Result<(), CommitError> {
+        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
     /// Has what was written synced when it is much. A sync that is slower than the upload makes the upload wait: else
     /// all of it would be left to the end, or fill the memory that the kernel has for it.
     async fn sync_meanwhile(&mut self, shared: &Arc<Shared>, account: &Account) -> Result<(), CommitError> {
@@ -101,11 +86,14 @@ impl Spill {
         if bytes < SYNC_BYTES {
             return Ok(());
         }
-        account.during(Waited::Sync, self.sync.take()).await??;
         self.synced_bytes = self.written_bytes;
-        let (shared, part) = (shared.clone(), self.part.clone());
-        let sync = move || part.sync_early().map_err(|error| large_failed(&shared, &error, bytes));
-        self.sync = Lane::Busy(spawn_blocking(sync));
+        let (shared, part, failed) = (shared.clone(), self.part.clone(), self.failed.clone());
+        let sync = move |(): &mut ()| {
+            if let Err(error) = part.sync_early() {
+                let _ = failed.set(large_failed(&shared, &error, bytes));
+            }
+        };
+        account.during(Waited::Sync, self.sync.send(sync)).await?;
         Ok(())
     }
 }
@@ -184,28 +172,24 @@ impl Ingest {
         let group = Arc::new(Group { pieces: std::mem::take(&mut self.pending), _place: place });
         let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
         let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };
+        spill.check()?;
         let taken = group.clone();
-        let update_slow = move |mut lane: SlowLane| {
-            lane.update(&taken.pieces);
-            lane
-        };
-        account.during(Waited::Hash, spill.slow.run(update_slow)).await?;
-        let taken = group.clone();
-        let update_quick = move |mut lane: QuickLane| {
-            lane.update(&taken.pieces);
-            lane
-        };
-        account.during(Waited::Hash, spill.quick.run(update_quick)).await?;
-        account.during(Waited::Disk, spill.write.take()).await??;
-        spill.sync_meanwhile(&self.shared, account).await?;
+        account.during(Waited::Hash, spill.slow.send(move |lane| lane.update(&taken.pieces))).await?;
         let (shared, part, at) = (self.shared.clone(), spill.part.clone(), DATA_OFFSET + spill.written_bytes);
-        spill.written_bytes += group_bytes;
-        let write = move || {
-            shared.check_room(group_bytes, Priority::Normal)?;
-            write_group(&part, &group.pieces, at).map_err(|error| large_failed(&shared, &error, group_bytes))
+        let failed = spill.failed.clone();
+        let write_and_update = move |lane: &mut QuickLane| {
+            let room = shared.check_room(group_bytes, Priority::Normal);
+            let written = room.and_then(|()| {
+                write_group(&part, &group.pieces, at).map_err(|error| large_failed(&shared, &error, group_bytes))
+            });
+            if let Err(error) = written {
+                let _ = failed.set(error);
+            }
+            lane.update(&group.pieces);
         };
-        spill.write = Lane::Busy(spawn_blocking(write));
-        Ok(())
+        account.during(Waited::Disk, spill.quick.send(write_and_update)).await?;
+        spill.written_bytes += group_bytes;
+        spill.sync_meanwhile(&self.shared, account).await
     }
 
     async fn open_spill(&self) -> Result<Spill, CommitError> {
@@ -215,9 +199,9 @@ impl Ingest {
         let created = spawn_blocking(move || Part::create(&shared, &header)).await.map_err(|_| CommitError::Closed)?;
         let part = Arc::new(created.map_err(|error| large_failed(&self.shared, &error, self.total_bytes))?);
         let (quick, slow) = sums::lanes(self.md5);
-        let (quick, slow) = (Lane::new(quick), Lane::new(slow));
-        let (write, sync) = (Lane::new(Ok(())), Lane::new(Ok(())));
-        Ok(Spill { part, quick, slow, write, sync, written_bytes: 0, synced_bytes: 0 })
+        let (quick, slow) = (Lane::new(quick, GROUPS_IN_LANE), Lane::new(slow, GROUPS_IN_LANE));
+        let (sync, failed) = (Lane::new((), 1), Arc::default());
+        Ok(Spill { part, slow, quick, sync, written_bytes: 0, synced_bytes: 0, failed })
     }
 
     async fn finish_small(self) -> Result<Staged, CommitError> {
@@ -232,12 +216,12 @@ impl Ingest {
         Ok(Staged { digest, size_bytes: total_bytes, meta, body, replaces: None })
     }
 
-    async fn finish_large(self, mut spill: Spill) -> Result<Staged, CommitError> {
+    async fn finish_large(self, spill: Spill) -> Result<Staged, CommitError> {
         let (size_bytes, account) = (self.total_bytes, self.account);
-        let quick = account.during(Waited::Hash, spill.quick.take()).await?;
-        let slow = account.during(Waited::Hash, spill.slow.take()).await?;
-        account.during(Waited::Disk, spill.write.take()).await??;
-        account.during(Waited::Sync, spill.sync.take()).await??;
+        let slow = account.during(Waited::Hash, spill.slow.finish()).await?;
+        let quick = account.during(Waited::Disk, spill.quick.finish()).await?;
+        account.during(Waited::Sync, spill.sync.finish()).await?;
+        spill.failed.get().map_or(Ok(()), |error| Err(error.clone()))?;
         let (checksums, values) = sums::finish(quick, slow);
         let digest = groups::root(&values).expect("what was spilled has more than one group");
         let meta = match self.md5 {
@@ -252,6 +236,12 @@ impl Ingest {
         let sealed = account.during(Waited::Sync, spawn_blocking(seal)).await.map_err(|_| CommitError::Closed)?;
         let part = sealed.map_err(|error| large_failed(&self.shared, &error, size_bytes))?;
         Ok(Staged { digest, size_bytes, meta, body: Body::Large(part), replaces: None })
+    }
+}
+
+impl From<Broken> for CommitError {
+    fn from(_: Broken) -> CommitError {
+        CommitError::Closed
     }
 }
 

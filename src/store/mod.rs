@@ -38,7 +38,7 @@
 //!
 //! **An open.** Pack headers are read, the newest pack is cut behind its last whole commit and synced, the index's
 //! checkpoint is compared with the packs, and what it lacks is replayed; an index that is missing, broken or contradicts
-//! the packs is set aside and built anew. [`Recovery`] says what was done.
+//! the packs is set aside and built anew, from all rows sorted by their keys (`sorter`). [`Recovery`] says what was done.
 //!
 //! # Why
 //!
@@ -92,6 +92,7 @@ mod index_recovery;
 mod indexer;
 mod ingest;
 mod journal;
+mod lane;
 mod large;
 mod latency;
 mod location;
