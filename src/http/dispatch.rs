@@ -26,8 +26,8 @@ use super::tally::{Answered, Asked, Tally};
 use super::timing;
 use super::transport::Transport;
 use super::{
-    artifact, audit, backup, cache, federation, mesh, relocation, repositories, rollback, storage, system, ui, upkeep,
-    versions,
+    artifact, audit, backup, cache, federation, mesh, relocation, repositories, rollback, search, storage, system, ui,
+    upkeep, versions,
 };
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
@@ -150,7 +150,7 @@ async fn serve(
     }
     let principal = match route.needs {
         Needs::Open => Principal::Anonymous { reads: false },
-        Needs::Read | Needs::Write | Needs::Administer => {
+        Needs::Find | Needs::Read | Needs::Write | Needs::Administer => {
             site.service.authenticate(&credential(&parts.headers), from.remote)?
         }
     };
@@ -213,6 +213,11 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::History => versions::history(ask).await,
         Endpoint::VersionRestore => versions::restore(ask).await,
         Endpoint::VersionDismiss => versions::dismiss(ask).await,
+        Endpoint::SearchAql => search::aql(ask).await,
+        Endpoint::SearchArtifact => search::artifact(ask).await,
+        Endpoint::SearchProperty => search::property(ask).await,
+        Endpoint::SearchChecksum => search::checksum(ask).await,
+        Endpoint::SearchPattern => search::pattern(ask).await,
         Endpoint::StorageGet => storage::get(ask).await,
         Endpoint::PropertiesPut => storage::properties::put(ask).await,
         Endpoint::PropertiesDelete => storage::properties::delete(ask).await,

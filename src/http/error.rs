@@ -2,7 +2,7 @@
 
 use artimesh_core::model::{ArtifactPath, BadPath, BadProperty, BadRepoKey, RepoKey};
 
-use crate::service::ServiceError;
+use crate::service::{BadQuery, ServiceError};
 
 /// Nothing was changed in any of these cases, unless the service's own error says otherwise. The status code of each is
 /// in `status.rs`; the text is what the client reads.
@@ -59,6 +59,9 @@ pub enum HttpError {
     /// The body isn't the JSON that belongs here.
     #[error("the body is not usable: {0}")]
     Json(#[from] serde_json::Error),
+    /// The body isn't a query that is understood here.
+    #[error(transparent)]
+    Aql(#[from] BadQuery),
     /// A field of the body has a value that it can't have.
     #[error("{field}: {reason}")]
     Field {

@@ -42,6 +42,7 @@ mod repositories;
 mod request_id;
 mod rollback;
 mod routes;
+mod search;
 mod server;
 mod stalling;
 mod status;

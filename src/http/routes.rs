@@ -8,6 +8,8 @@ use matchit::{Params, Router};
 pub enum Needs {
     /// Nothing; credentials aren't even looked at.
     Open,
+    /// To be recognised: what the caller may not read isn't found.
+    Find,
     /// To read the repository that the path names.
     Read,
     /// To write to the repository that the path names.
@@ -63,6 +65,11 @@ pub enum Endpoint {
     History,
     VersionRestore,
     VersionDismiss,
+    SearchAql,
+    SearchArtifact,
+    SearchProperty,
+    SearchChecksum,
+    SearchPattern,
     StorageGet,
     PropertiesPut,
     PropertiesDelete,
@@ -161,6 +168,11 @@ static ROUTES: &[Route] = &[
     route(PUT, "/artifactory/api/repositories/{key}", "repository_put", Needs::Administer, Endpoint::RepositoryPut, "Creates a local or federated repository"),
     route(POST, "/artifactory/api/repositories/{key}", "repository_post", Needs::Administer, Endpoint::RepositoryPost, "Changes the fields that are named, at all members; members that are named are invited"),
     route(DELETE, "/artifactory/api/repositories/{key}", "repository_delete", Needs::Administer, Endpoint::RepositoryDelete, "Leaves the repository's federation and forgets it here"),
+    route(POST, "/artifactory/api/search/aql", "search_aql", Needs::Find, Endpoint::SearchAql, "Finds files and folders by a query in the query language (text/plain)"),
+    route(GET, "/artifactory/api/search/artifact", "search_artifact", Needs::Find, Endpoint::SearchArtifact, "?name= finds files by a part or pattern of their name; &repos="),
+    route(GET, "/artifactory/api/search/prop", "search_property", Needs::Find, Endpoint::SearchProperty, "?NAME=VALUE,VALUE finds files and folders by their properties; &repos="),
+    route(GET, "/artifactory/api/search/checksum", "search_checksum", Needs::Find, Endpoint::SearchChecksum, "?sha1=, ?sha256= or ?md5= finds files by sums that were computed here; &repos="),
+    route(GET, "/artifactory/api/search/pattern", "search_pattern", Needs::Find, Endpoint::SearchPattern, "?pattern=REPO:PATTERN finds files by their path, with *, ? and **"),
     route(GET, "/artifactory/api/storage/{repo}", "storage_get", Needs::Read, Endpoint::StorageGet, "A repository's root as JSON; ?list, ?properties"),
     route(GET, "/artifactory/api/storage/{repo}/", "storage_get", Needs::Read, Endpoint::StorageGet, "The same"),
     route(GET, "/artifactory/api/storage/{repo}/{*path}", "storage_get", Needs::Read, Endpoint::StorageGet, "A file or folder as JSON; ?list, ?properties"),
@@ -300,6 +312,11 @@ GET /artifactory/api/repositories/{key} Administer
 PUT /artifactory/api/repositories/{key} Administer
 POST /artifactory/api/repositories/{key} Administer
 DELETE /artifactory/api/repositories/{key} Administer
+POST /artifactory/api/search/aql Find
+GET /artifactory/api/search/artifact Find
+GET /artifactory/api/search/prop Find
+GET /artifactory/api/search/checksum Find
+GET /artifactory/api/search/pattern Find
 GET /artifactory/api/storage/{repo} Read
 GET /artifactory/api/storage/{repo}/ Read
 GET /artifactory/api/storage/{repo}/{*path} Read

@@ -24,6 +24,7 @@ pub fn status_of(error: &HttpError) -> StatusCode {
         | HttpError::Header { .. }
         | HttpError::Query { .. }
         | HttpError::Json(_)
+        | HttpError::Aql(_)
         | HttpError::Field { .. }
         | HttpError::BodyBroken(_)
         | HttpError::NotAFolder(_)

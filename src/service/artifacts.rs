@@ -371,7 +371,8 @@ impl Service {
         item_of(repository, path, row)?.map(|item| self.summed(item)).transpose()
     }
 
-    fn summed(&self, mut item: Item) -> Result<Item, ServiceError> {
+    /// The same item with the sums that were computed here, once they were.
+    pub(super) fn summed(&self, mut item: Item) -> Result<Item, ServiceError> {
         if !item.path.is_folder()
             && let Some(sums) = self.engine().store().confirmed_sums(&item.digest)?
         {
@@ -417,7 +418,8 @@ impl Service {
     }
 }
 
-fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
+/// What a row shows, by its author's word.
+pub(super) fn item_of(repository: &Repository, path: ArtifactPath, row: &[u8]) -> Result<Option<Item>, ServiceError> {
     let unreadable = |error: artimesh_core::model::codec::DecodeError| ServiceError::Unavailable(error.to_string());
     let versions: Versions = rows::read(row).map_err(unreadable)?;
     let siblings = versions.siblings().len();

@@ -1,41 +1,16 @@
 //! What is told of checksums that somebody claims.
 
-use std::net::{IpAddr, Ipv4Addr};
-
-use artimesh_core::access::Principal;
 use artimesh_core::catalog::Content;
-use artimesh_core::model::{ArtifactPath, Checksums, Digest, Properties, RepoKey};
+use artimesh_core::model::{ArtifactPath, Checksums, Digest, Properties};
 use artimesh_core::replica::Command;
 use bytes::Bytes;
 use md5::Digest as _;
 
 use super::artifacts::Item;
-use super::audit::{Audit, AuditOptions};
-use super::caller::{Caller, RequestId};
-use super::handle::{Options, Service};
-use super::metrics::Metrics;
 use super::relocation::{Destination, Effect, Relocation};
+use super::testing::{caller, repo, service};
 use crate::engine::{Site, noise};
-use crate::store::{Account, Md5Turn, Staged};
-
-fn service(site: &Site) -> Service {
-    let folder = site.store_folder();
-    let audit = AuditOptions { downloads: false, file_bytes: 1 << 20, files: 2 };
-    let options = Options {
-        anonymous_read: false,
-        admin_token: "token".into(),
-        own_files: &[],
-        md5: Md5Turn::Inline,
-        audit: Audit::open(&folder.join("audit"), audit).unwrap(),
-        folder,
-    };
-    Service::new(site.engine.clone(), options, Metrics::default())
-}
-
-fn caller() -> Caller {
-    let (principal, request) = (Principal::Administrator, RequestId("test".into()));
-    Caller { principal, request, from: IpAddr::V4(Ipv4Addr::LOCALHOST), account: Account::default() }
-}
+use crate::store::Staged;
 
 fn sums_of(bytes: &Bytes) -> Checksums {
     let (sha256, sha1) = (sha2::Sha256::digest(bytes).into(), sha1::Sha1::digest(bytes).into());
@@ -50,10 +25,6 @@ async fn arrives(site: &Site, path: &str, bytes: &Bytes, claimed: Checksums) {
         Content { digest, size, checksums: claimed, media_type: "x/y".into(), properties: Properties::default() };
     let (key, path) = (repo(), path.parse().unwrap());
     site.engine.command(Command::Put { key, path, content, by: "eve".into() }, Some(staged)).await.unwrap();
-}
-
-fn repo() -> RepoKey {
-    "libs".parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,6 +182,11 @@ impl Service {
         &self.0.shown_lately
     }
 
+    /// This node's wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.engine().clock().now()
+    }
+
     pub(super) fn started(&self) -> Timestamp {
         self.0.started
     }
@@ -217,6 +222,11 @@ impl Service {
     pub(super) fn readable(&self, caller: &Caller, key: &RepoKey) -> Result<Repository, ServiceError> {
         access::may(&caller.principal, Action::Read(key))?;
         self.snapshot().repository(key).cloned().ok_or_else(|| ServiceError::NoRepository(key.clone()))
+    }
+
+    /// Whether the caller may read a repository, and it is there.
+    pub fn may_read(&self, caller: &Caller, key: &RepoKey) -> Result<(), ServiceError> {
+        self.readable(caller, key).map(drop)
     }
 
     /// The repository of this key, for a write. An edge refuses everybody.

@@ -1,5 +1,6 @@
 //! What a node does for its user. Knows no HTTP; every call takes a [`Caller`].
 
+mod aql;
 mod artifacts;
 mod attention;
 mod audit;
@@ -10,6 +11,7 @@ mod claims;
 #[cfg(test)]
 mod claims_tests;
 mod clock;
+mod dates;
 mod download;
 mod error;
 mod federations;
@@ -25,16 +27,23 @@ mod reconciliation;
 mod relocation;
 mod repositories;
 mod rollback;
+mod search;
+#[cfg(test)]
+mod search_tests;
 mod shown;
 mod small;
 mod status;
+#[cfg(test)]
+mod testing;
 mod upkeep;
 mod versions;
 
+pub use aql::{BadQuery, Comparison, Criterion, Field, Include, Operator, Query, Value, matches_pattern};
 pub use artifacts::{Entry, Expected, Folder, Found, Item, Upload};
 pub use audit::{Audit, AuditOptions, AuditQuery, Served};
 pub use backup::Backup;
 pub use caller::{Caller, Credential, RequestId};
+pub use dates::{LAST_MS, iso8601, parse_iso8601};
 pub use download::Download;
 pub use error::ServiceError;
 pub use handle::{Health, Options, Service};
@@ -46,6 +55,7 @@ pub use reconciliation::{Checkpoint, Confirmation};
 pub use relocation::{Destination, Effect, Relocation};
 pub use repositories::{MemberView, RepositorySpec, RepositoryView};
 pub use rollback::{RollbackWish, RolledBack};
+pub use search::{Hit, Search};
 pub use shown::Seen;
 
 // What the engine tells of its upkeep.

@@ -1,6 +1,7 @@
 //! The HTTP surface as existing clients use it, asked with the real curl.
 
 mod artifacts;
+mod search;
 mod secured;
 mod serving;
 

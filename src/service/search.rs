@@ -1,0 +1,296 @@
+//! Finding files and folders: by a query, page by page.
+//!
+//! Rows of the catalog are read in the order of their paths and asked one by one, so that what is held doesn't grow with what
+//! is found. Only a sorted result is held whole.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+use artimesh_core::access::{self, Action};
+use artimesh_core::clock::Timestamp;
+use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::replica::{Repository, rows};
+
+use super::aql::{Criterion, Field, Query, Reach, Row, Sort, Span};
+use super::artifacts::{Item, item_of};
+use super::caller::Caller;
+use super::error::ServiceError;
+use super::handle::Service;
+use crate::store::{Part, Tree};
+
+/// Rows read at once.
+const PAGE: usize = 500;
+/// Rows read at once behind what was skipped.
+const PAGE_LEAST: usize = 8;
+/// The most hits that are sorted.
+pub const SORTED_MAX: usize = 50_000;
+
+/// A file, or a folder.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// The repository's key here.
+    pub repo: RepoKey,
+    /// Its path, without a slash at its end.
+    pub path: String,
+    /// The file; or the folder's own version, if it was made as one.
+    pub item: Option<Box<Item>>,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// When the repository appeared here: for folders that nobody made.
+    founded: Timestamp,
+}
+
+impl Hit {
+    /// As it is asked about. Sums that nobody has computed here aren't known.
+    pub fn row(&self) -> Row<'_> {
+        let (path, name) = self.path.rsplit_once('/').unwrap_or((".", &self.path));
+        let (item, file) = (self.item.as_deref(), self.item.as_deref().filter(|_| !self.is_folder));
+        Row {
+            repo: self.repo.as_str(),
+            path,
+            name,
+            is_folder: self.is_folder,
+            size: file.map_or(0, |file| file.size),
+            created: item.map_or(self.founded, |item| item.created),
+            created_by: item.map_or("", |item| &item.created_by),
+            modified: item.map_or(self.founded, |item| item.modified),
+            modified_by: item.map_or("", |item| &item.modified_by),
+            sums: file.filter(|file| file.is_confirmed).map(|file| &file.checksums),
+            claimed: file.map(|file| &file.claimed),
+            properties: item.map(|item| &item.properties),
+        }
+    }
+}
+
+/// A search under way.
+pub struct Search {
+    service: Service,
+    caller: Caller,
+    query: Query,
+    needs_sums: bool,
+    spans: VecDeque<(Repository, Span)>,
+    /// Within the first span: where to read on.
+    from: Option<Vec<u8>>,
+    /// How many rows are read next, where something may be skipped.
+    ahead: usize,
+    /// The path of the last row that was looked at there.
+    last: String,
+    sorted: Option<VecDeque<Hit>>,
+    left_out: u64,
+    told: u64,
+    rows_read: u64,
+}
+
+impl Service {
+    /// Begins a search in all repositories that the caller may read.
+    pub fn search(&self, caller: &Caller, query: Query) -> Search {
+        let snapshot = self.snapshot();
+        let mut spans = VecDeque::new();
+        for repository in snapshot.repositories.values() {
+            if access::may(&caller.principal, Action::Read(&repository.key)).is_ok() {
+                let reach = Reach::of(&query.criteria, repository.key.as_str());
+                spans.extend(reach.0.into_iter().map(|span| (repository.clone(), span)));
+            }
+        }
+        Search {
+            service: self.clone(),
+            caller: caller.clone(),
+            needs_sums: needs_sums(&query.criteria),
+            query,
+            spans,
+            from: None,
+            ahead: PAGE_LEAST,
+            last: String::new(),
+            sorted: None,
+            left_out: 0,
+            told: 0,
+            rows_read: 0,
+        }
+    }
+}
+
+/// Whether sums are asked about, which takes a look at each blob.
+fn needs_sums(criteria: &Criterion) -> bool {
+    match criteria {
+        Criterion::All(parts) | Criterion::Any(parts) | Criterion::SameProperty(parts) => parts.iter().any(needs_sums),
+        Criterion::Field(field, _) => matches!(field, Field::ActualSha1 | Field::ActualMd5 | Field::Sha256),
+        Criterion::Property(..) => false,
+    }
+}
+
+impl Search {
+    /// The query.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// How many hits were told.
+    pub fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// How many rows were read for them.
+    pub fn rows_read(&self) -> u64 {
+        self.rows_read
+    }
+
+    /// The next hits, in order; `None` when there are no more. A page may be empty.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Hit>>, ServiceError> {
+        if self.query.limit.is_some_and(|limit| self.told >= limit) {
+            return Ok(None);
+        }
+        let page = match &self.query.sort {
+            Some(sort) => self.sorted_page(&sort.clone())?,
+            None => self.read_page()?,
+        };
+        Ok(page.map(|page| self.cut(page)))
+    }
+
+    /// Without what is left out before, and behind the limit.
+    fn cut(&mut self, mut page: Vec<Hit>) -> Vec<Hit> {
+        let skipped = (self.query.offset - self.left_out).min(page.len() as u64);
+        self.left_out += skipped;
+        page.drain(..skipped as usize);
+        if let Some(limit) = self.query.limit {
+            page.truncate(usize::try_from(limit - self.told).unwrap_or(usize::MAX));
+        }
+        self.told += page.len() as u64;
+        page
+    }
+
+    fn sorted_page(&mut self, sort: &Sort) -> Result<Option<Vec<Hit>>, ServiceError> {
+        if self.sorted.is_none() {
+            self.sorted = Some(self.sort(sort)?.into());
+        }
+        let Some(sorted) = &mut self.sorted else { return Ok(None) };
+        let page: Vec<Hit> = sorted.drain(..sorted.len().min(PAGE)).collect();
+        Ok((!page.is_empty()).then_some(page))
+    }
+
+    /// All hits that can be told, in order.
+    fn sort(&mut self, sort: &Sort) -> Result<Vec<Hit>, ServiceError> {
+        let wanted = self.query.limit.map(|limit| self.query.offset.saturating_add(limit));
+        let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
+        let keep = wanted.filter(|wanted| *wanted <= SORTED_MAX);
+        let mut hits = Vec::new();
+        while let Some(page) = self.read_page()? {
+            hits.extend(page);
+            match keep {
+                Some(keep) if hits.len() >= 2 * keep.max(PAGE) => {
+                    hits.sort_by(|a, b| order(a, b, sort));
+                    hits.truncate(keep);
+                }
+                None if hits.len() > SORTED_MAX => {
+                    let reason =
+                        format!("more than {SORTED_MAX} hits are not sorted: narrow the query, or set a limit");
+                    return Err(ServiceError::BadField { field: "sort", reason });
+                }
+                _ => {}
+            }
+        }
+        hits.sort_by(|a, b| order(a, b, sort));
+        hits.truncate(keep.unwrap_or(usize::MAX));
+        Ok(hits)
+    }
+
+    /// Reads on, and asks what was read.
+    fn read_page(&mut self) -> Result<Option<Vec<Hit>>, ServiceError> {
+        let Some((repository, span)) = self.spans.front().cloned() else { return Ok(None) };
+        // It may have gone, or the right to it, since the last page.
+        let is_there =
+            self.service.readable(&self.caller, &repository.key).is_ok_and(|now| now.space == repository.space);
+        let first = rows::catalog_prefix(&repository.space, &span.prefix);
+        let end = rows::end_of(&first);
+        let from = self.from.take().unwrap_or(first);
+        let limit = if span.levels.is_some() { self.ahead } else { PAGE };
+        self.ahead = (limit * 2).min(PAGE);
+        let store = self.service.engine().store();
+        let page = if is_there && from < end {
+            self.caller.account.time(Part::Index, || store.range(Tree::Catalog, &from, &end, limit))?
+        } else {
+            Vec::new()
+        };
+        let mut hits = Vec::new();
+        let mut next = page.last().filter(|_| page.len() == limit).map(|(key, _)| [key.as_slice(), &[0]].concat());
+        for (key, value) in &page {
+            self.rows_read += 1;
+            let Some(path) = rows::catalog_path(key) else { continue };
+            self.look(&repository, &span, path.clone(), value, &mut hits)?;
+            if let Some(folder) = span.levels.and_then(|levels| too_deep(path.as_str(), levels)) {
+                let inside = rows::end_of(&rows::catalog_prefix(&repository.space, folder));
+                // What is deeper needn't be read, unless it was.
+                if page.last().is_some_and(|(last, _)| *last < inside) {
+                    next = Some(inside);
+                    self.ahead = PAGE_LEAST;
+                    break;
+                }
+            }
+        }
+        match next {
+            Some(next) => self.from = Some(next),
+            None => {
+                self.spans.pop_front();
+                self.last.clear();
+                self.ahead = PAGE_LEAST;
+            }
+        }
+        Ok(Some(hits))
+    }
+
+    /// Asks a row, and the folders that begin with it.
+    fn look(
+        &mut self,
+        repository: &Repository,
+        span: &Span,
+        path: ArtifactPath,
+        row: &[u8],
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), ServiceError> {
+        let text = path.as_str().to_owned();
+        let Some(mut item) = item_of(repository, path, row)? else { return Ok(()) };
+        let hit = |path: &str, item: Option<Box<Item>>, is_folder| Hit {
+            repo: repository.key.clone(),
+            path: path.to_owned(),
+            item,
+            is_folder,
+            founded: repository.created,
+        };
+        for (end, _) in text.match_indices('/').filter(|(end, _)| !self.last.starts_with(&text[..=*end])) {
+            let own = (end + 1 == text.len()).then(|| Box::new(item.clone()));
+            let folder = hit(&text[..end], own, true);
+            if span.covers(&folder.row()) && self.query.criteria.holds(&folder.row()) {
+                hits.push(folder);
+            }
+        }
+        if !item.path.is_folder() {
+            if self.needs_sums {
+                item = self.service.summed(item)?;
+            }
+            let mut file = hit(&text, Some(Box::new(item)), false);
+            if span.covers(&file.row()) && self.query.criteria.holds(&file.row()) {
+                if !self.needs_sums {
+                    file.item = file.item.map(|item| self.service.summed(*item)).transpose()?.map(Box::new);
+                }
+                hits.push(file);
+            }
+        }
+        self.last = text;
+        Ok(())
+    }
+}
+
+/// The folder on the last level in which a path is too deep, with its slash.
+fn too_deep(path: &str, levels: u64) -> Option<&str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let (end, _) = path.match_indices('/').nth(usize::try_from(levels).ok()?.checked_sub(1)?)?;
+    Some(&path[..=end])
+}
+
+fn order(a: &Hit, b: &Hit, sort: &Sort) -> Ordering {
+    let (left, right) = (a.row(), b.row());
+    let by_fields = sort.fields.iter().map(|field| left.value(*field).cmp(&right.value(*field)));
+    let order = by_fields.fold(Ordering::Equal, Ordering::then);
+    let order = if sort.descends { order.reverse() } else { order };
+    // A stable order, so that pages of one query fit together.
+    order.then_with(|| (&a.repo, &a.path, a.is_folder).cmp(&(&b.repo, &b.path, b.is_folder)))
+}
