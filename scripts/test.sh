@@ -5,9 +5,9 @@
 #   scripts/test.sh --long   more histories, the previous release beside this one, and the system tests at length in release
 #                            mode: an hour and a half
 #
-# Needs a Rust toolchain with rustfmt and clippy, cc, make, git, curl, kill, tar and GNU coreutils. Root on Debian: installs what
-# is missing. Variables: ARTIMESH_SEEDS (simulated histories), LONG_SEEDS (those of the long tier, 200000; what
-# tests/simulation/digests.txt knows of them has to end the same), CARGO_TARGET_DIR.
+# Needs a Rust toolchain with rustfmt and clippy, cc, make, git, curl, wget, kill, tar, GNU coreutils, python3 with its venv module,
+# and its package index. Root on Debian: installs what is missing. Variables: ARTIMESH_SEEDS (simulated histories), LONG_SEEDS
+# (those of the long tier, 200000; what tests/simulation/digests.txt knows of them has to end the same), CARGO_TARGET_DIR.
 set -uo pipefail
 export LC_ALL=C
 
@@ -56,13 +56,16 @@ missing() {
 }
 
 tools() {
-    local needed=(cc:build-essential make:make git:git curl:curl kill:procps tar:tar setsid:util-linux sha256sum:coreutils)
+    local needed=(cc:build-essential make:make git:git curl:curl kill:procps tar:tar setsid:util-linux sha256sum:coreutils
+        python3:python3 wget:wget)
     # For tests that cut a network, set a clock, fill a small disk or cut the power of one; they say so and pass where that
     # can't be had.
     local wanted=(nft:nftables ip:iproute2 mount:mount faketime:faketime losetup:mount mkfs.ext4:e2fsprogs)
     local packages
     if [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null; then
         packages=$(missing "${needed[@]}" "${wanted[@]}" | sort -u)
+        # The module that Debian packs apart from its Python.
+        python3 -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
         if [ -n "$packages" ]; then
             # shellcheck disable=SC2086 # one word for each package
             apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $packages
@@ -75,6 +78,7 @@ tools() {
     fi
     packages=$(missing "${wanted[@]}")
     [ -z "$packages" ] || echo "some tests try less without, by Debian package: $(tr '\n' ' ' <<<"$packages")"
+    scripts/clients.sh "${CARGO_TARGET_DIR:-target}/tmp/clients" || return
     cargo --version && cargo fmt --version && cargo clippy --version ||
         { echo "missing: a Rust toolchain with rustfmt and clippy (rustup component add rustfmt clippy)" >&2; return 1; }
 }

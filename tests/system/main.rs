@@ -6,6 +6,7 @@ mod backup;
 mod braking;
 mod cache;
 mod changes;
+mod clients;
 mod deferred;
 mod harness;
 mod http;
