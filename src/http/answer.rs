@@ -2,12 +2,14 @@
 
 use hyper::StatusCode;
 use hyper::header::{
-    ALLOW, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use super::body::Body;
+use super::caching::NOT_AT_ALL;
 use super::dates::iso8601;
 use super::error::HttpError;
 use super::status::status_of;
@@ -54,6 +56,7 @@ pub fn problem(error: &HttpError) -> Answer {
     let document = json!({"errors": [{"status": status.as_u16(), "message": message(error)}]});
     let mut answer = with_type(status, "application/json", document.to_string());
     let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, NOT_AT_ALL);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Artimesh\""));
     }

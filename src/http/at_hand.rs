@@ -10,7 +10,8 @@
 use std::sync::Arc;
 
 use hyper::header::{
-    HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
+    CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    RANGE,
 };
 use hyper::{Method, Request};
 
@@ -18,6 +19,7 @@ use super::answer::Answer;
 use super::ask::Site;
 use super::auth::credential;
 use super::body::Body;
+use super::caching;
 use super::connection::Arrival;
 use super::links::authority;
 use super::request_id::X_REQUEST_ID;
@@ -55,8 +57,9 @@ impl AtHand {
     /// Keeps what is answered to `target` for whoever asks next. The headers must be true as long as the file is what was
     /// seen.
     pub fn keep(&self, target: &str, seen: &Seen, mut headers: HeaderMap) {
-        // A place for what differs, so that no copy has to grow.
+        // Places for what differs, so that no copy has to grow.
         headers.insert(X_REQUEST_ID, HeaderValue::from_static(""));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(""));
         let kept = Kept { seen: seen.clone(), headers };
         self.0.keep(target.to_owned(), Arc::new(kept), target.len() + ENTRY_BYTES);
     }
@@ -80,6 +83,7 @@ pub fn answer(site: &Site, arrival: &Arrival) -> Option<Answer> {
     let mut answer = Answer::new(Body::full(body));
     *answer.headers_mut() = kept.headers.clone();
     answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::try_from(&**id).ok()?);
+    answer.headers_mut().insert(CACHE_CONTROL, caching::directive(&principal));
     timing::tell(answer.headers_mut(), &tally, site.meter.endings().audience());
     site.meter.answered_at_hand(ARTIFACT_GET, answer.status());
     tally.answered(Answered { status: answer.status(), length: hyper::body::Body::size_hint(answer.body()).exact() });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use artimesh_core::access::{Action, Principal};
 use hyper::Method;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use tokio::runtime::Handle;
 use tracing::Instrument;
@@ -26,8 +26,8 @@ use super::tally::{Answered, Asked, Tally};
 use super::timing;
 use super::transport::Transport;
 use super::{
-    artifact, audit, backup, cache, federation, mesh, relocation, repositories, rollback, search, storage, system, ui,
-    upkeep, versions,
+    artifact, audit, backup, cache, caching, federation, mesh, relocation, repositories, rollback, search, storage,
+    system, ui, upkeep, versions,
 };
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
@@ -162,11 +162,16 @@ async fn serve(
     if route.needs == Needs::Administer {
         ask.must(Action::Administer)?;
     }
-    match route.endpoint {
+    let directive = (route.needs != Needs::Open).then(|| caching::directive(&ask.caller.principal));
+    let mut answer = match route.endpoint {
         // Downloads are what there are most of, and the future of their answer stays small.
         Endpoint::ArtifactGet => artifact::get(ask).await,
         other => Box::pin(run(other, ask)).await,
+    }?;
+    if let Some(directive) = directive {
+        answer.headers_mut().entry(CACHE_CONTROL).or_insert(directive);
     }
+    Ok(answer)
 }
 
 async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {

@@ -21,6 +21,7 @@ mod auth;
 mod backup;
 mod body;
 mod cache;
+mod caching;
 mod connection;
 mod dates;
 mod dispatch;

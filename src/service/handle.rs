@@ -128,6 +128,11 @@ impl Service {
         }
     }
 
+    /// Whether who shows no credential may read.
+    pub fn lets_anybody_read(&self) -> bool {
+        self.0.anonymous_read
+    }
+
     /// Whether this node can do its work now.
     pub fn health(&self) -> Health {
         if let Some(failed) = self.0.engine.failure() {

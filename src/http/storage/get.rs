@@ -1,7 +1,8 @@
-//! What stands at a path, its properties, or all files under it.
+//! What stands at a path, its properties, when it changed, who may do what with it, or all files under it.
 
 use std::collections::BTreeMap;
 
+use artimesh_core::access::Action;
 use artimesh_core::model::Properties;
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::list::{Depth, Folders, list};
 use crate::http::answer::{Answer, json as json_answer};
 use crate::http::ask::Ask;
+use crate::http::dates::iso8601;
 use crate::http::error::HttpError;
 use crate::http::item::{FolderView, ItemView};
 use crate::http::links::Links;
@@ -16,9 +18,9 @@ use crate::http::target::Query;
 use crate::service::{Folder, Found, Item};
 
 /// Questions that Artifactory answers and this node can't yet. Answering with the item instead would look like success.
-const NOT_YET: [&str; 3] = ["stats", "permissions", "lastModified"];
+const NOT_YET: [&str; 1] = ["stats"];
 
-/// `?list`, `?properties`, or the item itself.
+/// `?list`, `?properties`, `?lastModified`, `?permissions`, or the item itself.
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
     let query = ask.query();
@@ -33,6 +35,12 @@ pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
             Found::File(item) => Err(HttpError::NotAFolder(item.path)),
         };
     }
+    if query.get("lastModified").is_some() {
+        return last_modified(&ask, found).await;
+    }
+    if query.get("permissions").is_some() {
+        return permissions(&ask, &found);
+    }
     match (query.get("properties"), found) {
         (Some(names), Found::File(item) | Found::Folder(Folder { own: Some(item), .. })) => {
             properties(&item, names, &ask.links()?)
@@ -41,6 +49,48 @@ pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
         (None, Found::File(item)) => json_answer(StatusCode::OK, &ItemView::of(&*item, &ask.links()?)),
         (None, Found::Folder(folder)) => json_answer(StatusCode::OK, &FolderView::of(&folder, &ask.links()?)),
     }
+}
+
+/// When the file, or the file in the folder that was put last, was put.
+async fn last_modified(ask: &Ask, found: Found) -> Result<Answer, HttpError> {
+    const PAGE: usize = 500;
+    let links = ask.links()?;
+    let (uri, modified) = match found {
+        Found::File(item) => (links.storage(&item.repo, Some(&item.path)), item.modified),
+        Found::Folder(folder) => {
+            let mut last = (folder.path.clone(), folder.own.as_ref().map_or(folder.created, |own| own.modified));
+            let mut after = None;
+            loop {
+                let (repo, path) = (&folder.repo, folder.path.as_ref());
+                let page = ask.service().list(&ask.caller, repo, path, after.as_ref(), PAGE).await?;
+                let newest = page.iter().filter(|item| !item.path.is_folder()).max_by_key(|item| item.modified);
+                if let Some(item) = newest.filter(|item| item.modified >= last.1) {
+                    last = (Some(item.path.clone()), item.modified);
+                }
+                match page.into_iter().last() {
+                    Some(item) => after = Some(item.path),
+                    None => break,
+                }
+            }
+            (links.storage(&folder.repo, last.0.as_ref()), last.1)
+        }
+    };
+    json_answer(StatusCode::OK, &json!({"uri": uri, "lastModified": iso8601(modified)}))
+}
+
+/// Who may do what there, for administrators: r is to read, w to deploy, n to annotate, d to delete, m to manage.
+fn permissions(ask: &Ask, found: &Found) -> Result<Answer, HttpError> {
+    ask.must(Action::Administer)?;
+    let (repo, path) = match found {
+        Found::File(item) => (&item.repo, Some(&item.path)),
+        Found::Folder(folder) => (&folder.repo, folder.path.as_ref()),
+    };
+    let mut users = json!({"admin": ["r", "w", "n", "d", "m"]});
+    if ask.service().lets_anybody_read() {
+        users["anonymous"] = json!(["r"]);
+    }
+    let principals = json!({"users": users, "groups": {}});
+    json_answer(StatusCode::OK, &json!({"uri": ask.links()?.storage(repo, path), "principals": principals}))
 }
 
 fn depth(query: &Query) -> Result<Depth, HttpError> {

@@ -287,3 +287,46 @@ async fn a_range_is_for_the_content_that_the_client_knows() {
     let past = site.curl("/artifactory/libs/x", &["-r", "99-", "-H", "If-Range: \"other\""]);
     assert!(past.status == 200 && past.body == BODY, "a range that doesn't hold can't be out of bounds");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_keep_what_anybody_may_read_and_ask_again_each_time() {
+    let site = Site::new(Setup::default().with("ARTIMESH_HTTP_ANONYMOUS_READ", "true"));
+    assert_eq!(site.put("/artifactory/libs/a/x.html", b"<script>alert(1)</script>").status, 201);
+    let (path, sums) = ("/artifactory/libs/a/x.html", "/artifactory/api/storage/libs/a/x.html");
+    // Twice, since the second is answered from what the first left.
+    for _ in 0..2 {
+        let (own, anybodys) = (site.curl(path, &[]), site.stranger(path, &[]));
+        assert_eq!(own.header("cache-control"), "private, no-cache");
+        assert_eq!(anybodys.header("cache-control"), "public, no-cache");
+        for got in [own, anybodys] {
+            assert_eq!(got.header("x-content-type-options"), "nosniff");
+            assert_eq!(got.header("content-security-policy"), "default-src 'none'; sandbox");
+            assert!(got.header("content-disposition").starts_with("attachment;"));
+        }
+    }
+    assert_eq!(site.stranger(sums, &[]).header("cache-control"), "public, no-cache");
+    assert_eq!(site.stranger("/artifactory/libs/none", &[]).header("cache-control"), "no-store");
+    let etag = site.stranger(path, &["-I"]).header("etag").to_owned();
+    let unchanged = site.stranger(path, &["-H", &format!("If-None-Match: {etag}")]);
+    assert_eq!((unchanged.status, unchanged.header("cache-control")), (304, "public, no-cache"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_tells_its_last_change_and_who_may_do_what() {
+    let site = Site::new(Setup::default().with("ARTIMESH_HTTP_ANONYMOUS_READ", "true"));
+    for name in ["a/z", "a/b/y", "x"] {
+        assert_eq!(site.put(&format!("/artifactory/libs/{name}"), BODY).status, 201);
+    }
+    let last = |path: &str| site.curl(&format!("/artifactory/api/storage/libs{path}?lastModified"), &[]).json();
+    let (all, folder, file) = (last(""), last("/a"), last("/a/z"));
+    for (told, path) in [(&all, "libs/x"), (&folder, "libs/a/b/y"), (&file, "libs/a/z")] {
+        assert!(told["uri"].as_str().is_some_and(|uri| uri.ends_with(path)), "{told}");
+    }
+    let item = site.curl("/artifactory/api/storage/libs/x", &[]).json();
+    assert_eq!(all["lastModified"], item["lastModified"]);
+    let told = site.curl("/artifactory/api/storage/libs/a?permissions", &[]).json();
+    let users = json!({"admin": ["r", "w", "n", "d", "m"], "anonymous": ["r"]});
+    assert_eq!(told["principals"]["users"], users);
+    assert_eq!(site.stranger("/artifactory/api/storage/libs/a?permissions", &[]).status, 401);
+    assert_eq!(site.curl("/artifactory/api/storage/libs/a?stats", &[]).status, 501);
+}
