@@ -100,13 +100,24 @@ impl Client {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, CallError> {
-        let what = format!("{method} {path}");
         let mut request = Request::builder().method(method);
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let request = request.body(full(bytes)).expect("a method and a constant header");
+        self.answered(patience, path, request).await
+    }
+
+    /// Posts a text, as [`Client::call`] posts JSON.
+    pub(super) async fn ask(&self, path: &str, text: &str) -> Result<Value, CallError> {
+        let request = Request::post("/").header(CONTENT_TYPE, "text/plain");
+        let request = request.body(full(Bytes::copy_from_slice(text.as_bytes()))).expect("constants");
+        self.answered(ANSWER_TIMEOUT, path, request).await
+    }
+
+    async fn answered(&self, patience: Duration, path: &str, request: Request<Body>) -> Result<Value, CallError> {
+        let what = format!("{} {path}", request.method());
         let broken = |reason: String| CallError::Broken { what: what.clone(), reason };
         let answer = async {
             let response = self.send(path, request).await?;

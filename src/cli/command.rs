@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, pair, repo, restore, rollback,
-    scrub, serve, store, trust,
+    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, manuals, pair, repo, restore,
+    rollback, scrub, serve, store, trust,
 };
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
@@ -88,6 +88,10 @@ pub enum Command {
     /// Move what the node holds to another disk
     #[command(subcommand)]
     Store(store::Store),
+    /// Print a script that lets a shell complete these commands
+    Completions(manuals::Completions),
+    /// Write a manual page for each command
+    Man(manuals::Man),
     /// Show the version
     Version,
 }

@@ -25,6 +25,7 @@ mod flags;
 mod gc;
 mod init;
 mod location;
+mod manuals;
 mod misuse;
 mod output;
 mod pair;

@@ -13,8 +13,8 @@ use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
 use super::{
-    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, output, pair, repo, restore,
-    rollback, scrub, serve, status, store, trust, version,
+    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, manuals, output, pair, repo,
+    restore, rollback, scrub, serve, status, store, trust, version,
 };
 use crate::config::{Keys, Settings};
 use crate::node::Start;
@@ -69,6 +69,8 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&global, &command),
         Command::Restore(command) => restore::run(&global, &command),
         Command::Store(command) => store::run(&global, &command),
+        Command::Completions(command) => manuals::completions(&command),
+        Command::Man(command) => manuals::man(&command),
         Command::Version => version::run(&global),
         Command::Doctor(command) => wait(doctor::run(&global, &command)),
         Command::Status => wait(status::run(&global)),

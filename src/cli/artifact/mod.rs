@@ -9,6 +9,7 @@ mod put;
 mod relocate;
 mod remove;
 pub(super) mod restore;
+mod search;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -31,11 +32,16 @@ pub enum Artifact {
     Mkdir(mkdir::Mkdir),
     /// Delete an artifact or a folder
     Rm(remove::Remove),
+    /// Find artifacts by name, property, checksum or query
+    Search(search::Search),
     /// Move an artifact or a folder
+    #[command(visible_alias = "mv")]
     Move(relocate::Relocate),
     /// Copy an artifact or a folder
+    #[command(visible_alias = "cp")]
     Copy(relocate::Relocate),
     /// Show or change properties
+    #[command(visible_alias = "prop")]
     Properties(properties::Properties),
     /// List the versions of a path, live and ended
     History(history::History),
@@ -52,6 +58,7 @@ pub(super) async fn run(global: &Global, command: &Artifact) -> anyhow::Result<(
         Artifact::Put(command) => put::run(&client, command, global.json).await,
         Artifact::Get(command) => get::run(&client, command, global.json).await,
         Artifact::Ls(command) => list::run(&client, command, global.json).await,
+        Artifact::Search(command) => search::run(&client, command, global.json).await,
         Artifact::Mkdir(command) => mkdir::run(&client, command, global.json).await,
         Artifact::Move(command) => relocate::run(&client, command, "move", global.json).await,
         Artifact::Copy(command) => relocate::run(&client, command, "copy", global.json).await,

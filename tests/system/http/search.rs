@@ -105,3 +105,19 @@ async fn the_simple_searches_find_by_name_property_checksum_and_pattern() {
     let row = &detailed["results"][0];
     assert_eq!((row["size"].as_str(), &row["properties"]["arch"]), (Some("3"), &serde_json::json!(["x86"])), "{row}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_finds_what_the_query_language_does() {
+    let site = site();
+    let found = |args: &[&str]| site.node.cli(&[&["artifact", "search"], args].concat(), "");
+    let paths = |told: &str| {
+        told.lines().skip(1).map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&found(&["libs/org/acme/lib", "--name", "*.jar"])), ["libs/org/acme/lib/1.0/lib-1.0.jar"]);
+    assert_eq!(paths(&found(&["--property", "arch", "--property", "arch=arm"])), ["libs/org/acme/lib/1.0/lib-1.0.jar"]);
+    assert_eq!(paths(&found(&["--aql", r#"items.find({"path":"."})"#])), ["libs/top.jar"]);
+    let refused = site.node.try_cli(&["artifact", "search", "--aql", "items.look()"], "");
+    assert_eq!(refused.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(complaint.contains("at column 7: 'find' was expected"), "{complaint}");
+}
