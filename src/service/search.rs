@@ -1,14 +1,15 @@
 //! Finding files and folders: by a query, page by page.
 //!
 //! Rows of the catalog are read in the order of their paths and asked one by one, so that what is held doesn't grow with what
-//! is found. Only a sorted result is held whole.
+//! is found. Only a sorted result is held whole. Whoever reads many rows lets others have the thread now and then.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use artimesh_core::access::{self, Action};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Repository, rows};
 
 use super::aql::{Criterion, Field, Query, Reach, Row, Sort, Span};
@@ -24,6 +25,11 @@ const PAGE: usize = 500;
 const PAGE_LEAST: usize = 8;
 /// The most hits that are sorted.
 pub const SORTED_MAX: usize = 50_000;
+
+/// What hits that are sorted may take, in bytes.
+const SORTED_BYTES_MAX: usize = 64 << 20;
+/// A thread goes on with others after so long.
+const TURN: Duration = Duration::from_millis(5);
 
 /// A file, or a folder.
 #[derive(Clone, Debug)]
@@ -41,6 +47,15 @@ pub struct Hit {
 }
 
 impl Hit {
+    /// What it takes, roughly.
+    fn bytes(&self) -> usize {
+        let properties = self.item.iter().flat_map(|item| item.properties.as_map());
+        let text = |text: &String| size_of::<String>() + text.len();
+        let pair = |(name, values): (&String, &Vec<String>)| text(name) + values.iter().map(text).sum::<usize>();
+        let properties: usize = properties.map(pair).sum();
+        size_of::<Hit>() + size_of::<Item>() + 2 * self.path.len() + 128 + properties
+    }
+
     /// As it is asked about. Sums that nobody has computed here aren't known.
     pub fn row(&self) -> Row<'_> {
         let (path, name) = self.path.rsplit_once('/').unwrap_or((".", &self.path));
@@ -140,8 +155,8 @@ impl Search {
             return Ok(None);
         }
         let page = match &self.query.sort {
-            Some(sort) => self.sorted_page(&sort.clone())?,
-            None => self.read_page()?,
+            Some(sort) => self.sorted_page(&sort.clone()).await?,
+            None => self.read_page().await?,
         };
         Ok(page.map(|page| self.cut(page)))
     }
@@ -158,9 +173,9 @@ impl Search {
         page
     }
 
-    fn sorted_page(&mut self, sort: &Sort) -> Result<Option<Vec<Hit>>, ServiceError> {
+    async fn sorted_page(&mut self, sort: &Sort) -> Result<Option<Vec<Hit>>, ServiceError> {
         if self.sorted.is_none() {
-            self.sorted = Some(self.sort(sort)?.into());
+            self.sorted = Some(self.sort(sort).await?.into());
         }
         let Some(sorted) = &mut self.sorted else { return Ok(None) };
         let page: Vec<Hit> = sorted.drain(..sorted.len().min(PAGE)).collect();
@@ -168,13 +183,31 @@ impl Search {
     }
 
     /// All hits that can be told, in order.
-    fn sort(&mut self, sort: &Sort) -> Result<Vec<Hit>, ServiceError> {
+    async fn sort(&mut self, sort: &Sort) -> Result<Vec<Hit>, ServiceError> {
         let wanted = self.query.limit.map(|limit| self.query.offset.saturating_add(limit));
         let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
         let keep = wanted.filter(|wanted| *wanted <= SORTED_MAX);
-        let mut hits = Vec::new();
-        while let Some(page) = self.read_page()? {
+        let is_told = self.query.include.properties.is_some();
+        let mut hits: Vec<Hit> = Vec::new();
+        let mut bytes = 0;
+        while let Some(mut page) = self.read_page().await? {
+            for hit in &mut page {
+                // What was asked of them was answered.
+                if let Some(item) = hit.item.as_mut().filter(|_| !is_told) {
+                    item.properties = Properties::default();
+                }
+                bytes += hit.bytes();
+            }
             hits.extend(page);
+            if bytes > SORTED_BYTES_MAX {
+                hits.sort_by(|a, b| order(a, b, sort));
+                hits.truncate(keep.unwrap_or(usize::MAX));
+                bytes = hits.iter().map(Hit::bytes).sum();
+                if bytes > SORTED_BYTES_MAX / 2 {
+                    let reason = "so much is not sorted: narrow the query, set a lower limit, or include no properties";
+                    return Err(ServiceError::BadField { field: "sort", reason: reason.into() });
+                }
+            }
             match keep {
                 Some(keep) if hits.len() >= 2 * keep.max(PAGE) => {
                     hits.sort_by(|a, b| order(a, b, sort));
@@ -194,7 +227,7 @@ impl Search {
     }
 
     /// Reads on, and asks what was read.
-    fn read_page(&mut self) -> Result<Option<Vec<Hit>>, ServiceError> {
+    async fn read_page(&mut self) -> Result<Option<Vec<Hit>>, ServiceError> {
         let Some((repository, span)) = self.spans.front().cloned() else { return Ok(None) };
         // It may have gone, or the right to it, since the last page.
         let is_there =
@@ -211,9 +244,14 @@ impl Search {
             Vec::new()
         };
         let mut hits = Vec::new();
+        let mut turn = Instant::now();
         let mut next = page.last().filter(|_| page.len() == limit).map(|(key, _)| [key.as_slice(), &[0]].concat());
         for (key, value) in &page {
             self.rows_read += 1;
+            if turn.elapsed() > TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
             let Some(path) = rows::catalog_path(key) else { continue };
             self.look(&repository, &span, path.clone(), value, &mut hits)?;
             if let Some(folder) = span.levels.and_then(|levels| too_deep(path.as_str(), levels)) {
@@ -226,6 +264,7 @@ impl Search {
                 }
             }
         }
+        tokio::task::yield_now().await;
         match next {
             Some(next) => self.from = Some(next),
             None => {
@@ -288,8 +327,8 @@ fn too_deep(path: &str, levels: u64) -> Option<&str> {
 
 fn order(a: &Hit, b: &Hit, sort: &Sort) -> Ordering {
     let (left, right) = (a.row(), b.row());
-    let by_fields = sort.fields.iter().map(|field| left.value(*field).cmp(&right.value(*field)));
-    let order = by_fields.fold(Ordering::Equal, Ordering::then);
+    let mut by_fields = sort.fields.iter().map(|field| left.value(*field).cmp(&right.value(*field)));
+    let order = by_fields.find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
     let order = if sort.descends { order.reverse() } else { order };
     // A stable order, so that pages of one query fit together.
     order.then_with(|| (&a.repo, &a.path, a.is_folder).cmp(&(&b.repo, &b.path, b.is_folder)))

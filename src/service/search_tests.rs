@@ -146,7 +146,8 @@ fn meets_one(fact: &Value, name: &str, operator: &str, operand: &Value, only: Op
         return if is_any { operator == "$eq" } else { compares(&fact[name], operator, operand) };
     };
     if let Some((known, value)) = only {
-        return (property == "*" || property == known) && compares(value, operator, operand);
+        let is_anything = operator == "$eq" && operand == "*";
+        return (property == "*" || property == known) && (is_anything || compares(value, operator, operand));
     }
     let values: Vec<&Value> = pairs(fact)
         .into_iter()

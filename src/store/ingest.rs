@@ -29,7 +29,7 @@ const HASH_HERE_BYTES: u64 = 16 << 10;
 /// So much is written before it is made durable while the upload goes on, so that little is left to do at its end.
 const SYNC_BYTES: u64 = 32 << 20;
 
-/// Groups of all uploads that are hashed and written at once: memory and threads, whoever uploads. Each has three jobs; it is
+/// Groups of all uploads that are hashed and written at once: memory and threads, whoever uploads. Each has two jobs; it is
 /// more than the cores can do, and nobody holds a place while a client is awaited.
 pub fn groups_at_work_max() -> usize {
     const FOR_EACH_CORE: usize = 4;
@@ -171,7 +171,8 @@ impl Ingest {
         self.shared.demand.used();
         let group = Arc::new(Group { pieces: std::mem::take(&mut self.pending), _place: place });
         let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
-        let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };
+        // Whoever drops this call halfway has lost the upload: only part of the lanes may have the group.
+        let Some(mut spill) = self.spill.take() else { return Err(CommitError::Closed) };
         spill.check()?;
         let taken = group.clone();
         account.during(Waited::Hash, spill.slow.send(move |lane| lane.update(&taken.pieces))).await?;
@@ -189,7 +190,9 @@ impl Ingest {
         };
         account.during(Waited::Disk, spill.quick.send(write_and_update)).await?;
         spill.written_bytes += group_bytes;
-        spill.sync_meanwhile(&self.shared, account).await
+        spill.sync_meanwhile(&self.shared, account).await?;
+        self.spill = Some(spill);
+        Ok(())
     }
 
     async fn open_spill(&self) -> Result<Spill, CommitError> {

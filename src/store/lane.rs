@@ -41,9 +41,13 @@ impl<S: Send + 'static> Lane<S> {
     /// Has a job done behind those that were sent before; waits for a place.
     pub async fn send(&self, job: impl FnOnce(&mut S) + Send + 'static) -> Result<(), Broken> {
         let place = self.0.places.clone().acquire_owned().await.map_err(|_| Broken)?;
-        let mut work = self.0.work();
-        work.waiting.push_back((Box::new(job), place));
-        if let Some(state) = work.state.take() {
+        let idle = {
+            let mut work = self.0.work();
+            work.waiting.push_back((Box::new(job), place));
+            work.state.take()
+        };
+        // Not under the lock: a runtime that ends drops the worker here and now.
+        if let Some(state) = idle {
             let worker = Worker { inner: self.0.clone(), state: Some(state) };
             spawn_blocking(|| worker.run());
         }

@@ -62,5 +62,6 @@ fn load(index: &dyn Index, mut rows: Sorted) -> Result<u64, OpenError> {
         batch.push(row);
     }
     index.apply(&batch)?;
+    index.sync()?;
     Ok(written + batch.len() as u64)
 }

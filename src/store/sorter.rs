@@ -21,6 +21,8 @@ use super::value::{BlobEntry, Table};
 
 /// So much is held while rows come in; as much again is lent to whoever makes them.
 const WINDOW_BYTES: usize = 48 << 20;
+/// So many runs become one: each takes a descriptor and a piece in memory.
+const RUNS_MAX: usize = 64;
 /// A run is read and written in pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;
 /// What stands before the key: the table, what is done, the lengths of key and value.
@@ -37,7 +39,8 @@ enum Deed {
 
 /// Takes rows as they were written, and gives the last of each key, in the order of table and key.
 ///
-/// What doesn't fit in memory goes to runs: files that have no name, so that nothing is left of them whatever happens.
+/// What doesn't fit in memory goes to runs: files that have no name any more once they were made, so that they go with the
+/// process.
 pub struct Sorter {
     files: Arc<dyn FileSystem>,
     path: PathBuf,
@@ -129,34 +132,73 @@ impl Sorter {
     fn spill(&mut self) -> Result<(), OpenError> {
         let mut window = take(&mut self.window);
         window.sort();
-        let run = self.write_run(&window).map_err(OpenError::io(&self.path))?;
-        self.runs.push(run);
+        let mut writer = self.begin_run().map_err(OpenError::io(&self.path))?;
+        for place in &window.places {
+            writer.push(window.encoded(*place)).map_err(OpenError::io(&self.path))?;
+        }
+        self.runs.push(writer.finish().map_err(OpenError::io(&self.path))?);
+        if self.runs.len() >= RUNS_MAX {
+            self.merge()?;
+        }
         window.rows.clear();
         window.places.clear();
         self.window = window;
         Ok(())
     }
 
-    fn write_run(&self, window: &Window) -> io::Result<Run> {
+    /// All runs become one. Before them there was nothing, so that what their rows come to is all that holds.
+    fn merge(&mut self) -> Result<(), OpenError> {
+        let mut writer = self.begin_run().map_err(OpenError::io(&self.path))?;
+        let (path, window, runs) = (self.path.clone(), Window::default(), take(&mut self.runs));
+        let mut sorted = Sorted { path, window, next: 0, runs };
+        let mut encoded = Vec::new();
+        while let Some(row) = sorted.next()? {
+            encoded.clear();
+            let value = row.value.as_deref().unwrap_or_default();
+            Encoded { table: row.table as u8, deed: Deed::Put, key: &row.key, value }.append_to(&mut encoded);
+            writer.push(&encoded).map_err(OpenError::io(&self.path))?;
+        }
+        self.runs.push(writer.finish().map_err(OpenError::io(&self.path))?);
+        Ok(())
+    }
+
+    fn begin_run(&self) -> io::Result<RunWriter> {
         match self.files.remove(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = self.files.create(&self.path)?;
         self.files.remove(&self.path)?;
-        let (mut piece, mut bytes) = (Vec::with_capacity(PIECE_BYTES), 0);
-        for place in &window.places {
-            let row = window.encoded(*place);
-            if piece.len() + row.len() > PIECE_BYTES {
-                file.write_at(&piece, bytes)?;
-                bytes += piece.len() as u64;
-                piece.clear();
-            }
-            piece.extend_from_slice(row);
+        Ok(RunWriter { file, piece: Vec::with_capacity(PIECE_BYTES), bytes: 0 })
+    }
+}
+
+/// A run that is being written.
+struct RunWriter {
+    file: Arc<dyn File>,
+    piece: Vec<u8>,
+    bytes: u64,
+}
+
+impl RunWriter {
+    fn push(&mut self, row: &[u8]) -> io::Result<()> {
+        if self.piece.len() + row.len() > PIECE_BYTES {
+            self.write()?;
         }
-        file.write_at(&piece, bytes)?;
-        bytes += piece.len() as u64;
-        Ok(Run { file, bytes, read: 0, piece: Vec::new(), at: 0 })
+        self.piece.extend_from_slice(row);
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_at(&self.piece, self.bytes)?;
+        self.bytes += self.piece.len() as u64;
+        self.piece.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Run> {
+        self.write()?;
+        Ok(Run { file: self.file, bytes: self.bytes, read: 0, piece: Vec::new(), at: 0 })
     }
 }
 
@@ -224,7 +266,7 @@ impl<'a> Encoded<'a> {
 }
 
 impl Run {
-    /// The row that is next; `None` at the end. What was written is what is read: the rest is an error.
+    /// Whether there is a next row, which is in memory then. What was written is what is read: a part of a row is an error.
     fn fill(&mut self) -> io::Result<bool> {
         loop {
             if Encoded::first_of(&self.piece[self.at..]).is_some() {

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from pyartifactory import Artifactory
-from pyartifactory.exception import ArtifactNotFoundError, RepositoryNotFoundError
+from pyartifactory.exception import ArtifactNotFoundError, PropertyNotFoundError, RepositoryNotFoundError
 from pyartifactory.models import LocalRepository, FederatedRepository
 
 url_a, token_a, url_b, token_b, repo = sys.argv[1:6]
@@ -26,7 +26,7 @@ def eventually(holds, what):
         try:
             if holds():
                 return
-        except ArtifactNotFoundError:
+        except (ArtifactNotFoundError, PropertyNotFoundError):
             pass
         time.sleep(0.05)
     raise AssertionError(f"within a minute: {what}")

@@ -51,8 +51,8 @@ async fn what_broke_off_is_resumed_by_curl_and_wget() {
     let (node, folder) = (&circle.nodes[1], circle.root.path());
     let (link, header) = (format!("{}/{REPO}/large.bin", url(node)), format!("Authorization: Bearer {}", node.token()));
     for (tool, args) in [
-        ("curl", vec!["-sS", "--fail", "-C", "-", "-H", &header, "-o"]),
-        ("wget", vec!["-q", "-c", "--header", &header, "-O"]),
+        ("curl", vec!["-sS", "--fail", "--noproxy", "*", "-C", "-", "-H", &header, "-o"]),
+        ("wget", vec!["-q", "-c", "--no-proxy", "--header", &header, "-O"]),
     ] {
         let file = folder.join(tool);
         fs::write(&file, &body[..1_234_567]).expect("a part");
@@ -83,8 +83,11 @@ async fn curl_puts_many_files_at_once() {
     }
     let config_file = circle.root.path().join("curl.config");
     fs::write(&config_file, config).expect("written");
-    let output =
-        Command::new("curl").args(["--parallel", "--config"]).arg(&config_file).output().expect("curl is there");
+    let output = Command::new("curl")
+        .args(["--noproxy", "*", "--parallel", "--config"])
+        .arg(&config_file)
+        .output()
+        .expect("curl is there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     until("all are at the other site", || async {
         let listed = circle.nodes[1].client().get(&format!("/artifactory/api/storage/{REPO}/many?list")).await?.json();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::access::Action;
-use artimesh_core::model::Properties;
+use artimesh_core::model::{ArtifactPath, Properties};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::http::error::HttpError;
 use crate::http::item::{FolderView, ItemView};
 use crate::http::links::Links;
 use crate::http::target::Query;
-use crate::service::{Folder, Found, Item};
+use crate::service::{Folder, Found, Item, Timestamp};
 
 /// Questions that Artifactory answers and this node can't yet. Answering with the item instead would look like success.
 const NOT_YET: [&str; 1] = ["stats"];
@@ -58,21 +58,23 @@ async fn last_modified(ask: &Ask, found: Found) -> Result<Answer, HttpError> {
     let (uri, modified) = match found {
         Found::File(item) => (links.storage(&item.repo, Some(&item.path)), item.modified),
         Found::Folder(folder) => {
-            let mut last = (folder.path.clone(), folder.own.as_ref().map_or(folder.created, |own| own.modified));
-            let mut after = None;
+            let (mut last, mut after): (Option<(ArtifactPath, Timestamp)>, _) = (None, None);
             loop {
                 let (repo, path) = (&folder.repo, folder.path.as_ref());
                 let page = ask.service().list(&ask.caller, repo, path, after.as_ref(), PAGE).await?;
                 let newest = page.iter().filter(|item| !item.path.is_folder()).max_by_key(|item| item.modified);
-                if let Some(item) = newest.filter(|item| item.modified >= last.1) {
-                    last = (Some(item.path.clone()), item.modified);
+                if let Some(item) = newest.filter(|item| last.as_ref().is_none_or(|(_, at)| item.modified >= *at)) {
+                    last = Some((item.path.clone(), item.modified));
                 }
                 match page.into_iter().last() {
                     Some(item) => after = Some(item.path),
                     None => break,
                 }
+                tokio::task::yield_now().await;
             }
-            (links.storage(&folder.repo, last.0.as_ref()), last.1)
+            let own = || (folder.path.clone(), folder.own.as_ref().map_or(folder.created, |own| own.modified));
+            let (path, modified) = last.map_or_else(own, |(path, at)| (Some(path), at));
+            (links.storage(&folder.repo, path.as_ref()), modified)
         }
     };
     json_answer(StatusCode::OK, &json!({"uri": uri, "lastModified": iso8601(modified)}))

@@ -193,7 +193,9 @@ impl Row<'_> {
 impl Criterion {
     /// A field that is a text.
     pub fn field(field: Field, operator: Operator, text: &str) -> Criterion {
-        Criterion::Field(field, Comparison { operator, operand: Operand::Text(text.into()) })
+        // Keys of repositories are the same whatever their case.
+        let text = if field == Field::Repo { text.to_ascii_lowercase() } else { text.to_owned() };
+        Criterion::Field(field, Comparison { operator, operand: Operand::Text(text) })
     }
 
     /// A property that has this value; any where it is an asterisk.
@@ -215,6 +217,7 @@ impl Criterion {
             Criterion::Field(Field::Type, comparison) if comparison.operand == Operand::Text("any".into()) => {
                 comparison.operator == Operator::Equal
             }
+            Criterion::Field(Field::Repo, comparison) => comparison.holds_of_text(&row.repo.to_ascii_lowercase()),
             Criterion::Field(field, comparison) => match row.value(*field) {
                 Some(value) => comparison.holds(&value),
                 None => comparison.is_negative(),
@@ -236,7 +239,7 @@ impl Criterion {
             Criterion::Field(Field::PropertyValue, comparison) => comparison.holds_of_text(value),
             Criterion::Field(..) => false,
             Criterion::Property(wanted, comparison) => {
-                wanted.as_ref().is_none_or(|wanted| wanted == name) && comparison.holds_of_text(value)
+                wanted.as_ref().is_none_or(|wanted| wanted == name) && comparison.holds_of_many([value].into_iter())
             }
         }
     }

@@ -9,7 +9,7 @@
 //! criterion  = ( "$and" | "$or" | "$msp" ) ":" "[" criteria { "," criteria } "]"
 //!            | name ":" ( value | "{" operator ":" value { "," operator ":" value } "}" )
 //! operator   = "$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte" | "$match" | "$nmatch" | "$before" | "$last"
-//! value      = string | number                                          as JSON has them
+//! value      = string | number                                          a JSON string, or digits
 //! name       = string: repo path name type size depth created modified updated created_by modified_by sha256
 //!              actual_sha1 actual_md5 original_sha1 original_md5 property.key property.value @PROPERTY @*
 //! ```
@@ -22,7 +22,8 @@
 //! - Times are ISO 8601 or milliseconds; `$before` and `$last` take an age: `2d`, `3weeks`, `5minutes`.
 //! - Without `sort` the order is that of repositories and paths. A sorted result is held in memory, so it is bounded.
 //!
-//! Whatever isn't in here is refused with the column where it stands.
+//! Clients also write `item.NAME` and `property.@PROPERTY`, `include` what is always empty here (`stat`, `virtual_repos`), and
+//! end with a semicolon. Whatever else isn't in here is refused with the column where it stands.
 
 mod criteria;
 mod matching;

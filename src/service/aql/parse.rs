@@ -8,8 +8,14 @@ use crate::service::dates::parse_iso8601;
 
 /// Criteria inside of each other.
 const DEPTH_MAX: usize = 32;
-/// Criteria in all.
+/// Criteria, operators and braces in all.
 const CRITERIA_MAX: usize = 10_000;
+/// The longest text that something is compared with, in bytes; a path has 1,024 at most, and a property 2,400.
+const TEXT_BYTES_MAX: usize = 2400;
+/// The longest name of a property, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+/// Properties that are told by name.
+const NAMES_MAX: usize = 128;
 
 /// Domains of the language that this node has nothing of.
 const DOMAINS: [&str; 9] =
@@ -125,9 +131,14 @@ impl<'a> Parser<'a> {
                 _ => match (name.strip_prefix('@'), names()) {
                     (Some(property), _) => match &mut include.properties {
                         Some(all) if all.is_empty() => {}
+                        Some(some) if some.iter().any(|known| known == property) => {}
+                        Some(some) if some.len() == NAMES_MAX => {
+                            return self.fail_at(start, format!("at most {NAMES_MAX} properties are told by name"));
+                        }
                         Some(some) => some.push(property.to_owned()),
                         none => *none = Some(vec![property.to_owned()]),
                     },
+                    (None, Some(field)) if include.fields.contains(&field) => {}
                     (None, Some(field)) => include.fields.push(field),
                     (None, None) => return self.fail_at(start, unknown(&name)),
                 },
@@ -155,6 +166,7 @@ impl<'a> Parser<'a> {
             let start = self.at;
             let name = self.string()?;
             match include_names(&name) {
+                Some(field) if fields.contains(&field) => {}
                 Some(field) => fields.push(field),
                 None => return self.fail_at(start, format!("results can't be sorted by '{name}'")),
             }
@@ -173,19 +185,25 @@ impl<'a> Parser<'a> {
         if depth > DEPTH_MAX {
             return self.fail(format!("criteria are at most {DEPTH_MAX} deep"));
         }
+        self.count()?;
         self.expect('{')?;
         let mut parts = Vec::new();
         while !self.takes('}') {
             if !parts.is_empty() {
                 self.expect(',')?;
             }
-            self.criteria += 1;
-            if self.criteria > CRITERIA_MAX {
-                return self.fail(format!("a query has at most {CRITERIA_MAX} criteria"));
-            }
+            self.count()?;
             parts.push(self.criterion(depth)?);
         }
         Ok(if parts.len() == 1 { parts.remove(0) } else { Criterion::All(parts) })
+    }
+
+    fn count(&mut self) -> Result<()> {
+        self.criteria += 1;
+        if self.criteria > CRITERIA_MAX {
+            return self.fail(format!("a query has at most {CRITERIA_MAX} criteria"));
+        }
+        Ok(())
     }
 
     fn criterion(&mut self, depth: usize) -> Result<Criterion> {
@@ -223,6 +241,9 @@ impl<'a> Parser<'a> {
     fn about(&mut self, start: usize, name: &str) -> Result<Criterion> {
         let subject = match name.strip_prefix('@').or_else(|| name.strip_prefix("property.@")) {
             Some("*") => Subject::Property(None),
+            Some(property) if property.len() > NAME_BYTES_MAX => {
+                return self.fail_at(start, format!("the name of a property has at most {NAME_BYTES_MAX} bytes"));
+            }
             Some(property) => Subject::Property(Some(property.to_owned())),
             None => match Field::named(name.strip_prefix("item.").unwrap_or(name)) {
                 Some(field) => Subject::Field(field),
@@ -249,6 +270,7 @@ impl<'a> Parser<'a> {
     }
 
     fn operator(&mut self, subject: &Subject) -> Result<Comparison> {
+        self.count()?;
         self.space();
         let start = self.at;
         let name = self.string()?;
@@ -298,6 +320,11 @@ impl<'a> Parser<'a> {
             Subject::Field(Field::Type) if !matches!(text.as_str(), "file" | "folder" | "any") => {
                 return self.fail_at(start, format!("'{text}' is no type: 'file', 'folder' or 'any'"));
             }
+            _ if text.len() > TEXT_BYTES_MAX => {
+                return self.fail_at(start, format!("nothing is longer than {TEXT_BYTES_MAX} bytes"));
+            }
+            // Keys of repositories are the same whatever their case.
+            Subject::Field(Field::Repo) => Operand::Text(text.to_ascii_lowercase()),
             _ => Operand::Text(text),
         };
         Ok(Comparison { operator: operator.unwrap_or(Operator::Equal), operand })

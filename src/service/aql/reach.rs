@@ -9,6 +9,9 @@ use super::matching::literal_start;
 /// Pieces that a query is cut into at most; what would need more looks at everything.
 const SPANS_MAX: usize = 256;
 
+/// No path is longer.
+const PATH_BYTES_MAX: usize = 1024;
+
 /// Paths that begin alike, down to some level.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
@@ -128,11 +131,17 @@ fn bounds(criteria: &Criterion, repo: &str) -> Vec<Bound> {
             so_far.iter().flat_map(|bound| more.iter().filter_map(|other| bound.and(other))).collect()
         }),
         Criterion::Any(parts) => {
-            let all: Vec<Bound> = parts.iter().flat_map(|part| bounds(part, repo)).collect();
-            if all.len() > SPANS_MAX { vec![Bound::everything()] } else { all }
+            let mut all = Vec::new();
+            for part in parts {
+                all.extend(bounds(part, repo));
+                if all.len() > SPANS_MAX {
+                    return vec![Bound::everything()];
+                }
+            }
+            all
         }
         Criterion::Field(Field::Repo, comparison) => {
-            let holds = comparison.holds(&Value::Text(repo.into()));
+            let holds = comparison.holds(&Value::Text(repo.to_ascii_lowercase().into()));
             if holds { vec![Bound::everything()] } else { Vec::new() }
         }
         Criterion::Field(Field::Path, comparison) => {
@@ -152,7 +161,12 @@ fn bounds(criteria: &Criterion, repo: &str) -> Vec<Bound> {
 }
 
 fn known(comparison: &Comparison, bound: impl FnOnce(Known) -> Bound) -> Vec<Bound> {
-    vec![Known::of(comparison).map_or_else(Bound::everything, bound)]
+    match Known::of(comparison) {
+        // No path is as long, and copies of it would be many.
+        Some(known) if known.text().len() > PATH_BYTES_MAX => Vec::new(),
+        Some(known) => vec![bound(known)],
+        None => vec![Bound::everything()],
+    }
 }
 
 impl Span {

@@ -98,3 +98,32 @@ fn a_reach_is_in_order_and_names_nothing_twice() {
     let many: Vec<String> = (0..1000).map(|number| format!(r#"{{"path":"p{number}"}}"#)).collect();
     assert_eq!(reach(&format!(r#"{{"$or":[{}]}}"#, many.join(","))), [span("", None)]);
 }
+
+#[test]
+fn what_is_hostile_is_refused_or_cheap() {
+    let refused = |text: &str| Query::parse(text, NOW).expect_err("it is refused").reason;
+    let name = "n".repeat(300);
+    assert!(refused(&format!(r#"items.find({{"@{name}":"x"}})"#)).contains("255 bytes"));
+    let operators = [r#""$eq":"x""#].repeat(20_000).join(",");
+    assert!(refused(&format!(r#"items.find({{"@n":{{{operators}}}}})"#)).contains("at most 10000 criteria"));
+    let braces = ["{}"].repeat(20_000).join(",");
+    assert!(refused(&format!(r#"items.find({{"$or":[{braces}]}})"#)).contains("at most 10000 criteria"));
+    assert!(refused(&format!(r#"items.find({{"name":{{"$match":"{}"}}}})"#, "*a".repeat(2000))).contains("2400 bytes"));
+    let names: Vec<String> = (0..200).map(|number| format!("\"@{number}\"")).collect();
+    assert!(refused(&format!("items.find().include({})", names.join(","))).contains("at most 128"));
+    let query = parse(r#"items.find().include("name","size","name","@a","@a").sort({"$asc":["name","name","size"]})"#);
+    assert_eq!(query.include.fields, [Field::Name, Field::Size]);
+    assert_eq!(query.include.properties, Some(vec!["a".to_owned()]));
+    assert_eq!(query.sort.map(|sort| sort.fields), Some(vec![Field::Name, Field::Size]));
+    let path = format!(r#"{{"path":"{}","$and":[{{"$or":[{{}},{{}}]}}]}}"#, "p".repeat(2000));
+    assert_eq!(Reach::of(&parse(&format!("items.find({path})")).criteria, "libs").0, [], "no path is as long");
+}
+
+#[test]
+fn keys_of_repositories_are_the_same_whatever_their_case() {
+    let reach =
+        |criteria: &str, repo: &str| Reach::of(&parse(&format!("items.find({criteria})")).criteria, repo).0.len();
+    assert_eq!(reach(r#"{"repo":"LIBS"}"#, "libs"), 1);
+    assert_eq!(reach(r#"{"repo":{"$match":"l*"}}"#, "Libs"), 1);
+    assert_eq!(reach(r#"{"repo":{"$ne":"Libs"}}"#, "libs"), 0);
+}
