@@ -50,6 +50,8 @@ pub struct Ingest {
     pending_bytes: usize,
     total_bytes: u64,
     spill: Option<Spill>,
+    /// A group went only part of its way: nothing that comes later makes this whole.
+    is_lost: bool,
 }
 
 struct Spill {
@@ -101,7 +103,16 @@ impl Spill {
 impl Ingest {
     pub(super) fn new(shared: Arc<Shared>) -> Ingest {
         let (account, md5) = (Account::default(), Md5Turn::Inline);
-        Ingest { shared, account, md5, pending: Vec::new(), pending_bytes: 0, total_bytes: 0, spill: None }
+        Ingest {
+            shared,
+            account,
+            md5,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            total_bytes: 0,
+            spill: None,
+            is_lost: false,
+        }
     }
 
     /// The same, and what it makes its request wait for is noted there.
@@ -137,7 +148,7 @@ impl Ingest {
     /// Ends the upload: the blob is whole, durable if it is large, and waits to be committed. If the store has it already,
     /// and that copy wasn't verified lately, it is verified now; these bytes replace one that rotted.
     pub async fn finish(mut self) -> Result<Staged, CommitError> {
-        if self.spill.is_some() {
+        if self.spill.is_some() || self.is_lost {
             self.dispatch().await?;
         }
         let (shared, account) = (self.shared.clone(), self.account.clone());
@@ -162,6 +173,9 @@ impl Ingest {
     }
 
     async fn dispatch(&mut self) -> Result<(), CommitError> {
+        if std::mem::replace(&mut self.is_lost, true) {
+            return Err(CommitError::Closed);
+        }
         if self.spill.is_none() {
             self.spill = Some(self.open_spill().await?);
         }
@@ -171,8 +185,7 @@ impl Ingest {
         self.shared.demand.used();
         let group = Arc::new(Group { pieces: std::mem::take(&mut self.pending), _place: place });
         let group_bytes = std::mem::take(&mut self.pending_bytes) as u64;
-        // Whoever drops this call halfway has lost the upload: only part of the lanes may have the group.
-        let Some(mut spill) = self.spill.take() else { return Err(CommitError::Closed) };
+        let Some(spill) = self.spill.as_mut() else { return Err(CommitError::Closed) };
         spill.check()?;
         let taken = group.clone();
         account.during(Waited::Hash, spill.slow.send(move |lane| lane.update(&taken.pieces))).await?;
@@ -191,7 +204,7 @@ impl Ingest {
         account.during(Waited::Disk, spill.quick.send(write_and_update)).await?;
         spill.written_bytes += group_bytes;
         spill.sync_meanwhile(&self.shared, account).await?;
-        self.spill = Some(spill);
+        self.is_lost = false;
         Ok(())
     }
 

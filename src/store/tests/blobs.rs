@@ -135,6 +135,24 @@ async fn a_dropped_upload_and_a_dropped_staged_blob_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn an_upload_is_lost_with_a_call_that_was_dropped_halfway() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    for before in [0, 3 * GROUP_BYTES] {
+        let mut ingest = store.ingest().unwrap();
+        ingest.write(noise(1, before)).await.unwrap();
+        // It waits at the latest for a place in a lane.
+        let dropped = futures::FutureExt::now_or_never(ingest.write(noise(2, 64 * GROUP_BYTES)));
+        assert!(dropped.is_none());
+        let again = ingest.write(noise(3, 3 * GROUP_BYTES)).await;
+        assert_eq!(again, Err(CommitError::Closed), "part of a group is missing");
+        assert!(matches!(ingest.finish().await, Err(CommitError::Closed)));
+    }
+    store.close().await;
+    assert_eq!(large_files(folder.path()), 0);
+}
+
+#[tokio::test]
 async fn a_blob_that_is_stored_already_is_dropped_at_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
