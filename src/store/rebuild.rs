@@ -11,7 +11,7 @@ use super::index_recovery::engine;
 use super::options::Options;
 use super::recovery::{Recovery, replay_packs};
 use super::replay::{Replay, Sink};
-use super::sorter::{Sorted, Sorter};
+use super::sorter::{RUN, Sorted, Sorter};
 
 /// So many rows are written before they are made durable.
 const ROWS_PER_SYNC: u64 = 200_000;
@@ -26,7 +26,7 @@ pub fn from_packs(
     start: Checkpoint,
     recovery: &mut Recovery,
 ) -> Result<(Box<dyn Index>, Checkpoint), OpenError> {
-    let mut sorter = Sorter::new(files, folder.join("index.run"));
+    let mut sorter = Sorter::new(files, folder.join(RUN));
     let mut replay = Replay::new(Sink::Sorter(&mut sorter), start);
     replay_packs(files.as_ref(), found, &mut replay, &start)?;
     recovery.records_read = replay.records_read();

@@ -19,7 +19,7 @@ use super::index::IndexRow;
 use super::pack::record::Meta;
 use super::value::{BlobEntry, Table};
 
-/// So much is held while rows come in; as much again is lent to whoever makes them.
+/// So much is held while rows come in, before they go to a run.
 const WINDOW_BYTES: usize = 48 << 20;
 /// So many runs become one: each takes a descriptor and a piece in memory.
 const RUNS_MAX: usize = 64;
@@ -27,6 +27,9 @@ const RUNS_MAX: usize = 64;
 const PIECE_BYTES: usize = 256 << 10;
 /// What stands before the key: the table, what is done, the lengths of key and value.
 const HEAD_BYTES: usize = 10;
+
+/// The name of a run while it is made, in the store's folder.
+pub const RUN: &str = "index.run";
 
 /// Done to one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

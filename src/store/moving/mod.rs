@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use super::files::FileSystem;
 use super::location::{self, Location};
 use super::pack;
+use super::sorter::RUN;
 use copy::Copied;
 pub use error::MoveError;
 
@@ -142,7 +143,7 @@ fn remove_store(files: &dyn FileSystem, folder: &Path) -> Result<(), MoveError> 
         let is_note = NOTES.iter().any(|note| entry.name == *note || entry.name == format!("{note}.new"));
         let removed = if is_index || FOLDERS.contains(&entry.name.as_str()) {
             files.remove_folder(&path)
-        } else if is_note || entry.name == MARKER || entry.name == "lock" {
+        } else if is_note || [MARKER, RUN, "lock"].contains(&entry.name.as_str()) {
             files.remove(&path)
         } else {
             is_empty = false;
