@@ -29,6 +29,11 @@ pub(super) fn identity(settings: &Settings, keys: &Keys) -> Identity {
     }
 }
 
+/// What every open of a node's store has in common: others would keep another index.
+pub(super) fn store_options() -> store::Options {
+    store::Options { derivation: Some(service::derivation()), ..store::Options::default() }
+}
+
 /// Opens the store in `folder`.
 pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Result<(Store, Recovery)> {
     let options = store::Options {
@@ -36,7 +41,7 @@ pub(super) async fn open_store(settings: &Settings, folder: &Path) -> anyhow::Re
         reserve_bytes: settings.store.reserve,
         quota_bytes: settings.store.quota,
         verify_max_age: settings.store.verify_max_age,
-        ..store::Options::default()
+        ..store_options()
     };
     let folder = folder.to_owned();
     let mut fresh_id = [0; 16];
@@ -65,6 +70,7 @@ pub(super) fn doubts(folder: &Path, store: &Store, recovery: &Recovery, start: S
         IndexRecovery::Rebuilt { fault: IndexFault::Ahead } => {
             (Some("the packs were set back: the index knew more commits".to_owned()), true)
         }
+        IndexRecovery::Rebuilt { fault: IndexFault::Outdated } => (seen.changed, false),
         IndexRecovery::Rebuilt { .. } => (seen.changed, true),
         IndexRecovery::Current | IndexRecovery::Replayed => (seen.changed, false),
     };

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 
+use super::build::store_options;
 use super::imprint;
 use super::lock::FolderLock;
 pub use crate::store::moving::Stage;
 use crate::store::moving::{Move, clear_leftover};
-use crate::store::{IndexFault, IndexRecovery, Location, Options, RealFiles, Recovery, Store};
+use crate::store::{IndexFault, IndexRecovery, Location, RealFiles, Recovery, Store};
 
 /// What becomes of the old place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,7 +128,7 @@ fn note(data: &Path, to: &Path, reached: &Recovery, seen: &imprint::Seen) -> any
     if seen.changed.is_some() || was_set_back {
         return Ok(());
     }
-    let was_rebuilt = matches!(reached.index, IndexRecovery::Rebuilt { .. });
+    let was_rebuilt = matches!(&reached.index, IndexRecovery::Rebuilt { fault } if *fault != IndexFault::Outdated);
     imprint::note(data, to, reached.last_commit, seen.asks || was_rebuilt)
 }
 
@@ -135,7 +136,7 @@ fn note(data: &Path, to: &Path, reached: &Recovery, seen: &imprint::Seen) -> any
 fn opened(folder: &Path) -> anyhow::Result<(Recovery, u64)> {
     let mut fresh_id = [0; 16];
     getrandom::fill(&mut fresh_id)?;
-    let opened = Store::open(folder, Options::default(), Arc::new(RealFiles), fresh_id);
+    let opened = Store::open(folder, store_options(), Arc::new(RealFiles), fresh_id);
     let (store, recovery) = opened.with_context(|| format!("the store in {} can't be opened", folder.display()))?;
     let blobs = store.usage().blobs;
     // Ends its threads, and with them its index is up to date.

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use artimesh_core::model::NodeId;
 
+use super::build::store_options;
 use super::imprint;
 use crate::config::{FILE_NAME, Keys};
 use crate::store::backup::{self, About, Contents};
-use crate::store::{Options, RealFiles, Store};
+use crate::store::{RealFiles, Store};
 
 /// What is unpacked stands here until it is whole.
 const UNFINISHED: &str = ".restoring";
@@ -84,7 +85,7 @@ fn check(contents: Contents, folder: &Path) -> anyhow::Result<Restored> {
     ensure!(node == about.node, "the backup is of node {}, but holds the keys of {node}", about.node);
     let mut fresh_id = [0; 16];
     getrandom::fill(&mut fresh_id)?;
-    let opened = Store::open(&folder.join("store"), Options::default(), Arc::new(RealFiles), fresh_id);
+    let opened = Store::open(&folder.join("store"), store_options(), Arc::new(RealFiles), fresh_id);
     let (store, recovery) = opened.context("the store in the backup cannot be opened")?;
     ensure!(!recovery.is_created, "the backup holds no packs");
     let blobs = store.usage().blobs;

@@ -16,6 +16,7 @@ use super::aql::{Criterion, Field, Query, Reach, Row, Sort, Span};
 use super::artifacts::{Item, item_of};
 use super::caller::Caller;
 use super::error::ServiceError;
+use super::finding::{Anchor, Candidates};
 use super::handle::Service;
 use crate::store::{Part, Tree};
 
@@ -84,6 +85,9 @@ pub struct Search {
     query: Query,
     needs_sums: bool,
     spans: VecDeque<(Repository, Span)>,
+    /// What is looked up, rather than all that the spans cover.
+    anchors: Option<Vec<Anchor>>,
+    candidates: Option<Candidates>,
     /// Within the first span: where to read on.
     from: Option<Vec<u8>>,
     /// How many rows are read next, where something may be skipped.
@@ -111,6 +115,8 @@ impl Service {
             service: self.clone(),
             caller: caller.clone(),
             needs_sums: needs_sums(&query.criteria),
+            anchors: Anchor::all_of(&query.criteria),
+            candidates: None,
             query,
             spans,
             from: None,
@@ -144,7 +150,7 @@ impl Search {
         self.told
     }
 
-    /// How many rows were read for them.
+    /// How many rows were read for them, those of indexes as well.
     pub fn rows_read(&self) -> u64 {
         self.rows_read
     }
@@ -232,6 +238,14 @@ impl Search {
         // It may have gone, or the right to it, since the last page.
         let is_there =
             self.service.readable(&self.caller, &repository.key).is_ok_and(|now| now.space == repository.space);
+        if let Some(anchors) = self.anchors.clone() {
+            return if is_there {
+                self.read_candidates(&repository, &span, &anchors).await.map(Some)
+            } else {
+                self.next_span();
+                Ok(Some(Vec::new()))
+            };
+        }
         let first = rows::catalog_prefix(&repository.space, &span.prefix);
         let end = rows::end_of(&first);
         let from = self.from.take().unwrap_or(first);
@@ -267,13 +281,53 @@ impl Search {
         tokio::task::yield_now().await;
         match next {
             Some(next) => self.from = Some(next),
-            None => {
-                self.spans.pop_front();
-                self.last.clear();
-                self.ahead = PAGE_LEAST;
-            }
+            None => self.next_span(),
         }
         Ok(Some(hits))
+    }
+
+    fn next_span(&mut self) {
+        self.spans.pop_front();
+        self.last.clear();
+        self.ahead = PAGE_LEAST;
+    }
+
+    /// Asks the next of those that an index names.
+    async fn read_candidates(
+        &mut self,
+        repository: &Repository,
+        span: &Span,
+        anchors: &[Anchor],
+    ) -> Result<Vec<Hit>, ServiceError> {
+        let store = self.service.engine().store().clone();
+        let account = self.caller.account.clone();
+        let mut candidates = match self.candidates.take() {
+            Some(candidates) => candidates,
+            None => account.time(Part::Index, || Candidates::new(&store, anchors, &repository.space, &span.prefix))?,
+        };
+        let mut hits = Vec::new();
+        let turn = Instant::now();
+        let mut is_more = true;
+        while is_more && hits.len() < PAGE && turn.elapsed() < TURN {
+            match account.time(Part::Index, || candidates.next(&store))? {
+                Some(path) => {
+                    self.rows_read += 1;
+                    let row = store.get(Tree::Catalog, &rows::catalog_key(&repository.space, &path))?;
+                    if let Some(row) = row {
+                        self.look(repository, span, path, &row, &mut hits)?;
+                    }
+                }
+                None => is_more = false,
+            }
+        }
+        self.rows_read += std::mem::take(&mut candidates.read);
+        if is_more {
+            self.candidates = Some(candidates);
+        } else {
+            self.next_span();
+        }
+        tokio::task::yield_now().await;
+        Ok(hits)
     }
 
     /// Asks a row, and the folders that begin with it.

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use artimesh_core::catalog::Content;
 use artimesh_core::model::{ArtifactPath, Checksums, Digest, Properties};
 use artimesh_core::replica::Command;
+use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use super::aql::Query;
+use super::finding::derivation;
 use super::search::Search;
 use super::testing::{caller, repo, service};
 use crate::engine::{Site, noise};
@@ -210,7 +212,7 @@ async fn all(mut search: Search) -> (Vec<String>, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_finds_what_looking_at_everything_finds() {
-    let site = Site::new().await;
+    let site = Site::finding(derivation()).await;
     let service = service(&site);
     for (number, (path, size)) in FILES.iter().enumerate() {
         put(&site, path, *size, properties_of(number)).await;
@@ -257,7 +259,7 @@ async fn a_query_finds_what_looking_at_everything_finds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_reads_the_rows_that_it_may_find_and_few_others() {
-    let site = Site::new().await;
+    let site = Site::finding(derivation()).await;
     let service = service(&site);
     for folder in 0..20 {
         for file in 0..100 {
@@ -280,4 +282,57 @@ async fn a_query_reads_the_rows_that_it_may_find_and_few_others() {
         assert_eq!(found.len(), hits, "{query:?}: {found:?}");
         assert!(rows <= rows_most, "{rows} rows for {query:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_a_property_or_a_sum_is_looked_up() {
+    let site = Site::finding(derivation()).await;
+    let service = service(&site);
+    for number in 0..300 {
+        let place = format!("f{:02}/x{number:03}", number % 7);
+        put(&site, &place, 1, json!({"ten": [format!("{}", number / 10)], "many": ["a", "b"]})).await;
+    }
+    put(&site, "made/", 0, json!({"ten": ["5"]})).await;
+    let upload = |path: &'static str, bytes: &'static [u8]| {
+        let service = service.clone();
+        async move {
+            let path = path.parse().unwrap();
+            let expected = super::Expected::default();
+            let mut upload = service.upload(&caller(), &repo(), &path, None, &expected).await.unwrap();
+            upload.write(Bytes::from_static(bytes)).await.unwrap();
+            upload.finish(&expected, "x/y", Properties::default()).await.unwrap()
+        }
+    };
+    let item = upload("sum/one", b"known").await;
+    upload("sum/two", b"known").await;
+    upload("sum/other", b"other").await;
+    let sums = item.checksums;
+    let of = |field: &str, sum: String| format!(r#"{{"{field}":"{sum}"}}"#);
+    let old = r#"{"@ten":"7"}"#.to_owned();
+    let queries = [
+        (old.clone(), 10, 20),
+        (r#"{"@ten":"5","type":"any"}"#.into(), 11, 22),
+        (r#"{"$or":[{"@ten":"5"},{"@ten":"6"}]}"#.into(), 20, 42),
+        (r#"{"@ten":"5","@many":"a","path":"f01"}"#.into(), 2, 4),
+        (r#"{"@ten":"none"}"#.into(), 0, 0),
+        (r#"{"@many":{"$eq":"b"},"$or":[{"@many":"a"},{"name":"x"}]}"#.into(), 300, 600),
+        (r#"{"$msp":[{"@ten":{"$eq":"4"}},{"@ten":{"$ne":"5"}}]}"#.into(), 10, 20),
+        (of("actual_sha1", sums.sha1_hex()), 2, 5),
+        (of("actual_md5", sums.md5_hex()), 2, 5),
+        (of("sha256", sums.sha256_hex()), 2, 5),
+        (of("sha256", "0".repeat(64)), 0, 0),
+    ];
+    for (query, hits, rows_most) in queries {
+        let query = Query::parse(&format!("items.find({query})"), NOW).unwrap();
+        let (found, rows) = all(service.search(&caller(), query.clone())).await;
+        assert_eq!(found.len(), hits, "{query:?}: {found:?}");
+        assert!(found.is_sorted(), "{found:?}");
+        assert!(rows <= rows_most, "{rows} rows for {query:?}");
+    }
+    // What isn't so any more isn't found, whatever the index says yet.
+    let path: ArtifactPath = "f00/x070".parse().unwrap();
+    service.delete(&caller(), &repo(), &path).await.unwrap();
+    put(&site, "f01/x071", 1, json!({"ten": ["8"]})).await;
+    let query = Query::parse(&format!("items.find({old})"), NOW).unwrap();
+    assert_eq!(all(service.search(&caller(), query)).await.0.len(), 8);
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::account::Part;
 use super::batch::Batch;
 use super::carry::{Carried, Carry};
+use super::derived::Derivation;
 use super::effects::Effects;
 use super::error::{CommitError, ReadError};
 use super::files::{SyncPoint, is_full};
@@ -272,6 +273,7 @@ impl Committer {
             next_file,
             first_open_file,
             blobs,
+            derivation: Derivation::version(self.shared.options.derivation),
         };
         self.shared.set_mark(&checkpoint);
         self.shared.overlay.publish(overlay::Group { rows, checkpoint: Some(checkpoint) });

@@ -6,6 +6,7 @@ use artimesh_core::model::{Assurance, Digest};
 use bytes::Bytes;
 
 use super::batch::{RowWrite, Tree};
+use super::derived::Derivation;
 use super::error::ReadError;
 use super::index::IndexRow;
 use super::pack::record::{Large, META_BYTES, Meta, encode_deleted, encode_row, kind};
@@ -161,6 +162,9 @@ impl<'a> Effects<'a> {
             let value = row.value.as_ref().map(|value| RowValue::new(value, self.pack, at).encode());
             let key = Bytes::copy_from_slice(&row.key);
             self.rows.push(IndexRow { table: row.tree.into(), key, value });
+            if let (Some(derivation), Some(value)) = (self.shared.options.derivation, &row.value) {
+                derivation.append(row.tree, &row.key, value, &mut self.rows);
+            }
         }
         &rows[count..]
     }
@@ -203,10 +207,13 @@ impl<'a> Effects<'a> {
 
     /// What holds of a blob from here on.
     pub fn set(&mut self, digest: &Digest, entry: Option<BlobEntry>) {
-        self.rows.push(match &entry {
-            Some(entry) => blob_row(digest, entry),
-            None => IndexRow { table: Table::Blobs, key: Bytes::copy_from_slice(&digest.0), value: None },
-        });
+        match &entry {
+            Some(entry) => push_blob(digest, entry, self.shared.options.derivation, &mut self.rows),
+            None => {
+                let key = Bytes::copy_from_slice(&digest.0);
+                self.rows.push(IndexRow { table: Table::Blobs, key, value: None });
+            }
+        }
         self.blobs.insert(*digest, entry);
     }
 }
@@ -217,6 +224,14 @@ pub fn place_small(pieces: &[Bytes], extent: Extent) -> Place {
         return Place::Pack(extent);
     }
     Place::Inline(pieces.concat().into())
+}
+
+/// Adds the index row of a blob, and what is derived from it.
+pub fn push_blob(digest: &Digest, entry: &BlobEntry, derivation: Option<Derivation>, rows: &mut Vec<IndexRow>) {
+    rows.push(blob_row(digest, entry));
+    if let Some(derivation) = derivation {
+        derivation.append_blob(digest, entry, rows);
+    }
 }
 
 /// The index row of a blob.

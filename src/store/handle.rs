@@ -133,6 +133,13 @@ impl Store {
         })
     }
 
+    /// At most `limit` [derived](super::derived) keys from `from` up to but without `to`, in order. Some may be of rows that
+    /// have changed since: whoever finds one looks at the row itself.
+    pub fn derived(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        let rows = self.0.shared.scan(Table::Find, from, to, limit)?;
+        Ok(rows.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Commits a batch: when this returns its rows and blobs are durable and visible, all of them. Returns the number
     /// of the commit, which it may share with others. A dropped call leaves open whether it was committed.
     pub async fn commit(&self, batch: Batch) -> Result<u64, CommitError> {

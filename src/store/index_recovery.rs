@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::derived::Derivation;
 use super::error::{IndexError, OpenError};
 use super::files::FileSystem;
 use super::found::Found;
@@ -40,6 +41,7 @@ pub fn open(
         next_file: 0,
         first_open_file: 0,
         blobs: 0,
+        derivation: Derivation::version(options.derivation),
     };
     let path = folder.join("index");
     let is_there = match &options.index {
@@ -53,6 +55,7 @@ pub fn open(
     } else if is_there {
         match engine(options, &path).and_then(|index| Ok((index.checkpoint()?, index))) {
             Ok((Some(checkpoint), index)) => match contradiction(files, found, &checkpoint)? {
+                None if checkpoint.derivation != start.derivation => IndexFault::Outdated,
                 None => return Ok((index, checkpoint)),
                 Some(fault) => fault,
             },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::derived;
 use super::error::IndexError;
 use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Checkpoint, IndexRow};
 use super::overlay::Taken;
@@ -81,7 +82,13 @@ impl<'a> Indexer<'a> {
             return Ok(());
         }
         let rows: Vec<IndexRow> = self.batch.iter().map(|(_, row)| row.clone()).collect();
-        self.shared.index.apply(&rows)?;
+        let rows = match self.shared.options.derivation {
+            Some(derivation) => derived::without_former(self.shared, derivation, rows)?,
+            None => rows,
+        };
+        for some in rows.chunks(BATCH_ROWS_MAX) {
+            self.shared.index.apply(some)?;
+        }
         self.shared.index.sync()?;
         self.shared.overlay.forget(&self.batch);
         self.batch.clear();

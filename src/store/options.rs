@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::derived::Derivation;
 use super::index::MemoryIndex;
 
 /// Limits and seams of one store.
@@ -22,6 +23,8 @@ pub struct Options {
     pub verify_max_age: Duration,
     /// Which engine keeps the index.
     pub index: IndexKind,
+    /// What is derived from rows and blobs, so that they can be found by what they hold.
+    pub derivation: Option<Derivation>,
     /// The wall clock, in milliseconds since 1970; only written down, never decides anything.
     pub clock: fn() -> u64,
 }
@@ -45,6 +48,7 @@ impl Default for Options {
             index_linger: Duration::from_millis(100),
             verify_max_age: Duration::from_secs(7 * 86_400),
             index: IndexKind::Sled,
+            derivation: None,
             clock: wall_ms,
         }
     }

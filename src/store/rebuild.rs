@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use artimesh_core::model::Digest;
+
+use super::derived::Derivation;
 use super::error::OpenError;
-use super::files::FileSystem;
+use super::files::{File, FileSystem};
 use super::found::Found;
-use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Checkpoint, Index};
+use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Checkpoint, Index, IndexRow};
 use super::index_recovery::engine;
 use super::options::Options;
 use super::recovery::{Recovery, replay_packs};
 use super::replay::{Replay, Sink};
-use super::sorter::{RUN, Sorted, Sorter};
+use super::sorter::{RUN, Sorter};
+use super::value::{BlobEntry, Extent, RowValue, Table};
 
 /// So many rows are written before they are made durable.
 const ROWS_PER_SYNC: u64 = 200_000;
@@ -35,7 +39,19 @@ pub fn from_packs(
     if reached.commit == 0 {
         return Ok((index, start));
     }
-    let rows = load(index.as_ref(), sorter.finish()?)?;
+    let mut sorted = sorter.finish()?;
+    let rows = match options.derivation {
+        Some(derivation) => {
+            let sorter = Sorter::new(files, folder.join(RUN));
+            let files = files.as_ref();
+            let mut derived = Deriving { derivation, sorter, rows: Vec::new(), files, found, pack: None };
+            let rows = load(index.as_ref(), || sorted.next()?.map(|row| derived.noting(row)).transpose())?;
+            drop(sorted);
+            let mut derived = derived.sorter.finish()?;
+            rows + load(index.as_ref(), || derived.next())?
+        }
+        None => load(index.as_ref(), || sorted.next())?,
+    };
     index.set_checkpoint(&reached)?;
     index.seal()?;
     tracing::info!(rows, records = recovery.records_read, "the index was built anew");
@@ -44,9 +60,53 @@ pub fn from_packs(
     Ok((engine(options, &folder.join("index"))?, reached))
 }
 
-fn load(index: &dyn Index, mut rows: Sorted) -> Result<u64, OpenError> {
+/// What is derived from rows on their way into the index: sorted, to follow them.
+struct Deriving<'a> {
+    derivation: Derivation,
+    sorter: Sorter,
+    rows: Vec<IndexRow>,
+    files: &'a dyn FileSystem,
+    found: &'a Found,
+    pack: Option<(u64, Arc<dyn File>)>,
+}
+
+impl Deriving<'_> {
+    fn noting(&mut self, row: IndexRow) -> Result<IndexRow, OpenError> {
+        if let (Some(tree), Some(value)) = (row.table.tree(), &row.value) {
+            match RowValue::decode(value) {
+                Some(RowValue::Inline(value)) => self.derivation.append(tree, &row.key, &value, &mut self.rows),
+                Some(RowValue::Pointer(extent, _)) if self.derivation.reads(tree) => {
+                    let value = self.read(extent)?;
+                    self.derivation.append(tree, &row.key, &value, &mut self.rows);
+                }
+                _ => {}
+            }
+        } else if let (Table::Blobs, Some(value)) = (row.table, &row.value)
+            && let (Ok(digest), Some(entry)) = (row.key.as_ref().try_into(), BlobEntry::decode(value))
+        {
+            self.derivation.append_blob(&Digest(digest), &entry, &mut self.rows);
+        }
+        self.rows.drain(..).try_for_each(|derived| self.sorter.add(&derived))?;
+        Ok(row)
+    }
+
+    /// A value that stands in a pack only. Most that follow each other are in the same.
+    fn read(&mut self, extent: Extent) -> Result<Vec<u8>, OpenError> {
+        let path = self.found.path(extent.pack);
+        let file = match self.pack.take() {
+            Some((number, file)) if number == extent.pack => file,
+            _ => self.files.open(&path).map_err(OpenError::io(&path))?,
+        };
+        let mut value = vec![0; extent.bytes as usize];
+        file.read_at(&mut value, extent.offset).map_err(OpenError::io(&path))?;
+        self.pack = Some((extent.pack, file));
+        Ok(value)
+    }
+}
+
+fn load(index: &dyn Index, mut rows: impl FnMut() -> Result<Option<IndexRow>, OpenError>) -> Result<u64, OpenError> {
     let (mut batch, mut batch_bytes, mut written, mut synced) = (Vec::new(), 0, 0, 0);
-    while let Some(row) = rows.next()? {
+    while let Some(row) = rows()? {
         let bytes = row.bytes();
         if batch.len() == BATCH_ROWS_MAX || batch_bytes + bytes > BATCH_BYTES_MAX {
             index.apply(&batch)?;

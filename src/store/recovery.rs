@@ -73,6 +73,9 @@ pub enum IndexFault {
     /// It was never brought up to any commit.
     #[error("it has no checkpoint")]
     NoCheckpoint,
+    /// Another release kept it, which derived other keys from the rows.
+    #[error("it was kept by another release")]
+    Outdated,
     /// It was made from the packs of another store.
     #[error("it belongs to another store")]
     Foreign,

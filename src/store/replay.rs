@@ -6,7 +6,8 @@ use std::path::Path;
 use artimesh_core::model::Digest;
 use bytes::Bytes;
 
-use super::effects::{blob_row, place_small};
+use super::derived::Derivation;
+use super::effects::{place_small, push_blob};
 use super::error::OpenError;
 use super::files::File;
 use super::index::{Checkpoint, IndexRow};
@@ -171,7 +172,8 @@ impl<'a> Replay<'a> {
         match &mut self.sink {
             Sink::Overlay(shared) => {
                 if let Ok(Some(known)) = shared.blob(digest) {
-                    self.rows.push(blob_row(digest, &BlobEntry { meta, place: known.place }));
+                    let entry = BlobEntry { meta, place: known.place };
+                    push_blob(digest, &entry, shared.options.derivation, &mut self.rows);
                 }
                 Ok(())
             }
@@ -210,6 +212,9 @@ impl<'a> Replay<'a> {
                     let value = row.value.map(|value| RowValue::new(value, pack, offset).encode());
                     let key = Bytes::copy_from_slice(row.key);
                     self.rows.push(IndexRow { table: row.tree.into(), key, value });
+                    if let (Some(derivation), Some(value)) = (self.derivation(), row.value) {
+                        derivation.append(row.tree, row.key, value, &mut self.rows);
+                    }
                 }
             }
             kind::DELETED => {
@@ -228,7 +233,15 @@ impl<'a> Replay<'a> {
 
     fn blob(&mut self, entry: &Entry, blob: &BlobEntry) {
         self.at.blobs += 1;
-        self.rows.push(blob_row(&entry.key, blob));
+        push_blob(&entry.key, blob, self.derivation(), &mut self.rows);
+    }
+
+    /// What is derived as rows come; from sorted ones when they are all there.
+    fn derivation(&self) -> Option<Derivation> {
+        match &self.sink {
+            Sink::Overlay(shared) => shared.options.derivation,
+            Sink::Sorter(_) => None,
+        }
     }
 
     fn blob_unread(&mut self, file: &dyn File, pack: u64, entry: &Entry) -> Result<(), Fault> {

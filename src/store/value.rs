@@ -23,11 +23,26 @@ pub enum Table {
     History,
     /// [`Tree::Trie`].
     Trie,
+    /// Keys that were [derived](super::derived) from the others, without values.
+    Find,
 }
 
 impl Table {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Table; 6] = [Table::Meta, Table::Catalog, Table::Log, Table::Blobs, Table::History, Table::Trie];
+    pub const ALL: [Table; 7] =
+        [Table::Meta, Table::Catalog, Table::Log, Table::Blobs, Table::History, Table::Trie, Table::Find];
+
+    /// The tree whose rows it has.
+    pub fn tree(self) -> Option<Tree> {
+        match self {
+            Table::Meta => Some(Tree::Meta),
+            Table::Catalog => Some(Tree::Catalog),
+            Table::Log => Some(Tree::Log),
+            Table::History => Some(Tree::History),
+            Table::Trie => Some(Tree::Trie),
+            Table::Blobs | Table::Find => None,
+        }
+    }
 }
 
 impl From<Tree> for Table {

@@ -19,7 +19,7 @@ use super::*;
 use crate::engine::mind::Message;
 use crate::engine::removal::DropCause;
 use crate::engine::{Limits, Options, Upkeep, WallClock};
-use crate::store::{Batch, Options as StoreOptions, RealFiles, RowWrite, Store, Tree, Verdict, Walk};
+use crate::store::{Batch, Derivation, Options as StoreOptions, RealFiles, RowWrite, Store, Tree, Verdict, Walk};
 use crate::swarm::{self, Swarm};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -82,10 +82,19 @@ impl Site {
         Site::with(options()).await
     }
 
+    /// A node whose files are found by what they hold.
+    pub async fn finding(derivation: Derivation) -> Site {
+        Site::over(StoreOptions { derivation: Some(derivation), ..StoreOptions::default() }, options()).await
+    }
+
     /// A node with these options.
     pub async fn with(options: Options) -> Site {
+        Site::over(StoreOptions { pack_bytes: 1 << 20, ..StoreOptions::default() }, options).await
+    }
+
+    /// A node whose store is opened so.
+    pub async fn over(store_options: StoreOptions, options: Options) -> Site {
         let folder = tempfile::tempdir().unwrap();
-        let store_options = StoreOptions { pack_bytes: 1 << 20, ..StoreOptions::default() };
         let (store, _) =
             Store::open(&folder.path().join("store"), store_options, Arc::new(RealFiles), [3; 16]).unwrap();
         let quiet = swarm::Options { listen: Vec::new(), bulk_listen: Vec::new(), gossip: false, ..Default::default() };

@@ -32,7 +32,7 @@ mod reach;
 #[cfg(test)]
 mod tests;
 
-pub use criteria::{Comparison, Criterion, Field, Operator, Row, Value};
+pub use criteria::{Comparison, Criterion, Field, Operand, Operator, Row, Value};
 pub use matching::matches_pattern;
 pub use reach::{Reach, Span};
 

@@ -79,6 +79,8 @@ pub struct Checkpoint {
     pub first_open_file: u64,
     /// How many blobs there are.
     pub blobs: u64,
+    /// By which rules keys were derived; 0 for none.
+    pub derivation: u32,
 }
 
 impl Checkpoint {
@@ -88,13 +90,19 @@ impl Checkpoint {
         for number in [self.commit, self.pack, self.offset, self.next_file, self.first_open_file, self.blobs] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend_from_slice(&self.derivation.to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
-    /// `None` when damaged.
+    /// `None` when damaged. An earlier release derived nothing, and its checkpoint doesn't say so.
     pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
-        let mut input = Input(bytes);
+        const EARLIER_BYTES: usize = 68;
+        let (covered, crc) = bytes.split_last_chunk()?;
+        if u32::from_le_bytes(*crc) != crc32fast::hash(covered) {
+            return None;
+        }
+        let mut input = Input(covered);
         let checkpoint = Checkpoint {
             store_id: input.array()?,
             commit: input.u64()?,
@@ -103,7 +111,8 @@ impl Checkpoint {
             next_file: input.u64()?,
             first_open_file: input.u64()?,
             blobs: input.u64()?,
+            derivation: if bytes.len() == EARLIER_BYTES { 0 } else { input.u32()? },
         };
-        (input.u32()? == crc32fast::hash(&bytes[..64]) && input.0.is_empty()).then_some(checkpoint)
+        input.0.is_empty().then_some(checkpoint)
     }
 }

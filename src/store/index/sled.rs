@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use artimesh_core::model::Digest;
 
@@ -46,7 +47,7 @@ impl Drop for Closing {
             return;
         }
         if *self.rows_written.get_mut() >= ROWS_UNTIL_REOPENED
-            && let Err(error) = guarded(&self.folder, |folder| Ok(config(folder).open().map(drop)?))
+            && let Err(error) = guarded(&self.folder, |folder| Ok(open_closed(folder).map(drop)?))
         {
             tracing::warn!(%error, "the index can't be opened once more: the next start will take longer");
         }
@@ -58,6 +59,25 @@ impl Drop for Closing {
 
 fn config(folder: &Path) -> sled::Config {
     sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None)
+}
+
+/// sled's own threads may hold what was closed a moment ago, and its lock, until they have ended. Nobody else has it open: the
+/// store's folder is locked.
+const CLOSING_MAX: Duration = Duration::from_secs(30);
+
+fn open_closed(folder: &Path) -> sled::Result<sled::Db> {
+    let begun = Instant::now();
+    loop {
+        match config(folder).open() {
+            // It tells the lock's error in words only.
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && begun.elapsed() < CLOSING_MAX =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Opens in a thread of its own: sled may panic over damaged files.
@@ -80,8 +100,8 @@ impl SledIndex {
 
     fn open_here(folder: &Path) -> Result<SledIndex, IndexError> {
         let is_untouched = left::is_untouched(folder);
-        let db = config(folder).open()?;
-        let names = ["meta", "catalog", "log", "blobs", "history", "trie"];
+        let db = open_closed(folder)?;
+        let names = ["meta", "catalog", "log", "blobs", "history", "trie", "find"];
         let tables = names.iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         let checkpoints = db.open_tree("checkpoint")?;
         let file = File::open(folder.join("db"))?;

@@ -7,6 +7,7 @@ mod compaction;
 mod crash;
 mod deferred;
 mod deletes;
+mod derived;
 mod duplicates;
 mod faults;
 mod fills;
