@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::harness::{Circle, Dice, Node, REPO, Setup, until};
 
@@ -67,7 +68,7 @@ async fn what_broke_off_is_resumed_by_curl_and_wget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_puts_many_files_at_once() {
-    const FILES: usize = 1000;
+    const FILES: usize = 10_000;
     let circle = Circle::new(2, 0, Setup::default()).await;
     let (node, folder) = (&circle.nodes[0], circle.root.path().join("many"));
     fs::create_dir(&folder).expect("a folder");
@@ -83,16 +84,19 @@ async fn curl_puts_many_files_at_once() {
     }
     let config_file = circle.root.path().join("curl.config");
     fs::write(&config_file, config).expect("written");
+    let start = Instant::now();
     let output = Command::new("curl")
         .args(["--noproxy", "*", "--parallel", "--config"])
         .arg(&config_file)
         .output()
         .expect("curl is there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("{FILES} files after {:.1} s", start.elapsed().as_secs_f64());
     until("all are at the other site", || async {
         let listed = circle.nodes[1].client().get(&format!("/artifactory/api/storage/{REPO}/many?list")).await?.json();
         let count = listed["files"].as_array().map_or(0, Vec::len);
         if count == FILES { Ok(()) } else { Err(format!("{count} of {FILES}")) }
     })
     .await;
+    println!("all at the other site after {:.1} s", start.elapsed().as_secs_f64());
 }
