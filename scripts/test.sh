@@ -58,12 +58,16 @@ missing() {
 tools() {
     local needed=(cc:build-essential make:make git:git curl:curl kill:procps tar:tar setsid:util-linux sha256sum:coreutils
         python3:python3 wget:wget)
-    # For tests that cut a network, set a clock, fill a small disk or cut the power of one; they say so and pass where that
-    # can't be had.
-    local wanted=(nft:nftables ip:iproute2 mount:mount faketime:faketime losetup:mount mkfs.ext4:e2fsprogs)
+    # For tests that cut a network, set a clock, fill a small disk or cut the power of one, or run Maven; they say so and
+    # pass where that can't be had.
+    local wanted=(nft:nftables ip:iproute2 mount:mount faketime:faketime losetup:mount mkfs.ext4:e2fsprogs
+        mvn:maven)
+    # Without the internet, Maven's plugins come from Debian, too; the first of them asks for JUnit and doesn't say so.
+    local plugins=(libmaven-dependency-plugin-java libmaven-deploy-plugin-java libmaven-jar-plugin-java junit4)
     local packages
     if [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null; then
         packages=$(missing "${needed[@]}" "${wanted[@]}" | sort -u)
+        dpkg --status "${plugins[@]}" >/dev/null 2>&1 || packages="$packages ${plugins[*]}"
         # The module that Debian packs apart from its Python.
         python3 -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
         if [ -n "$packages" ]; then

@@ -12,6 +12,7 @@ mod harness;
 mod http;
 mod kills;
 mod lost;
+mod maven;
 mod meeting;
 mod memory;
 mod moving;
