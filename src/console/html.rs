@@ -33,11 +33,16 @@ a{color:#6cb6ff}.bad{color:#ff7b72}.good{color:#56d364}}";
 
 /// A whole page. `title` is plain text; `body` is HTML whose values are escaped already.
 pub fn page(title: &str, body: &str) -> String {
+    format!("{}</body></html>\n", opening(title, body))
+}
+
+/// The beginning of such a page: what comes next is more of its body, and its end.
+pub fn opening(title: &str, body: &str) -> String {
     let title = Escaped(title);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head>\n\
-         <body><h1>{title}</h1>\n{body}</body></html>\n"
+         <body><h1>{title}</h1>\n{body}"
     )
 }
 

@@ -3,7 +3,7 @@
 mod html;
 mod status;
 
-pub use html::{Escaped, page};
+pub use html::{Escaped, opening, page};
 pub use status::status_page;
 
 /// What the console's pages need and nothing more; to be sent as `Content-Security-Policy`.

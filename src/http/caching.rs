@@ -10,7 +10,7 @@ use hyper::header::HeaderValue;
 pub fn directive(principal: &Principal) -> HeaderValue {
     match principal {
         Principal::Anonymous { .. } => HeaderValue::from_static("public, no-cache"),
-        Principal::Administrator => HeaderValue::from_static("private, no-cache"),
+        Principal::Administrator | Principal::User(_) => HeaderValue::from_static("private, no-cache"),
     }
 }
 

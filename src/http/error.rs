@@ -85,8 +85,8 @@ pub enum HttpError {
     /// The body ended before its end. The client is most likely gone.
     #[error("the body broke off: {0}")]
     BodyBroken(String),
-    /// `X-Checksum-Deploy` named bytes that this node won't take from its store.
-    #[error("Checksum deploy failed. No existing file with {0} (checksum deploy is not supported yet: send the file)")]
+    /// `X-Checksum-Deploy` named bytes that the caller can't read here.
+    #[error("Checksum deploy failed. No existing file with {0}")]
     ChecksumDeploy(String),
     /// A checksum file says otherwise than the artifact it belongs to.
     #[error("the {algorithm} of '{path}' is {actual}, but the checksum file says {claimed}")]
@@ -126,9 +126,6 @@ pub enum HttpError {
     /// Clients of the repositories' API expect 400 where others expect 404.
     #[error("repository '{0}' does not exist")]
     UnknownRepository(RepoKey),
-    /// Known from Artifactory, and not served here yet.
-    #[error("{0} is not supported yet")]
-    NotYet(&'static str),
     /// The node can't do its work.
     #[error("not ready: {0}")]
     NotReady(String),

@@ -29,6 +29,7 @@ mod endings;
 mod error;
 mod federation;
 mod flow;
+mod folder;
 mod inbound;
 mod item;
 mod lingering;

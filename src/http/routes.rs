@@ -31,6 +31,8 @@ pub enum Endpoint {
     Readiness,
     Ping,
     Version,
+    ServiceId,
+    StorageInfo,
     Metrics,
     Status,
     Audit,
@@ -128,6 +130,8 @@ static ROUTES: &[Route] = &[
     route(GET, "/metrics", "metrics", Needs::Open, Endpoint::Metrics, "OpenMetrics; open on loopback, elsewhere for administrators"),
     route(GET, "/artifactory/api/v1/metrics", "metrics", Needs::Open, Endpoint::Metrics, "The same where Artifactory has it"),
     route(GET, "/artifactory/api/system/ping", "ping", Needs::Open, Endpoint::Ping, "200 and OK"),
+    route(GET, "/artifactory/api/system/service_id", "service_id", Needs::Administer, Endpoint::ServiceId, "The node's id as text"),
+    route(GET, "/artifactory/api/storageinfo", "storage_info", Needs::Administer, Endpoint::StorageInfo, "What the site holds, in numbers"),
     route(GET, "/artifactory/api/system/version", "version", Needs::Open, Endpoint::Version, "The version as JSON"),
     route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
     route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
@@ -272,6 +276,8 @@ GET /readyz Open
 GET /metrics Open
 GET /artifactory/api/v1/metrics Open
 GET /artifactory/api/system/ping Open
+GET /artifactory/api/system/service_id Administer
+GET /artifactory/api/storageinfo Administer
 GET /artifactory/api/system/version Open
 GET /artifactory/api/v1/system/liveness Open
 GET /artifactory/api/v1/system/readiness Open

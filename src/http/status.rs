@@ -1,7 +1,9 @@
 //! The one place where a reason becomes a status code.
 
-use crate::service::{CommandError, PairingReason};
+use artimesh_core::access::Denied;
 use hyper::StatusCode;
+
+use crate::service::{CommandError, PairingReason};
 
 use super::error::HttpError;
 use crate::service::ServiceError;
@@ -34,14 +36,14 @@ pub fn status_of(error: &HttpError) -> StatusCode {
         HttpError::SidecarMismatch { .. } => StatusCode::CONFLICT,
         HttpError::Precondition => StatusCode::PRECONDITION_FAILED,
         HttpError::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-        HttpError::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
         HttpError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
 fn of_service(error: &ServiceError) -> StatusCode {
     match error {
-        ServiceError::Denied(_) | ServiceError::BadCredential => StatusCode::UNAUTHORIZED,
+        ServiceError::Denied(Denied::Unauthenticated) | ServiceError::BadCredential => StatusCode::UNAUTHORIZED,
+        ServiceError::Denied(Denied::Forbidden(_)) => StatusCode::FORBIDDEN,
         ServiceError::NotLoopback | ServiceError::Edge | ServiceError::PairingRefused(_) => StatusCode::FORBIDDEN,
         ServiceError::NoRepository(_)
         | ServiceError::NoArtifact { .. }

@@ -8,7 +8,7 @@ use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::auth::credential;
 use super::error::HttpError;
-use crate::service::{Health, ServiceError};
+use crate::service::{Health, RepositorySummary, ServiceError};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -45,6 +45,44 @@ pub fn ping() -> Answer {
 pub fn version() -> Result<Answer, HttpError> {
     let version = env!("CARGO_PKG_VERSION");
     let document = json!({"version": version, "revision": version, "addons": [], "product": "Artimesh"});
+    answer::json(StatusCode::OK, &document)
+}
+
+/// `GET /artifactory/api/system/service_id`
+pub fn service_id(ask: &Ask) -> Answer {
+    answer::text(StatusCode::OK, format!("jfrt@{}", ask.service().node()))
+}
+
+/// `GET /artifactory/api/storageinfo`: numbers as texts, as Artifactory's own are.
+pub async fn storage_info(ask: &Ask) -> Result<Answer, HttpError> {
+    let summary = ask.service().summary(&ask.caller).await?;
+    let usage = &summary.usage;
+    let size = |bytes: u64| format!("{bytes} bytes");
+    let used = usage.pack_bytes + usage.large_bytes;
+    let items: u64 = summary.repositories.iter().map(|repository| repository.items).sum();
+    let repository = |repository: &RepositorySummary| {
+        json!({
+            "repoKey": repository.key.as_str(),
+            "repoType": if repository.is_shared { "FEDERATED" } else { "LOCAL" },
+            "packageType": repository.package_type,
+            "itemsCount": repository.items,
+        })
+    };
+    let document = json!({
+        "binariesSummary": {
+            "binariesCount": usage.blobs.to_string(),
+            "binariesSize": size(used),
+            "itemsCount": items.to_string(),
+        },
+        "fileStoreSummary": {
+            "storageType": "artimesh",
+            "storageDirectory": summary.folder,
+            "totalSpace": size(summary.capacity_bytes),
+            "usedSpace": size(used),
+            "freeSpace": size(summary.free_bytes),
+        },
+        "repositoriesSummaryList": summary.repositories.iter().map(repository).collect::<Vec<_>>(),
+    });
     answer::json(StatusCode::OK, &document)
 }
 

@@ -82,6 +82,7 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
     let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
     tracing::info!(%address, swarm = ?swarm_addresses.control, bulk = ?swarm_addresses.bulk, "ready on {scheme}://{address}");
 
+    let noting = tokio::spawn(service.clone().note_downloads());
     let stopping = Arc::new(Notify::new());
     let told = stopping.clone();
     let serving = server.run(async move { told.notified().await });
@@ -101,6 +102,8 @@ async fn serve(settings: &Settings, folder: &Path, start: Start) -> anyhow::Resu
         }
         outcome
     };
+    noting.abort();
+    service.note_downloads_now().await;
     let still_asks = engine.inspect(|replica, _| replica.unheard().next().is_some()).await.unwrap_or(asks_first);
     engine.stop().await;
     let audit = service.audit().clone();

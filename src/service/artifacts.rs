@@ -1,8 +1,6 @@
 //! Artifacts: put, get, stat, list, delete.
 
-use std::collections::BTreeMap;
-
-use artimesh_core::access::Action;
+use artimesh_core::access::{self, Denied, Right};
 use artimesh_core::catalog::{Content, Version, Versions};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{ArtifactPath, Assurance, Checksums, Digest, Dot, NodeId, Properties, RepoKey, Space};
@@ -13,13 +11,7 @@ use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
 use super::shown::Seen;
-use crate::store::{self, Account, BlobInfo, ConfirmError, Ingest, Md5Turn, Part, Tree, has_md5};
-
-/// Rows read at once when a folder is listed.
-const PAGE: usize = 1000;
-
-/// The most children of a folder that are listed.
-const CHILDREN_MAX: usize = 100_000;
+use crate::store::{self, Account, BlobInfo, ConfirmError, Ingest, Md5Turn, Part, Staged, Tree, has_md5};
 
 /// One file of a repository, as its shown version has it; or a folder that was made as one, without bytes.
 #[derive(Clone, Debug)]
@@ -86,15 +78,6 @@ impl Item {
     }
 }
 
-/// One row of a folder.
-#[derive(Clone, Debug)]
-pub enum Entry {
-    /// A folder of this name.
-    Folder(String),
-    /// A file.
-    File(Box<Item>),
-}
-
 /// A folder: it was made as one, or paths below it make it one.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -106,8 +89,6 @@ pub struct Folder {
     pub own: Option<Box<Item>>,
     /// When it was made as one; else when the repository appeared here.
     pub created: Timestamp,
-    /// By name; files directly inside, and folders.
-    pub children: Vec<Entry>,
 }
 
 /// What stands at a path.
@@ -154,6 +135,8 @@ impl Upload {
     ) -> Result<Item, ServiceError> {
         let Upload { service, caller, repository, path, ingest } = self;
         let staged = ingest.finish().await?;
+        // What is there now may have come while the body did.
+        service.check_overwrite(&caller, &repository, &path)?;
         let (checksums, replaces) = (staged.checksums(), staged.replaces().cloned());
         expected.check(&checksums)?;
         let content = Content {
@@ -163,26 +146,22 @@ impl Upload {
             media_type: media_type.to_owned(),
             properties,
         };
-        let by = caller.principal.name().to_owned();
-        let (key, put) = (repository.key.clone(), content.clone());
-        let command = Command::Put { key, path: path.clone(), content: put, by: by.clone() };
-        let object = format!("{}/{path}", repository.key);
-        let receipt = service.done(&caller, "put", &object, command, Some(staged)).await?;
+        let item = Box::pin(service.put(&caller, &repository, path, content, Some(staged))).await?;
         if let Some(rotten) = replaces {
             service.engine().was_replaced(&rotten).await;
         }
-        let version = Version {
-            dot: receipt.dot,
-            entry: Digest::ZERO,
-            timestamp: receipt.timestamp,
-            content,
-            created: receipt.created,
-            created_by: receipt.created_by,
-            modified_by: by,
-            moved_from: None,
-            edits: Default::default(),
-        };
-        Ok(Item::of(&repository.key, path, repository.space, &version, 0))
+        Ok(item)
+    }
+}
+
+impl Folder {
+    fn of(repository: &Repository, path: Option<&ArtifactPath>, own: Option<Item>) -> Folder {
+        Folder {
+            repo: repository.key.clone(),
+            path: path.cloned(),
+            created: own.as_ref().map_or(repository.created, |own| own.created),
+            own: own.map(Box::new),
+        }
     }
 }
 
@@ -209,6 +188,35 @@ impl Expected {
 }
 
 impl Service {
+    /// Puts content at a path. The same content is put again all the same: it is a version that whoever deletes the one
+    /// before, at a site that hasn't heard of it, hasn't seen.
+    pub(super) async fn put(
+        &self,
+        caller: &Caller,
+        repository: &Repository,
+        path: ArtifactPath,
+        content: Content,
+        staged: Option<Staged>,
+    ) -> Result<Item, ServiceError> {
+        let by = caller.principal.name().to_owned();
+        let (key, put) = (repository.key.clone(), content.clone());
+        let command = Command::Put { key, path: path.clone(), content: put, by: by.clone() };
+        let object = format!("{}/{path}", repository.key);
+        let receipt = self.done(caller, "put", &object, command, staged).await?;
+        let version = Version {
+            dot: receipt.dot,
+            entry: Digest::ZERO,
+            timestamp: receipt.timestamp,
+            content,
+            created: receipt.created,
+            created_by: receipt.created_by,
+            modified_by: by,
+            moved_from: None,
+            edits: Default::default(),
+        };
+        Ok(Item::of(&repository.key, path, repository.space, &version, 0))
+    }
+
     /// Admission before the body is read: edge, rights, repository, and space for `size` bytes when that is known. An MD5
     /// that is expected is computed at once, whatever the setting.
     pub async fn upload(
@@ -219,7 +227,8 @@ impl Service {
         size: Option<u64>,
         expected: &Expected,
     ) -> Result<Upload, ServiceError> {
-        let repository = self.writable(caller, Action::Write(repo), repo)?;
+        let repository = self.writable_at(caller, Right::Write, repo, path)?;
+        self.check_overwrite(caller, &repository, path)?;
         self.engine().store().check_room(size.unwrap_or(0))?;
         let md5 = if expected.md5.is_some() { Md5Turn::Inline } else { self.md5() };
         let ingest = self.engine().store().ingest()?.noting(caller.account.clone()).with_md5(md5);
@@ -228,7 +237,7 @@ impl Service {
 
     /// Metadata of the shown version at a path.
     pub async fn item(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<Item, ServiceError> {
-        let repository = self.readable(caller, repo)?;
+        let repository = self.readable_at(caller, repo, path)?;
         let missing = || ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() };
         self.shown(&repository, path, &caller.account)?.ok_or_else(missing)
     }
@@ -236,10 +245,29 @@ impl Service {
     /// The file that is shown at a path, if there is one: what a download begins with.
     pub fn file(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<Option<Seen>, ServiceError> {
         let repository = self.readable(caller, repo)?;
+        if !access::may_at(&caller.principal, Right::Read, &repository.key, path.as_str()) {
+            return Ok(None);
+        }
         self.shown_now(&repository, path, &caller.account)
     }
 
-    fn shown(
+    /// To put something in the place of what is there takes the right to delete it.
+    pub(super) fn check_overwrite(
+        &self,
+        caller: &Caller,
+        repository: &Repository,
+        path: &ArtifactPath,
+    ) -> Result<(), ServiceError> {
+        if access::may_at(&caller.principal, Right::Delete, &repository.key, path.as_str()) {
+            return Ok(());
+        }
+        match self.shown(repository, path, &caller.account)? {
+            Some(_) => Err(Denied::Forbidden("delete, which replacing takes,").into()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn shown(
         &self,
         repository: &Repository,
         path: &ArtifactPath,
@@ -260,62 +288,25 @@ impl Service {
         path: Option<&ArtifactPath>,
     ) -> Result<Found, ServiceError> {
         let repository = self.readable(caller, repo)?;
-        if let Some(item) = path.map(|path| self.shown(&repository, path, &caller.account)).transpose()?.flatten() {
+        let Some(path) = path else { return Ok(Found::Folder(Folder::of(&repository, None, None))) };
+        let may_read =
+            |path: &ArtifactPath| access::may_at(&caller.principal, Right::Read, &repository.key, path.as_str());
+        if may_read(path)
+            && let Some(item) = self.shown(&repository, path, &caller.account)?
+        {
             return Ok(Found::File(Box::new(item)));
         }
-        let own = path.map(|path| self.shown(&repository, &path.as_folder(), &caller.account)).transpose()?.flatten();
-        let children = caller.account.time(Part::Index, || self.children(&repository, path))?;
-        match path {
-            Some(path) if children.is_empty() && own.is_none() => {
-                Err(ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() })
-            }
-            _ => Ok(Found::Folder(Folder {
-                repo: repository.key.clone(),
-                path: path.cloned(),
-                created: own.as_ref().map_or(repository.created, |own| own.created),
-                own: own.map(Box::new),
-                children,
-            })),
+        let folder = path.as_folder();
+        let own = may_read(&folder).then(|| self.shown(&repository, &folder, &caller.account));
+        let own = own.transpose()?.flatten();
+        if own.is_none() && !Box::pin(self.has_children(caller, repo, path)).await? {
+            return Err(ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() });
         }
+        Ok(Found::Folder(Folder::of(&repository, Some(path), own)))
     }
 
-    /// Files directly inside a folder, and the folders there. Skips over whatever is deeper.
-    fn children(&self, repository: &Repository, path: Option<&ArtifactPath>) -> Result<Vec<Entry>, ServiceError> {
-        let prefix = path.map(|path| format!("{path}/")).unwrap_or_default();
-        let mut from = rows::catalog_prefix(&repository.space, &prefix);
-        let end = rows::end_of(&from);
-        let mut children: BTreeMap<String, Entry> = BTreeMap::new();
-        while children.len() < CHILDREN_MAX {
-            let page = self.engine().store().range(Tree::Catalog, &from, &end, PAGE)?;
-            let mut skipped_to = None;
-            for (key, value) in &page {
-                let Some(path) = rows::catalog_path(key) else { continue };
-                let rest = &path.as_str()[prefix.len()..];
-                if rest.is_empty() {
-                    // The folder itself.
-                    continue;
-                }
-                if let Some((folder, _)) = rest.split_once('/') {
-                    children.insert(format!("{folder}/"), Entry::Folder(folder.to_owned()));
-                    // Everything deeper in that folder is one child: continue after it.
-                    let inside = rows::catalog_prefix(&repository.space, &format!("{prefix}{folder}/"));
-                    skipped_to = Some(rows::end_of(&inside));
-                    break;
-                }
-                if let Some(item) = self.item_of(repository, path.clone(), value)? {
-                    children.insert(rest.to_owned(), Entry::File(Box::new(item)));
-                }
-            }
-            from = match (skipped_to, page.last()) {
-                (Some(next), _) => next,
-                (None, Some((last, _))) if page.len() == PAGE => [last.as_slice(), &[0]].concat(),
-                _ => break,
-            };
-        }
-        Ok(children.into_values().collect())
-    }
-
-    /// Files under a prefix, and folders that were made as such, by path, at most `limit` of them after `after`.
+    /// Files under a prefix, and folders that were made as such, by path, at most `limit` of them after `after`: none when
+    /// there are no more.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -329,14 +320,23 @@ impl Service {
         let first = rows::catalog_prefix(&repository.space, &prefix);
         let end = rows::end_of(&first);
         let next = after.map(|path| [rows::catalog_key(&repository.space, path).as_slice(), &[0]].concat());
-        let from = next.map_or(first.clone(), |next| next.max(first));
+        let mut from = next.map_or(first.clone(), |next| next.max(first));
         let store = self.engine().store();
-        let page = caller.account.time(Part::Index, || store.range(Tree::Catalog, &from, &end, limit))?;
-        let item = |(key, value): &(Vec<u8>, Vec<u8>)| {
-            let path = rows::catalog_path(key)?;
-            self.item_of(&repository, path, value).transpose()
-        };
-        page.iter().filter_map(item).collect()
+        loop {
+            let page = caller.account.time(Part::Index, || store.range(Tree::Catalog, &from, &end, limit))?;
+            let item = |(key, value): &(Vec<u8>, Vec<u8>)| {
+                let path = rows::catalog_path(key)?;
+                let is_there = access::may_at(&caller.principal, Right::Read, &repository.key, path.as_str());
+                is_there.then(|| self.item_of(&repository, path, value).transpose())?
+            };
+            let items: Vec<Item> = page.iter().filter_map(item).collect::<Result<_, _>>()?;
+            match page.last() {
+                // All that was read may be none of the caller's.
+                Some((last, _)) if items.is_empty() => from = [last.as_slice(), &[0]].concat(),
+                _ => return Ok(items),
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Deletes the versions of a path that this node has.
@@ -352,7 +352,8 @@ impl Service {
         path: &ArtifactPath,
         only: Option<Dot>,
     ) -> Result<(), ServiceError> {
-        let repository = self.writable(caller, Action::Delete(repo), repo)?;
+        let repository = self.writable_at(caller, Right::Delete, repo, path)?;
+        self.readable_at(caller, repo, path)?;
         let by = caller.principal.name().to_owned();
         let command = Command::Delete { key: repository.key.clone(), path: path.clone(), only, by };
         let done = self.done(caller, "delete", &format!("{}/{path}", repository.key), command, None).await;

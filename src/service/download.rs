@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use artimesh_core::access::{self, Action, Principal};
+use artimesh_core::access::{self, Principal, Right};
 use bytes::Bytes;
 
 use super::artifacts::Item;
@@ -66,7 +66,7 @@ impl Service {
         range: Range<u64>,
         carriage: Carriage,
     ) -> Result<Download, ServiceError> {
-        access::may(&caller.principal, Action::Read(&item.repo))?;
+        self.readable_at(caller, &item.repo, &item.path)?;
         self.refuse_lost(item)?;
         let range = range.start.min(item.size)..range.end.min(item.size);
         let kept = (item.size <= SMALL_BYTES_MAX).then(|| self.small_bodies().find(&item.digest)).flatten();
@@ -84,8 +84,8 @@ impl Service {
     /// memory, a larger one's were verified lately, and the kernel has them at hand.
     pub fn at_hand(&self, principal: &Principal, seen: &Seen, carriage: Carriage) -> Option<Bytes> {
         let item = &seen.item;
-        access::may(principal, Action::Read(&item.repo)).ok()?;
-        if !self.is_current(seen) || self.refuse_lost(item).is_err() {
+        let may_read = access::may_at(principal, Right::Read, &item.repo, item.path.as_str());
+        if !may_read || !self.is_current(seen) || self.refuse_lost(item).is_err() {
             return None;
         }
         let body = if item.size <= SMALL_BYTES_MAX {
@@ -96,6 +96,7 @@ impl Service {
             reader?.ok()??.at_hand()?
         };
         self.engine().was_read(&item.digest);
+        self.count_download(principal, item);
         Some(body)
     }
 

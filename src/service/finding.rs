@@ -3,27 +3,38 @@
 //! The store keeps keys that are [derived](crate::store::derived) from blobs and catalog rows:
 //!
 //! ```text
-//! s ALGORITHM SUM DIGEST              a blob whose sums were computed here: 16 bytes of the sum, all of the digest
-//! d DIGEST SPACE PATH                 a path whose shown version has these bytes: 16 bytes of the digest
+//! m|s|t SUM DIGEST                    a blob whose sums (MD5, SHA-1, SHA-256) were computed here: 8 bytes of the sum
+//! d DIGEST SPACE PATH                 a path whose shown version has these bytes
 //! p SPACE NAME 0 VALUE 0 PATH         a path whose shown version has this property: 128 bytes of the value
 //! ```
 //!
-//! A space takes 8 bytes. What is cut off, and what has changed since, is told by the row itself.
+//! A space takes 8 bytes, a digest 12. What is cut off, and what has changed since, is told by the row itself.
+//!
+//! # Why
+//! There are four keys for each small upload, and sled moves and copies pages for each. Up to 22 bytes it keeps a key in
+//! place: three of them are as short.
 
 use std::collections::VecDeque;
 
-use artimesh_core::catalog::Versions;
-use artimesh_core::model::{ArtifactPath, Assurance, Digest, Space};
+use artimesh_core::access::{self, Reach, Right};
+use artimesh_core::catalog::{Content, Versions};
+use artimesh_core::model::{ArtifactPath, Assurance, Digest, Properties, RepoKey, Space};
 use artimesh_core::replica::rows;
 
 use super::aql::{Comparison, Criterion, Field, Operand, Operator};
+use super::artifacts::{Expected, Item};
+use super::caller::Caller;
+use super::error::ServiceError;
+use super::handle::Service;
 use crate::store::{BlobInfo, Derivation, ReadError, Store, Tree, has_md5};
 
 /// Counts the rules: an index that was kept by others is built anew.
 const VERSION: u32 = 1;
 
-/// So much of a sum, and of a digest before a path, is kept.
-const SUM_BYTES: usize = 16;
+/// So much of a sum is kept.
+const SUM_BYTES: usize = 8;
+/// So much of a digest is kept.
+const DIGEST_BYTES: usize = 12;
 /// So much of a property's value is kept.
 const VALUE_BYTES: usize = 128;
 /// So much of a space is kept.
@@ -55,15 +66,15 @@ pub enum Sum {
 impl Sum {
     fn bytes(&self) -> (u8, &[u8]) {
         match self {
-            Sum::Md5(sum) => (0, sum),
-            Sum::Sha1(sum) => (1, sum),
-            Sum::Sha256(sum) => (2, sum),
+            Sum::Md5(sum) => (b'm', sum),
+            Sum::Sha1(sum) => (b's', sum),
+            Sum::Sha256(sum) => (b't', sum),
         }
     }
 
     fn key(&self) -> Vec<u8> {
         let (algorithm, sum) = self.bytes();
-        [b"s", &[algorithm][..], &sum[..SUM_BYTES]].concat()
+        [&[algorithm][..], &sum[..SUM_BYTES]].concat()
     }
 
     /// Of hexadecimal digits.
@@ -93,7 +104,7 @@ fn of_blob(digest: &Digest, info: &BlobInfo, keys: &mut Vec<Vec<u8>>) {
     if info.assurance != Assurance::Confirmed {
         return;
     }
-    let mut add = |sum: Sum| keys.push([&sum.key()[..], &digest.0].concat());
+    let mut add = |sum: Sum| keys.push([&sum.key()[..], &digest.0[..DIGEST_BYTES]].concat());
     add(Sum::Sha1(sums.sha1));
     add(Sum::Sha256(sums.sha256));
     if has_md5(sums) {
@@ -123,7 +134,7 @@ fn short(space: &Space) -> [u8; SPACE_BYTES] {
 }
 
 fn content_prefix(digest: &Digest) -> Vec<u8> {
-    [b"d", &digest.0[..SUM_BYTES]].concat()
+    [b"d", &digest.0[..DIGEST_BYTES]].concat()
 }
 
 fn property_prefix(space: &[u8], name: &str, value: &str) -> Vec<u8> {
@@ -185,14 +196,90 @@ pub fn blobs_of(store: &Store, sum: &Sum, limit: usize) -> Result<Vec<Digest>, R
     let keys = store.derived(&from, &rows::end_of(&from), limit)?;
     let mut digests = Vec::new();
     for key in keys {
-        let Some(digest) = key.get(from.len()..).and_then(|digest| digest.try_into().ok()).map(Digest) else {
-            continue;
-        };
-        if store.blob(&digest)?.is_some_and(|info| sum.is_of(&info)) {
-            digests.push(digest);
+        for digest in blobs_named(store, &key[from.len()..])? {
+            if store.blob(&digest)?.is_some_and(|info| sum.is_of(&info)) {
+                digests.push(digest);
+            }
         }
     }
     Ok(digests)
+}
+
+impl Service {
+    /// Puts the bytes that have the sums that the client names, all of them, as computed here, if they are at a path that
+    /// the caller may read; `None` when they aren't. Two blobs that share a broken sum stand for neither.
+    pub async fn deploy_by_sums(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+        expected: &Expected,
+        media_type: &str,
+        properties: Properties,
+    ) -> Result<Option<Item>, ServiceError> {
+        let repository = self.writable_at(caller, Right::Write, repo, path)?;
+        let Some(digest) = self.blob_of(expected)? else { return Ok(None) };
+        if !self.names_for(caller, &digest)? {
+            return Ok(None);
+        }
+        self.check_overwrite(caller, &repository, path)?;
+        let Some(info) = self.engine().store().blob(&digest)? else { return Ok(None) };
+        let (size, checksums, media_type) = (info.size, info.checksums, media_type.to_owned());
+        let content = Content { digest, size, checksums, media_type, properties };
+        self.put(caller, &repository, path.clone(), content, None).await.map(Some)
+    }
+
+    /// The one blob here that has all of these sums.
+    fn blob_of(&self, expected: &Expected) -> Result<Option<Digest>, ServiceError> {
+        let sums = [expected.sha256.map(Sum::Sha256), expected.sha1.map(Sum::Sha1), expected.md5.map(Sum::Md5)];
+        let sums: Vec<Sum> = sums.into_iter().flatten().collect();
+        let Some(first) = sums.first() else { return Ok(None) };
+        let store = self.engine().store();
+        let mut found = Vec::new();
+        for digest in blobs_of(store, first, PAGE)? {
+            // One whose MD5 was put off is asked for the others.
+            let is_it = |info: &BlobInfo| {
+                sums.iter().all(|sum| sum.is_of(info) || (matches!(sum, Sum::Md5(_)) && !has_md5(&info.checksums)))
+            };
+            if store.blob(&digest)?.as_ref().is_some_and(is_it) {
+                found.push(digest);
+            }
+        }
+        Ok(if let [digest] = found[..] { Some(digest) } else { None })
+    }
+
+    /// Whether the caller may read a path whose shown version has these bytes.
+    fn names_for(&self, caller: &Caller, digest: &Digest) -> Result<bool, ServiceError> {
+        let store = self.engine().store();
+        for repository in self.snapshot().repositories.values() {
+            let reach = access::reach(&caller.principal, Right::Read, &repository.key, "");
+            let parts: Vec<&str> = match reach {
+                Reach::Nothing => continue,
+                Reach::All => vec![""],
+                Reach::Part => access::parts(&caller.principal, Right::Read, &repository.key, "").collect(),
+            };
+            for part in parts {
+                let prefix = [&content_prefix(digest)[..], &short(&repository.space)].concat();
+                let mut paths = Candidates { streams: vec![Stream::new(prefix, part)], read: 0 };
+                while let Some(path) = paths.next(store)? {
+                    let shown = self.shown(repository, &path, &caller.account)?;
+                    if shown.is_some_and(|item| item.digest == *digest) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The blobs whose digests begin so: hardly ever more than one.
+fn blobs_named(store: &Store, start: &[u8]) -> Result<Vec<Digest>, ReadError> {
+    let mut from = Digest::ZERO;
+    from.0[..start.len()].copy_from_slice(start);
+    let mut blobs = store.blobs(&from, 2)?;
+    blobs.retain(|(digest, _)| digest.0.starts_with(start));
+    Ok(blobs.into_iter().map(|(digest, _)| digest).collect())
 }
 
 /// Paths of one space at which an anchor may be, in order, none twice.

@@ -1,6 +1,6 @@
 //! Whole folders at once.
 
-use artimesh_core::access::Action;
+use artimesh_core::access::{self, Action, Denied, Reach, Right};
 use artimesh_core::catalog::Content;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Command, CommandError};
@@ -14,6 +14,22 @@ use super::handle::Service;
 const PATHS_AT_ONCE: usize = 1000;
 
 impl Service {
+    /// What is done to a whole folder takes the rights to everything that may be in it.
+    fn must_reach_all(
+        &self,
+        caller: &Caller,
+        rights: &[Right],
+        repo: &RepoKey,
+        prefix: &str,
+    ) -> Result<(), ServiceError> {
+        for right in rights {
+            if access::reach(&caller.principal, *right, repo, prefix) != Reach::All {
+                return Err(Denied::Forbidden(right.name()).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a folder that stays when nothing is in it. One that is there as such already stays as it is, unless it is to
     /// have properties.
     pub async fn make_folder(
@@ -23,11 +39,11 @@ impl Service {
         folder: &ArtifactPath,
         properties: Properties,
     ) -> Result<Folder, ServiceError> {
-        let repository = self.writable(caller, Action::Write(repo), repo)?;
+        let repository = self.writable_at(caller, Right::Write, repo, &folder.as_folder())?;
         match self.find(caller, repo, Some(folder)).await {
             Ok(Found::File(item)) => return Err(ServiceError::FileInTheWay(item.path)),
             Ok(Found::Folder(found)) if found.own.is_some() && properties.is_empty() => return Ok(found),
-            Ok(Found::Folder(_)) | Err(ServiceError::NoArtifact { .. }) => {}
+            Ok(Found::Folder(_)) | Err(ServiceError::NoArtifact { .. } | ServiceError::NoRepository(_)) => {}
             Err(error) => return Err(error),
         }
         let (path, by) = (folder.as_folder(), caller.principal.name().to_owned());
@@ -52,6 +68,7 @@ impl Service {
         let repository = self.writable(caller, Action::Delete(repo), repo)?;
         let by = caller.principal.name().to_owned();
         let prefix = folder.map(|folder| format!("{folder}/")).unwrap_or_default();
+        self.must_reach_all(caller, &[Right::Read, Right::Delete], &repository.key, &prefix)?;
         let object = format!("{}/{prefix}", repository.key);
         let mut missing = folder;
         loop {

@@ -5,15 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use artimesh_core::access::{self, Action, Principal};
+use artimesh_core::access::{self, Action, Denied, Principal, Right};
 use artimesh_core::clock::Timestamp;
-use artimesh_core::model::{Digest, NodeId, NodeName, RepoKey};
+use artimesh_core::model::{ArtifactPath, Digest, NodeId, NodeName, RepoKey};
 use artimesh_core::replica::{Command, CommandError, Receipt, Repository};
 use artimesh_core::trust::Role;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::audit::Audit;
 use super::caller::{Caller, Credential};
+use super::counts::DownloadCounts;
 use super::error::ServiceError;
 use super::metrics::{self, Metrics};
 use super::shown::ShownLately;
@@ -65,6 +66,7 @@ struct Inner {
     censuses: Censuses,
     small: SmallBodies,
     shown_lately: ShownLately,
+    downloads: DownloadCounts,
 }
 
 /// What a node does for its user. Cheap to clone.
@@ -88,6 +90,7 @@ impl Service {
         options.audit.register(&metrics);
         let small = SmallBodies::registered(&metrics);
         let started = engine.clock().now();
+        let downloads = DownloadCounts::read(engine.store());
         Service(Arc::new(Inner {
             engine,
             anonymous_read: options.anonymous_read,
@@ -104,6 +107,7 @@ impl Service {
             censuses: Censuses::default(),
             small,
             shown_lately: ShownLately::default(),
+            downloads,
         }))
     }
 
@@ -187,6 +191,10 @@ impl Service {
         &self.0.shown_lately
     }
 
+    pub(super) fn download_counts(&self) -> &DownloadCounts {
+        &self.0.downloads
+    }
+
     /// This node's wall clock.
     pub fn now(&self) -> Timestamp {
         self.engine().clock().now()
@@ -225,8 +233,26 @@ impl Service {
 
     /// The repository of this key; a caller who may not read it learns nothing of whether it exists.
     pub(super) fn readable(&self, caller: &Caller, key: &RepoKey) -> Result<Repository, ServiceError> {
-        access::may(&caller.principal, Action::Read(key))?;
-        self.snapshot().repository(key).cloned().ok_or_else(|| ServiceError::NoRepository(key.clone()))
+        let none = || ServiceError::NoRepository(key.clone());
+        match access::may(&caller.principal, Action::Read(key)) {
+            Err(Denied::Forbidden(_)) => return Err(none()),
+            other => other?,
+        }
+        self.snapshot().repository(key).cloned().ok_or_else(none)
+    }
+
+    /// The same where the caller may read what is at a path: else nothing is there.
+    pub(super) fn readable_at(
+        &self,
+        caller: &Caller,
+        key: &RepoKey,
+        path: &ArtifactPath,
+    ) -> Result<Repository, ServiceError> {
+        let repository = self.readable(caller, key)?;
+        if access::may_at(&caller.principal, Right::Read, key, path.as_str()) {
+            return Ok(repository);
+        }
+        Err(ServiceError::NoArtifact { repo: key.clone(), path: path.clone() })
     }
 
     /// Whether the caller may read a repository, and it is there.
@@ -246,6 +272,22 @@ impl Service {
         }
         access::may(&caller.principal, action)?;
         self.snapshot().repository(key).cloned().ok_or_else(|| ServiceError::NoRepository(key.clone()))
+    }
+
+    /// The same for what is at a path.
+    pub(super) fn writable_at(
+        &self,
+        caller: &Caller,
+        right: Right,
+        key: &RepoKey,
+        path: &ArtifactPath,
+    ) -> Result<Repository, ServiceError> {
+        let action = if right == Right::Delete { Action::Delete(key) } else { Action::Write(key) };
+        let repository = self.writable(caller, action, key)?;
+        if access::may_at(&caller.principal, right, key, path.as_str()) {
+            return Ok(repository);
+        }
+        Err(Denied::Forbidden(right.name()).into())
     }
 
     /// Does a command and records its outcome.

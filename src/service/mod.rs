@@ -7,10 +7,12 @@ mod audit;
 mod backup;
 mod cache;
 mod caller;
+mod children;
 mod claims;
 #[cfg(test)]
 mod claims_tests;
 mod clock;
+mod counts;
 mod dates;
 mod download;
 mod error;
@@ -27,6 +29,8 @@ mod recent;
 mod reconciliation;
 mod relocation;
 mod repositories;
+#[cfg(test)]
+mod rights_tests;
 mod rollback;
 mod search;
 #[cfg(test)]
@@ -34,16 +38,19 @@ mod search_tests;
 mod shown;
 mod small;
 mod status;
+mod summary;
 #[cfg(test)]
 mod testing;
 mod upkeep;
 mod versions;
 
 pub use aql::{BadQuery, Comparison, Criterion, Field, Include, Operator, Query, Value, matches_pattern};
-pub use artifacts::{Entry, Expected, Folder, Found, Item, Upload};
+pub use artifacts::{Expected, Folder, Found, Item, Upload};
 pub use audit::{Audit, AuditOptions, AuditQuery, Served};
 pub use backup::Backup;
 pub use caller::{Caller, Credential, RequestId};
+pub use children::{Children, Entry};
+pub use counts::Downloads;
 pub use dates::{LAST_MS, iso8601, parse_iso8601};
 pub use download::Download;
 pub use error::ServiceError;
@@ -59,6 +66,7 @@ pub use repositories::{MemberView, RepositorySpec, RepositoryView};
 pub use rollback::{RollbackWish, RolledBack};
 pub use search::{Hit, Search};
 pub use shown::Seen;
+pub use summary::{RepositorySummary, Summary};
 
 // What the engine tells of its upkeep.
 pub use crate::engine::{CacheStatus, Collected, Evicted, Limits, Pin, Share, Tally};

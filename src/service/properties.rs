@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use artimesh_core::access::Action;
-use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::access::{Action, Right};
+use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::Command;
 
 use super::artifacts::Found;
@@ -18,7 +18,8 @@ pub type PropertyChange = BTreeMap<String, Option<Vec<String>>>;
 const PAGE: usize = 500;
 
 impl Service {
-    /// Changes properties of the file at a path, or of every file in a folder; says how many files. A folder isn't changed in
+    /// Changes properties of the file at a path, or of every file in a folder; says how many files. What is so already stays
+    /// as it is. A folder isn't changed in
     /// one step: an error in the middle leaves the rest as it was.
     pub async fn set_properties(
         &self,
@@ -57,9 +58,19 @@ impl Service {
         path: &ArtifactPath,
         set: &PropertyChange,
     ) -> Result<(), ServiceError> {
+        let repository = self.writable_at(caller, Right::Write, repo, path)?;
+        let shown = self.shown(&repository, path, &caller.account)?;
+        if shown.is_some_and(|item| is_so_already(&item.properties, set)) {
+            return Ok(());
+        }
         let by = caller.principal.name().to_owned();
         let command = Command::SetProperties { key: repo.clone(), path: path.clone(), set: set.clone(), by };
         let done = self.done(caller, "set properties", &format!("{repo}/{path}"), command, None).await;
         done.map(|_| ()).map_err(|error| error.in_repository(repo))
     }
+}
+
+/// Whether a change would change nothing.
+fn is_so_already(properties: &Properties, set: &PropertyChange) -> bool {
+    set.iter().all(|(name, values)| properties.as_map().get(name) == values.as_ref())
 }

@@ -1,6 +1,6 @@
 //! Moving and copying artifacts and folders.
 
-use artimesh_core::access::Action;
+use artimesh_core::access::{Action, Right};
 use artimesh_core::catalog::Content;
 use artimesh_core::model::{ArtifactPath, RepoKey};
 use artimesh_core::replica::Command;
@@ -61,10 +61,10 @@ impl Service {
         // The keys as the repositories have them, not as the caller spells them.
         let target = self.writable(caller, Action::Write(&to.repo), &to.repo)?;
         let to = Destination { repo: target.key, ..to };
-        let source = match kind {
-            Relocation::Copy => self.readable(caller, repo)?,
-            Relocation::Move => self.writable(caller, Action::Delete(repo), repo)?,
-        };
+        let source = self.readable(caller, repo)?;
+        if kind == Relocation::Move {
+            self.writable(caller, Action::Delete(repo), repo)?;
+        }
         match (path, self.find(caller, &source.key, path).await?) {
             (Some(path), Found::File(item)) => {
                 let target = self.place_for(caller, &to, path.name()).await?;
@@ -167,6 +167,11 @@ impl Service {
         to: &ArtifactPath,
         effect: Effect,
     ) -> Result<(), ServiceError> {
+        let target = self.writable_at(caller, Right::Write, repo, to)?;
+        self.check_overwrite(caller, &target, to)?;
+        if kind == Relocation::Move {
+            self.writable_at(caller, Right::Delete, &item.repo, &item.path)?;
+        }
         if effect == Effect::Dry {
             return Ok(());
         }
@@ -193,8 +198,7 @@ impl Service {
             media_type: item.media_type.clone(),
             properties: item.properties.clone(),
         };
-        let command = Command::Put { key: repo.clone(), path: to.clone(), content, by };
-        self.done(caller, "copy", &object, command, None).await?;
+        self.put(caller, &target, to.clone(), content, None).await?;
         match kind {
             Relocation::Copy => Ok(()),
             // A version that came meanwhile wasn't copied.

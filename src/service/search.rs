@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use artimesh_core::access::{self, Action};
+use artimesh_core::access::{self, Action, Right};
 use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Repository, rows};
@@ -351,11 +351,13 @@ impl Search {
         for (end, _) in text.match_indices('/').filter(|(end, _)| !self.last.starts_with(&text[..=*end])) {
             let own = (end + 1 == text.len()).then(|| Box::new(item.clone()));
             let folder = hit(&text[..end], own, true);
-            if span.covers(&folder.row()) && self.query.criteria.holds(&folder.row()) {
+            let is_there = self.service.shows_within(&self.caller, repository, &text[..=end])?;
+            if is_there && span.covers(&folder.row()) && self.query.criteria.holds(&folder.row()) {
                 hits.push(folder);
             }
         }
-        if !item.path.is_folder() {
+        let may_read = access::may_at(&self.caller.principal, Right::Read, &repository.key, &text);
+        if !item.path.is_folder() && may_read {
             if self.needs_sums {
                 item = self.service.summed(item)?;
             }

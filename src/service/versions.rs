@@ -1,6 +1,6 @@
 //! Versions beside and before the one that is shown: conflicts, and what was replaced.
 
-use artimesh_core::access::Action;
+use artimesh_core::access::{self, Right};
 use artimesh_core::catalog::{Conflict, Historic, Versions};
 use artimesh_core::model::{ArtifactPath, Dot, RepoKey, Space};
 use artimesh_core::replica::{self, Command, CommandError};
@@ -22,7 +22,19 @@ impl Service {
         limit: usize,
     ) -> Result<Vec<Conflict>, ServiceError> {
         let space = self.readable(caller, repo)?.space;
-        self.walk(move |view| replica::conflicts(view, &space, after.as_ref(), limit)).await
+        let mut after = after;
+        loop {
+            let from = after.clone();
+            let page = self.walk(move |view| replica::conflicts(view, &space, from.as_ref(), limit)).await?;
+            let Some(last) = page.last().map(|conflict| conflict.path.clone()) else { return Ok(page) };
+            let may_read =
+                |conflict: &Conflict| access::may_at(&caller.principal, Right::Read, repo, conflict.path.as_str());
+            let readable: Vec<Conflict> = page.into_iter().filter(may_read).collect();
+            if !readable.is_empty() {
+                return Ok(readable);
+            }
+            after = Some(last);
+        }
     }
 
     /// What is in conflict at a path, if anything is.
@@ -32,7 +44,7 @@ impl Service {
         repo: &RepoKey,
         path: &ArtifactPath,
     ) -> Result<Option<Conflict>, ServiceError> {
-        let (space, path) = (self.readable(caller, repo)?.space, path.clone());
+        let (space, path) = (self.readable_at(caller, repo, path)?.space, path.clone());
         self.walk(move |view| replica::conflict(view, &space, &path)).await
     }
 
@@ -44,7 +56,7 @@ impl Service {
         path: &ArtifactPath,
         limit: usize,
     ) -> Result<(Versions, Vec<Historic>), ServiceError> {
-        let space = self.readable(caller, repo)?.space;
+        let space = self.readable_at(caller, repo, path)?.space;
         let (live, past) = self.versions_of(space, path, limit).await?;
         if live.is_empty() && past.is_empty() {
             return Err(ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() });
@@ -92,7 +104,9 @@ impl Service {
         path: &ArtifactPath,
         version: &str,
     ) -> Result<Dot, ServiceError> {
-        let repository = self.writable(caller, Action::Write(repo), repo)?;
+        let repository = self.writable_at(caller, Right::Write, repo, path)?;
+        self.readable_at(caller, repo, path)?;
+        self.check_overwrite(caller, &repository, path)?;
         let version = self.version_named(repository.space, path, version).await?;
         let by = caller.principal.name().to_owned();
         let command = Command::Restore { key: repository.key.clone(), path: path.clone(), version, by };
@@ -109,7 +123,8 @@ impl Service {
         path: &ArtifactPath,
         versions: &[String],
     ) -> Result<(), ServiceError> {
-        let repository = self.writable(caller, Action::Write(repo), repo)?;
+        let repository = self.writable_at(caller, Right::Delete, repo, path)?;
+        self.readable_at(caller, repo, path)?;
         let mut dots = Vec::with_capacity(versions.len());
         for text in versions {
             dots.push(self.version_named(repository.space, path, text).await?);

@@ -16,6 +16,7 @@ use super::derived::Derivation;
 use super::effects::Effects;
 use super::error::{CommitError, ReadError};
 use super::files::{SyncPoint, is_full};
+use super::find::RunSet;
 use super::index::Checkpoint;
 use super::overlay;
 use super::pack::record::{HEADER_BYTES, META_BYTES, Meta};
@@ -274,6 +275,7 @@ impl Committer {
             first_open_file,
             blobs,
             derivation: Derivation::version(self.shared.options.derivation),
+            runs: RunSet::default(),
         };
         self.shared.set_mark(&checkpoint);
         self.shared.overlay.publish(overlay::Group { rows, checkpoint: Some(checkpoint) });

@@ -15,6 +15,7 @@ use super::committer::{Committer, Request, Work};
 use super::error::{CommitError, OpenError, ReadError};
 use super::files::FileSystem;
 use super::fill::{Fill, FillState};
+use super::find::Finder;
 use super::groups::ChainingValue;
 use super::index::Row;
 use super::indexer;
@@ -136,8 +137,7 @@ impl Store {
     /// At most `limit` [derived](super::derived) keys from `from` up to but without `to`, in order. Some may be of rows that
     /// have changed since: whoever finds one looks at the row itself.
     pub fn derived(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, ReadError> {
-        let rows = self.0.shared.scan(Table::Find, from, to, limit)?;
-        Ok(rows.into_iter().map(|(key, _)| key).collect())
+        self.0.shared.derived(from, to, limit)
     }
 
     /// Commits a batch: when this returns its rows and blobs are durable and visible, all of them. Returns the number
@@ -286,7 +286,7 @@ impl Store {
         Usage {
             pack_bytes: counts.pack_bytes.load(Ordering::Relaxed),
             large_bytes: counts.large_bytes.load(Ordering::Relaxed),
-            index_bytes: shared.index.size_bytes(),
+            index_bytes: shared.index.size_bytes() + shared.finder.as_ref().map_or(0, Finder::size_bytes),
             packs: counts.packs.load(Ordering::Relaxed),
             blobs: counts.blobs.load(Ordering::Relaxed),
             overlay_bytes: shared.overlay.bytes() as u64,

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::derived::Derivation;
 use super::error::{IndexError, OpenError};
 use super::files::FileSystem;
+use super::find::{self, Finder, RunSet};
 use super::found::Found;
 use super::index::{self, Checkpoint, Index, SledIndex};
 use super::options::{IndexKind, Options};
@@ -25,6 +26,16 @@ pub fn distrust(folder: &Path, files: &dyn FileSystem) {
     }
 }
 
+/// An index that is open, and how far it goes.
+pub struct Ready {
+    /// Rows and blobs.
+    pub index: Box<dyn Index>,
+    /// Derived keys, where any are.
+    pub finder: Option<Finder>,
+    /// What both have.
+    pub checkpoint: Checkpoint,
+}
+
 /// Opens the index. What can't be opened or contradicts the packs is set aside, and an empty one takes its place.
 pub fn open(
     folder: &Path,
@@ -32,7 +43,7 @@ pub fn open(
     files: &dyn FileSystem,
     found: &Found,
     recovery: &mut Recovery,
-) -> Result<(Box<dyn Index>, Checkpoint), OpenError> {
+) -> Result<Ready, OpenError> {
     let start = Checkpoint {
         store_id: found.store_id(),
         commit: 0,
@@ -42,6 +53,7 @@ pub fn open(
         first_open_file: 0,
         blobs: 0,
         derivation: Derivation::version(options.derivation),
+        runs: RunSet::default(),
     };
     let path = folder.join("index");
     let is_there = match &options.index {
@@ -56,7 +68,10 @@ pub fn open(
         match engine(options, &path).and_then(|index| Ok((index.checkpoint()?, index))) {
             Ok((Some(checkpoint), index)) => match contradiction(files, found, &checkpoint)? {
                 None if checkpoint.derivation != start.derivation => IndexFault::Outdated,
-                None => return Ok((index, checkpoint)),
+                None => match finder(folder, options, &checkpoint) {
+                    Ok(finder) => return Ok(Ready { index, finder, checkpoint }),
+                    Err(error) => IndexFault::Unreadable { reason: error.reason },
+                },
                 Some(fault) => fault,
             },
             Ok((None, _)) => IndexFault::NoCheckpoint,
@@ -72,7 +87,13 @@ pub fn open(
         tracing::warn!(%fault, "the index is built anew from the packs");
         recovery.index = IndexRecovery::Rebuilt { fault };
     }
-    Ok((engine(options, &path)?, start))
+    let index = engine(options, &path)?;
+    Ok(Ready { index, finder: finder(folder, options, &start)?, checkpoint: start })
+}
+
+/// Opens what the derived keys are in, if there are any.
+pub fn finder(folder: &Path, options: &Options, checkpoint: &Checkpoint) -> Result<Option<Finder>, IndexError> {
+    options.derivation.map(|_| Finder::open(find::folder(folder), &checkpoint.runs)).transpose()
 }
 
 /// Opens the engine alone.

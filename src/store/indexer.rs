@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use super::derived;
 use super::error::IndexError;
+use super::find::Finder;
 use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Checkpoint, IndexRow};
 use super::overlay::Taken;
 use super::shared::Shared;
+use super::value::Table;
 
 /// After so many batches a checkpoint is written even when more is waiting.
 const BATCHES_PER_CHECKPOINT: u32 = 64;
@@ -29,15 +31,30 @@ pub fn run(shared: &Arc<Shared>) {
 struct Indexer<'a> {
     shared: &'a Shared,
     batch: Vec<(u64, IndexRow)>,
+    batch_rows: usize,
     batch_bytes: usize,
     batches: u32,
     reached: Option<Checkpoint>,
+    /// What holds and isn't written down.
+    lagging: Option<Checkpoint>,
+    /// The pack in which the last checkpoint is.
+    noted_pack: u64,
     deadline: Option<Instant>,
 }
 
 impl<'a> Indexer<'a> {
     fn new(shared: &'a Shared) -> Self {
-        Indexer { shared, batch: Vec::new(), batch_bytes: 0, batches: 0, reached: None, deadline: None }
+        Indexer {
+            shared,
+            batch: Vec::new(),
+            batch_rows: 0,
+            batch_bytes: 0,
+            batches: 0,
+            reached: None,
+            lagging: None,
+            noted_pack: shared.indexed_pack.load(Ordering::Acquire),
+            deadline: None,
+        }
     }
 
     fn drain(mut self) -> Result<(), IndexError> {
@@ -61,6 +78,7 @@ impl<'a> Indexer<'a> {
                 Taken::Stopped => {
                     self.shared.remove_abandoned();
                     self.checkpoint()?;
+                    self.note()?;
                     return self.shared.index.seal();
                 }
             }
@@ -68,11 +86,15 @@ impl<'a> Indexer<'a> {
     }
 
     fn add(&mut self, number: u64, row: IndexRow) -> Result<(), IndexError> {
-        let bytes = row.bytes();
-        if self.batch.len() == BATCH_ROWS_MAX || self.batch_bytes + bytes > BATCH_BYTES_MAX {
-            self.apply()?;
+        // Derived keys are small, and go with the row that they come from.
+        if row.table != Table::Find {
+            let bytes = row.bytes();
+            if self.batch_rows == BATCH_ROWS_MAX || self.batch_bytes + bytes > BATCH_BYTES_MAX {
+                self.apply()?;
+            }
+            self.batch_rows += 1;
+            self.batch_bytes += bytes;
         }
-        self.batch_bytes += bytes;
         self.batch.push((number, row));
         Ok(())
     }
@@ -86,13 +108,15 @@ impl<'a> Indexer<'a> {
             Some(derivation) => derived::without_former(self.shared, derivation, rows)?,
             None => rows,
         };
-        for some in rows.chunks(BATCH_ROWS_MAX) {
-            self.shared.index.apply(some)?;
+        if let Some(finder) = &self.shared.finder {
+            finder.apply(rows.iter());
         }
+        let rows: Vec<IndexRow> = rows.into_iter().filter(|row| row.table != Table::Find).collect();
+        self.shared.index.apply(&rows)?;
         self.shared.index.sync()?;
         self.shared.overlay.forget(&self.batch);
         self.batch.clear();
-        self.batch_bytes = 0;
+        (self.batch_rows, self.batch_bytes) = (0, 0);
         self.batches += 1;
         Ok(())
     }
@@ -101,10 +125,25 @@ impl<'a> Indexer<'a> {
         self.apply()?;
         self.batches = 0;
         self.deadline = None;
-        if let Some(checkpoint) = self.reached.take() {
-            self.shared.index.set_checkpoint(&checkpoint)?;
-            self.shared.indexed_pack.store(checkpoint.pack, Ordering::Release);
+        let Some(reached) = self.reached.take() else { return Ok(()) };
+        // A checkpoint says that all derived keys are in the files that it names. They are written when there are many.
+        let is_due = self.shared.finder.as_ref().is_none_or(Finder::is_full) || reached.pack != self.noted_pack;
+        self.lagging = Some(reached);
+        if is_due { self.note() } else { Ok(()) }
+    }
+
+    /// Writes the checkpoint.
+    fn note(&mut self) -> Result<(), IndexError> {
+        let Some(mut reached) = self.lagging.take() else { return Ok(()) };
+        if let Some(finder) = &self.shared.finder {
+            reached.runs = finder.flush()?;
         }
+        self.shared.index.set_checkpoint(&reached)?;
+        if let Some(finder) = &self.shared.finder {
+            finder.tidy()?;
+        }
+        self.noted_pack = reached.pack;
+        self.shared.indexed_pack.store(reached.pack, Ordering::Release);
         Ok(())
     }
 }

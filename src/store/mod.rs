@@ -84,6 +84,7 @@ mod error;
 pub mod files;
 mod fill;
 mod fill_map;
+mod find;
 mod found;
 mod garbage;
 pub mod groups;

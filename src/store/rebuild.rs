@@ -6,15 +6,16 @@ use std::sync::Arc;
 use artimesh_core::model::Digest;
 
 use super::derived::Derivation;
-use super::error::OpenError;
+use super::error::{IndexError, OpenError};
 use super::files::{File, FileSystem};
+use super::find::{self, Finder, RunSet};
 use super::found::Found;
-use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Checkpoint, Index, IndexRow};
-use super::index_recovery::engine;
+use super::index::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Index, IndexRow};
+use super::index_recovery::{self, Ready, engine};
 use super::options::Options;
 use super::recovery::{Recovery, replay_packs};
 use super::replay::{Replay, Sink};
-use super::sorter::{RUN, Sorter};
+use super::sorter::{RUN, Sorted, Sorter};
 use super::value::{BlobEntry, Extent, RowValue, Table};
 
 /// So many rows are written before they are made durable.
@@ -26,19 +27,20 @@ pub fn from_packs(
     options: &Options,
     files: &Arc<dyn FileSystem>,
     found: &Found,
-    index: Box<dyn Index>,
-    start: Checkpoint,
+    empty: Ready,
     recovery: &mut Recovery,
-) -> Result<(Box<dyn Index>, Checkpoint), OpenError> {
+) -> Result<Ready, OpenError> {
+    let start = empty.checkpoint;
     let mut sorter = Sorter::new(files, folder.join(RUN));
     let mut replay = Replay::new(Sink::Sorter(&mut sorter), start);
     replay_packs(files.as_ref(), found, &mut replay, &start)?;
     recovery.records_read = replay.records_read();
     recovery.damaged_blobs = replay.damaged_blobs();
-    let reached = replay.reached();
+    let mut reached = replay.reached();
     if reached.commit == 0 {
-        return Ok((index, start));
+        return Ok(empty);
     }
+    let Ready { index, finder, .. } = empty;
     let mut sorted = sorter.finish()?;
     let rows = match options.derivation {
         Some(derivation) => {
@@ -47,8 +49,8 @@ pub fn from_packs(
             let mut derived = Deriving { derivation, sorter, rows: Vec::new(), files, found, pack: None };
             let rows = load(index.as_ref(), || sorted.next()?.map(|row| derived.noting(row)).transpose())?;
             drop(sorted);
-            let mut derived = derived.sorter.finish()?;
-            rows + load(index.as_ref(), || derived.next())?
+            reached.runs = keep(&find::folder(folder), derived.sorter.finish()?)?;
+            rows
         }
         None => load(index.as_ref(), || sorted.next())?,
     };
@@ -56,8 +58,24 @@ pub fn from_packs(
     index.seal()?;
     tracing::info!(rows, records = recovery.records_read, "the index was built anew");
     // Closed and opened once, it starts fast even if the process is killed now.
-    drop(index);
-    Ok((engine(options, &folder.join("index"))?, reached))
+    drop((index, finder));
+    let index = engine(options, &folder.join("index"))?;
+    Ok(Ready { index, finder: index_recovery::finder(folder, options, &reached)?, checkpoint: reached })
+}
+
+/// Writes derived keys to a file of their own.
+fn keep(folder: &Path, mut sorted: Sorted) -> Result<RunSet, OpenError> {
+    let mut unreadable = None;
+    let next = || match sorted.next() {
+        Ok(row) => Ok(row.map(|row| row.key)),
+        Err(error) => {
+            let reason = error.to_string();
+            unreadable = Some(error);
+            Err(IndexError { reason, is_damage: false })
+        }
+    };
+    let kept = Finder::build(folder, next);
+    unreadable.map_or_else(|| kept.map_err(OpenError::from), Err)
 }
 
 /// What is derived from rows on their way into the index: sorted, to follow them.

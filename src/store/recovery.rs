@@ -9,6 +9,7 @@ use super::error::OpenError;
 use super::files::{File, FileSystem, SyncPoint};
 use super::found::Found;
 use super::index::Checkpoint;
+use super::index_recovery::Ready;
 use super::options::Options;
 use super::overlay;
 use super::pack::footer::Footer;
@@ -120,15 +121,13 @@ pub fn open(
     let started = Instant::now();
     let found = Found::look(files.as_ref(), folder, fresh_id)?;
     let mut recovery = Recovery { is_created: found.is_created, ..Recovery::default() };
-    let (index, checkpoint) = index_recovery::open(folder, &options, files.as_ref(), &found, &mut recovery)?;
-    let tail = cut_tail(files.as_ref(), &found, &checkpoint, &mut recovery)?;
-    let (index, checkpoint) = match recovery.index {
-        IndexRecovery::Rebuilt { .. } => {
-            rebuild::from_packs(folder, &options, &files, &found, index, checkpoint, &mut recovery)?
-        }
-        _ => (index, checkpoint),
+    let ready = index_recovery::open(folder, &options, files.as_ref(), &found, &mut recovery)?;
+    let tail = cut_tail(files.as_ref(), &found, &ready.checkpoint, &mut recovery)?;
+    let Ready { index, finder, checkpoint } = match recovery.index {
+        IndexRecovery::Rebuilt { .. } => rebuild::from_packs(folder, &options, &files, &found, ready, &mut recovery)?,
+        _ => ready,
     };
-    let shared = Arc::new(Shared::new(folder, found.store_id(), options, files, index));
+    let shared = Arc::new(Shared::new(folder, found.store_id(), options, files, index, finder));
     shared.counts.pack_bytes.store(found.bytes, Ordering::Relaxed);
     shared.counts.packs.store(found.headers.len() as u64, Ordering::Relaxed);
     shared.indexed_pack.store(checkpoint.pack, Ordering::Release);

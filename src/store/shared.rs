@@ -16,6 +16,7 @@ use super::demand::Demand;
 use super::error::{CommitError, IndexError, ReadError};
 use super::files::{File, FileSystem};
 use super::fill::FillState;
+use super::find::Finder;
 use super::index::{Checkpoint, Index, Row};
 use super::index_recovery;
 use super::ingest::groups_at_work_max;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub files: Arc<dyn FileSystem>,
     /// The index.
     pub index: Box<dyn Index>,
+    /// Derived keys, where any are.
+    pub finder: Option<Finder>,
     /// What the index may not have yet.
     pub overlay: Overlay,
     /// Sizes and counts.
@@ -132,6 +135,7 @@ impl Shared {
         options: Options,
         files: Arc<dyn FileSystem>,
         index: Box<dyn Index>,
+        finder: Option<Finder>,
     ) -> Shared {
         Shared {
             folder: folder.to_path_buf(),
@@ -141,6 +145,7 @@ impl Shared {
             options,
             files,
             index,
+            finder,
             counts: Counts::default(),
             syncs: Syncs::default(),
             groups_at_work: Arc::new(Semaphore::new(groups_at_work_max())),
@@ -353,6 +358,17 @@ impl Shared {
         let rest = pending.filter_map(|(key, row)| Some((key.to_vec(), row.value.as_ref()?.to_vec())));
         found.extend(rest.take(limit - found.len()));
         Ok(found)
+    }
+
+    /// At most `limit` derived keys of a range.
+    pub fn derived(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        let Some(finder) = self.finder.as_ref().filter(|_| from < to) else { return Ok(Vec::new()) };
+        // What waits is forgotten only when it is there: so it is asked first.
+        let rows = self.overlay.rows();
+        let waiting = rows.range(Table::Find, from, to).take(limit);
+        let waiting = waiting.map(|(key, row)| (key.to_vec(), row.value.is_some())).collect();
+        drop(rows);
+        Ok(finder.scan(from, to, limit, waiting).inspect_err(|error| self.index_failed(error))?)
     }
 
     /// The last live row of a range with its encoded value.

@@ -16,11 +16,12 @@ use super::multipart::Multipart;
 use super::precondition::{Validators, Verdict, evaluate, range_holds};
 use super::range::{Selection, select};
 use crate::formats::sidecar;
-use crate::http::answer::{Answer, empty, html};
+use crate::http::answer::{Answer, empty};
 use crate::http::ask::Ask;
 use crate::http::body::Body;
 use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
+use crate::http::folder;
 use crate::http::item::Shown;
 use crate::http::target::Place;
 use crate::service::{Found, Item, Seen, ServiceError, has_md5};
@@ -64,7 +65,10 @@ async fn other(ask: &Ask, place: Place) -> Result<Answer, HttpError> {
         (Ok(Found::File(item)), _) => Err(ServiceError::NoArtifact { repo: item.repo, path: item.path }.into()),
         (Ok(Found::Folder(folder)), _) => {
             let base = if ask.parts.uri.path().ends_with('/') { Base::Inside } else { Base::Beside };
-            Ok(html(listing(&folder, base), listing::CONTENT_SECURITY_POLICY))
+            let mut answer = Box::pin(folder::written(ask, &folder, listing(&folder, base))).await?;
+            let policy = HeaderValue::from_static(listing::CONTENT_SECURITY_POLICY);
+            answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            Ok(answer)
         }
         (Err(ServiceError::NoArtifact { repo, path }), Some(asked)) if !place.is_folder => {
             missing(ask, repo, path, &asked).await
@@ -119,6 +123,9 @@ async fn part(ask: &Ask, item: &Item, status: StatusCode, range: Range<u64>) -> 
     let mut answer = empty(status);
     describe(answer.headers_mut(), item.into());
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if !ask.is_head() && range.start == 0 {
+        ask.service().count_download(&ask.caller.principal, item);
+    }
     if !ask.is_head() && length > 0 {
         let download = ask.service().download(&ask.caller, item, range, ask.transport.carriage()).await?;
         *answer.body_mut() = Body::download(download, length).await?;

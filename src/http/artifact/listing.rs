@@ -2,8 +2,10 @@
 
 use artimesh_core::model::{ArtifactPath, RepoKey};
 
-use crate::console::{Escaped, page};
+use crate::console::{Escaped, opening};
+use crate::http::body::Broken;
 use crate::http::dates::iso8601;
+use crate::http::folder::Shape;
 use crate::http::item::Shown;
 use crate::http::links::encoded;
 use crate::service::{Entry, Folder};
@@ -44,34 +46,38 @@ impl Row<'_> {
     }
 }
 
-/// The page of a folder.
-pub fn listing(folder: &Folder, base: Base) -> String {
-    let rows = folder.children.iter().map(|entry| match entry {
-        Entry::Folder(name) => Row::Folder(name),
-        Entry::File(item) => Row::File(item.as_ref().into()),
-    });
-    page_of(&folder.repo, folder.path.as_ref(), rows, base)
+/// The page of a folder, as it is written while its children are read.
+pub fn listing(folder: &Folder, base: Base) -> Shape<impl FnMut(&Entry) -> Result<String, Broken> + Send + use<>> {
+    let prefix = prefix(&folder.repo, folder.path.as_ref(), base);
+    let row = move |entry: &Entry| {
+        Ok(match entry {
+            Entry::Folder(name) => Row::Folder(name),
+            Entry::File(item) => Row::File(item.as_ref().into()),
+        }
+        .html(&prefix))
+    };
+    let (head, tail) = frame(&folder.repo, folder.path.as_ref(), base);
+    Shape { head, row, between: "", tail, media_type: "text/html; charset=utf-8" }
 }
 
-fn page_of<'folder>(
-    repo: &RepoKey,
-    path: Option<&ArtifactPath>,
-    rows: impl Iterator<Item = Row<'folder>>,
-    base: Base,
-) -> String {
-    let own_name = path.map_or(repo.as_str(), |path| path.name());
-    let (prefix, parent) = match base {
-        Base::Inside => (String::new(), "../"),
-        Base::Beside => (format!("{}/", encoded(own_name)), "./"),
-    };
+/// What stands before each link.
+fn prefix(repo: &RepoKey, path: Option<&ArtifactPath>, base: Base) -> String {
+    match base {
+        Base::Inside => String::new(),
+        Base::Beside => format!("{}/", encoded(path.map_or(repo.as_str(), |path| path.name()))),
+    }
+}
+
+/// What stands before the rows of a page, and behind them.
+fn frame(repo: &RepoKey, path: Option<&ArtifactPath>, base: Base) -> (String, &'static str) {
+    const END: &str = "</table></body></html>\n";
     let mut body = String::from("<table><tr><th>name</th><th>modified</th><th>bytes</th></tr>\n");
     if path.is_some() {
+        let parent = if base == Base::Inside { "../" } else { "./" };
         body.push_str(&format!("<tr><td><a href=\"{parent}\">../</a></td><td></td><td></td></tr>\n"));
     }
-    body.extend(rows.map(|row| row.html(&prefix)));
-    body.push_str("</table>");
     let path = path.map(|path| format!("/{path}")).unwrap_or_default();
-    page(&format!("{repo}{path}/"), &body)
+    (opening(&format!("{repo}{path}/"), &body), END)
 }
 
 #[cfg(test)]
@@ -82,7 +88,10 @@ mod tests {
     fn shown(path: Option<&str>, base: Base) -> String {
         let rows = [Row::Folder("<b>"), Row::Folder("javascript:alert(1)"), Row::File(item("a/x\" onclick=\"y&.jar"))];
         let path = path.map(|path| path.parse().expect("a path"));
-        page_of(&"libs".parse().expect("a key"), path.as_ref(), rows.into_iter(), base)
+        let repo = "libs".parse().expect("a key");
+        let (head, tail) = frame(&repo, path.as_ref(), base);
+        let prefix = prefix(&repo, path.as_ref(), base);
+        format!("{head}{}{tail}", rows.into_iter().map(|row| row.html(&prefix)).collect::<String>())
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::formats::{media_type, sidecar};
 use crate::http::answer::{Answer, json};
 use crate::http::ask::Ask;
 use crate::http::error::HttpError;
-use crate::http::item::{FolderView, ItemView};
+use crate::http::folder;
+use crate::http::item::ItemView;
 use crate::service::{Expected, Found, Item, ServiceError};
 
 /// Everything that can be refused is refused before the body is asked for: a client that waits for `100 Continue` then
@@ -21,18 +22,21 @@ pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
     let (place, properties) = ask.place_with_properties()?;
     let path = match place.path {
         Some(path) if !place.is_folder => path,
-        path => return folder(&ask, &place.repo, path.as_ref(), properties).await,
+        path => return make_folder(&ask, &place.repo, path.as_ref(), properties).await,
     };
     if let Some((base, algorithm)) = sidecar(&path) {
         return checksum_file::verify(ask, place.repo, base, algorithm).await;
     }
     let sums = expected(ask.headers())?;
-    if is_checksum_deploy(ask.headers()) {
-        ask.must(Action::Write(&place.repo))?;
-        return Err(HttpError::ChecksumDeploy(described(&sums)));
-    }
     let links = ask.links()?;
-    let item = store(ask, &place.repo, &path, properties, &sums).await?;
+    let item = if is_checksum_deploy(ask.headers()) {
+        let (service, caller) = (ask.service(), &ask.caller);
+        let found = service.deploy_by_sums(caller, &place.repo, &path, &sums, media_type(&path), properties);
+        // What every request makes room for stays small.
+        Box::pin(found).await?.ok_or_else(|| HttpError::ChecksumDeploy(described(&sums)))?
+    } else {
+        store(ask, &place.repo, &path, properties, &sums).await?
+    };
     let mut answer = json(StatusCode::CREATED, &ItemView::of(&item, &links))?;
     checksum_headers(answer.headers_mut(), &item.checksums);
     located(&mut answer, links.content(&item.repo, Some(&item.path)));
@@ -58,7 +62,7 @@ async fn store(
 }
 
 /// A folder that stays when nothing is in it. The root is always there.
-async fn folder(
+async fn make_folder(
     ask: &Ask,
     repo: &RepoKey,
     path: Option<&ArtifactPath>,
@@ -72,14 +76,14 @@ async fn folder(
     }
     ask.must(Action::Write(repo))?;
     let links = ask.links()?;
-    let folder = match path {
+    let found = match path {
         Some(path) => ask.service().make_folder(&ask.caller, repo, path, properties).await?,
         None => match ask.service().find(&ask.caller, repo, None).await? {
             Found::Folder(folder) => folder,
             Found::File(item) => return Err(ServiceError::FileInTheWay(item.path).into()),
         },
     };
-    let mut answer = json(StatusCode::CREATED, &FolderView::of(&folder, &links))?;
+    let mut answer = Box::pin(folder::json(ask, StatusCode::CREATED, &found)).await?;
     located(&mut answer, format!("{}/", links.content(repo, path)));
     Ok(answer)
 }

@@ -8,7 +8,7 @@ use crate::http::ask::Ask;
 use crate::http::body::Broken;
 use crate::http::dates::iso8601;
 use crate::http::error::HttpError;
-use crate::service::{Field, Hit, Include, Query, Search, Timestamp, Value as Found, has_md5};
+use crate::service::{Downloads, Field, Hit, Include, Query, Search, Service, Timestamp, Value as Found, has_md5};
 
 /// What is told where nothing is included.
 const USUAL: [Field; 10] = [
@@ -35,11 +35,12 @@ pub async fn aql(ask: Ask) -> Result<Answer, HttpError> {
     let text = text.map_err(|_| HttpError::Field { field: "query", reason: "it is not UTF-8".into() })?;
     let query = Query::parse(&text, site.service.now())?;
     let include = query.include.clone();
-    answer(&site.service, &caller, query, Rows { include }).await
+    answer(&site.service, &caller, query, Rows { include, service: site.service.clone() }).await
 }
 
 struct Rows {
     include: Include,
+    service: Service,
 }
 
 impl Shape for Rows {
@@ -48,12 +49,15 @@ impl Shape for Rows {
     }
 
     fn row(&mut self, hit: &Hit) -> Result<Option<Value>, Broken> {
-        Ok(Some(Value::Object(told(hit, &self.include))))
+        let file = hit.item.as_ref().filter(|_| self.include.statistics && !hit.is_folder);
+        let downloads = file.and_then(|item| self.service.downloads(item));
+        Ok(Some(Value::Object(told(hit, &self.include, downloads))))
     }
 
     fn tail(&self, search: &Search) -> String {
         let (start, told) = (search.query().offset, search.told());
-        let mut range = json!({"start_pos": start, "end_pos": start + told, "total": told});
+        let mut range =
+            json!({"start_pos": start, "end_pos": start + told, "total": told, "rows_read": search.rows_read()});
         if let Some(limit) = search.query().limit {
             range["limit"] = limit.into();
         }
@@ -61,7 +65,7 @@ impl Shape for Rows {
     }
 }
 
-fn told(hit: &Hit, include: &Include) -> Map<String, Value> {
+fn told(hit: &Hit, include: &Include, downloads: Option<Downloads>) -> Map<String, Value> {
     let row = hit.row();
     let mut fields: Vec<Field> = include.fields.clone();
     if fields.is_empty() || include.all {
@@ -84,8 +88,10 @@ fn told(hit: &Hit, include: &Include) -> Map<String, Value> {
         map.insert("properties".into(), pairs.collect());
     }
     if include.statistics {
-        // Downloads aren't counted by path: none is known.
-        map.insert("stats".into(), json!([]));
+        let stats = downloads.map(
+            |known| json!({"downloads": known.count, "downloaded": iso8601(known.last), "downloaded_by": known.by}),
+        );
+        map.insert("stats".into(), stats.into_iter().collect());
     }
     map
 }

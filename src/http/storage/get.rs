@@ -12,21 +12,16 @@ use crate::http::answer::{Answer, json as json_answer};
 use crate::http::ask::Ask;
 use crate::http::dates::iso8601;
 use crate::http::error::HttpError;
-use crate::http::item::{FolderView, ItemView};
+use crate::http::folder;
+use crate::http::item::ItemView;
 use crate::http::links::Links;
 use crate::http::target::Query;
 use crate::service::{Folder, Found, Item, Timestamp};
-
-/// Questions that Artifactory answers and this node can't yet. Answering with the item instead would look like success.
-const NOT_YET: [&str; 1] = ["stats"];
 
 /// `?list`, `?properties`, `?lastModified`, `?permissions`, or the item itself.
 pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
     let query = ask.query();
-    if let Some(name) = NOT_YET.into_iter().find(|name| query.get(name).is_some()) {
-        return Err(HttpError::NotYet(name));
-    }
     // A trailing slash is no mark of a folder here: clients add it to anything.
     let found = ask.service().find(&ask.caller, &place.repo, place.path.as_ref()).await?;
     if query.get("list").is_some() {
@@ -38,6 +33,9 @@ pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     if query.get("lastModified").is_some() {
         return last_modified(&ask, found).await;
     }
+    if query.get("stats").is_some() {
+        return statistics(&ask, &found);
+    }
     if query.get("permissions").is_some() {
         return permissions(&ask, &found);
     }
@@ -47,7 +45,7 @@ pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
         }
         (Some(_), Found::Folder(_)) => Err(HttpError::NoProperties),
         (None, Found::File(item)) => json_answer(StatusCode::OK, &ItemView::of(&*item, &ask.links()?)),
-        (None, Found::Folder(folder)) => json_answer(StatusCode::OK, &FolderView::of(&folder, &ask.links()?)),
+        (None, Found::Folder(found)) => Box::pin(folder::json(&ask, StatusCode::OK, &found)).await,
     }
 }
 
@@ -78,6 +76,23 @@ async fn last_modified(ask: &Ask, found: Found) -> Result<Answer, HttpError> {
         }
     };
     json_answer(StatusCode::OK, &json!({"uri": uri, "lastModified": iso8601(modified)}))
+}
+
+/// How often the file was downloaded at this site; nothing is known of other sites here.
+fn statistics(ask: &Ask, found: &Found) -> Result<Answer, HttpError> {
+    let Found::File(item) = found else {
+        return Err(HttpError::Query { name: "stats", reason: "only files are downloaded" });
+    };
+    let mut document = json!({
+        "uri": ask.links()?.storage(&item.repo, Some(&item.path)),
+        "downloadCount": 0, "lastDownloaded": 0, "remoteDownloadCount": 0, "remoteLastDownloaded": 0,
+    });
+    if let Some(known) = ask.service().downloads(item) {
+        document["downloadCount"] = known.count.into();
+        document["lastDownloaded"] = known.last.0.into();
+        document["lastDownloadedBy"] = known.by.into();
+    }
+    json_answer(StatusCode::OK, &document)
 }
 
 /// Who may do what there, for administrators: r is to read, w to deploy, n to annotate, d to delete, m to manage.

@@ -150,7 +150,6 @@ mod tests {
             path: base.map(|path| path.parse().expect("a path")),
             own: None,
             created: Timestamp(0),
-            children: Vec::new(),
         };
         let mut rows = Rows::new(&folder, depth, folders);
         let mut text = String::from("[");

@@ -11,6 +11,7 @@ pub use self::sled::SledIndex;
 use bytes::Bytes;
 
 use super::error::IndexError;
+use super::find::RunSet;
 use super::pack::record::Input;
 use super::value::Table;
 
@@ -81,6 +82,8 @@ pub struct Checkpoint {
     pub blobs: u64,
     /// By which rules keys were derived; 0 for none.
     pub derivation: u32,
+    /// The files that hold them.
+    pub runs: RunSet,
 }
 
 impl Checkpoint {
@@ -91,19 +94,21 @@ impl Checkpoint {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&self.derivation.to_le_bytes());
+        for number in self.runs.numbers() {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
     /// `None` when damaged. An earlier release derived nothing, and its checkpoint doesn't say so.
     pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
-        const EARLIER_BYTES: usize = 68;
         let (covered, crc) = bytes.split_last_chunk()?;
         if u32::from_le_bytes(*crc) != crc32fast::hash(covered) {
             return None;
         }
         let mut input = Input(covered);
-        let checkpoint = Checkpoint {
+        let mut checkpoint = Checkpoint {
             store_id: input.array()?,
             commit: input.u64()?,
             pack: input.u64()?,
@@ -111,8 +116,17 @@ impl Checkpoint {
             next_file: input.u64()?,
             first_open_file: input.u64()?,
             blobs: input.u64()?,
-            derivation: if bytes.len() == EARLIER_BYTES { 0 } else { input.u32()? },
+            derivation: 0,
+            runs: RunSet::default(),
         };
-        input.0.is_empty().then_some(checkpoint)
+        if !input.0.is_empty() {
+            checkpoint.derivation = input.u32()?;
+            let mut numbers = Vec::new();
+            while !input.0.is_empty() {
+                numbers.push(input.u32()?);
+            }
+            checkpoint.runs = RunSet::new(&numbers)?;
+        }
+        Some(checkpoint)
     }
 }

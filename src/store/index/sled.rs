@@ -101,7 +101,7 @@ impl SledIndex {
     fn open_here(folder: &Path) -> Result<SledIndex, IndexError> {
         let is_untouched = left::is_untouched(folder);
         let db = open_closed(folder)?;
-        let names = ["meta", "catalog", "log", "blobs", "history", "trie", "find"];
+        let names = ["meta", "catalog", "log", "blobs", "history", "trie"];
         let tables = names.iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         let checkpoints = db.open_tree("checkpoint")?;
         let file = File::open(folder.join("db"))?;

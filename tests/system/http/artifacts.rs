@@ -328,5 +328,13 @@ async fn a_folder_tells_its_last_change_and_who_may_do_what() {
     let users = json!({"admin": ["r", "w", "n", "d", "m"], "anonymous": ["r"]});
     assert_eq!(told["principals"]["users"], users);
     assert_eq!(site.stranger("/artifactory/api/storage/libs/a?permissions", &[]).status, 401);
-    assert_eq!(site.curl("/artifactory/api/storage/libs/a?stats", &[]).status, 501);
+    let stats = site.curl("/artifactory/api/storage/libs/a/z?stats", &[]).json();
+    assert_eq!((stats["downloadCount"].clone(), stats["lastDownloaded"].clone()), (0.into(), 0.into()));
+    let head = site.curl("/artifactory/libs/a/z", &["--head"]).status;
+    let got = [0, 1].map(|_| site.curl("/artifactory/libs/a/z", &[]).status);
+    assert_eq!((head, got), (200, [200, 200]));
+    let stats = site.curl("/artifactory/api/storage/libs/a/z?stats", &[]).json();
+    assert_eq!((stats["downloadCount"].clone(), stats["lastDownloadedBy"].clone()), (2.into(), "admin".into()));
+    assert!(stats["lastDownloaded"].as_u64().is_some_and(|at| at > 0));
+    assert_eq!(site.curl("/artifactory/api/storage/libs/a?stats", &[]).status, 400);
 }
