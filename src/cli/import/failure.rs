@@ -52,21 +52,18 @@ impl Failure {
     /// Of a call to the node.
     pub(super) fn of_node(error: CallError) -> Failure {
         let remedy = match error.status() {
-            None | Some(408 | 429 | 500 | 502..=504) => Remedy::WaitOrStop,
             Some(401 | 507) => Remedy::Stop,
             Some(409) => Remedy::Again,
-            Some(_) => Remedy::Refused,
+            _ => passing(&error).unwrap_or(Remedy::Refused),
         };
         Failure::new(remedy, error)
     }
 
     /// Of a call to the server that is imported from.
     pub(super) fn of_origin(error: CallError) -> Failure {
-        let remedy = match (&error, error.status()) {
-            (CallError::Nobody(_), _) | (_, Some(429 | 503)) => Remedy::WaitOrStop,
-            (_, None | Some(408 | 500 | 502 | 504)) => Remedy::Wait,
-            (_, Some(401)) => Remedy::Stop,
-            (_, Some(_)) => Remedy::Leave,
+        let remedy = match error.status() {
+            Some(401) => Remedy::Stop,
+            _ => passing(&error).unwrap_or(Remedy::Leave),
         };
         Failure::new(remedy, format!("at the source: {error}"))
     }
@@ -79,6 +76,16 @@ impl Failure {
             Remedy::Wait | Remedy::Again | Remedy::Refused | Remedy::Leave => Next::Leave,
             Remedy::WaitOrStop | Remedy::Stop => Next::Stop,
         }
+    }
+}
+
+/// What helps against an error that passes, if it is one.
+fn passing(error: &CallError) -> Option<Remedy> {
+    match error {
+        CallError::Nobody(_) | CallError::Refused { status: 429 | 503, .. } => Some(Remedy::WaitOrStop),
+        // Perhaps it is only this file that a proxy, or a bug, stumbles over.
+        CallError::Broken { .. } | CallError::Refused { status: 408 | 500 | 502 | 504, .. } => Some(Remedy::Wait),
+        CallError::Refused { .. } => None,
     }
 }
 
@@ -105,6 +112,9 @@ mod tests {
         let total: Duration = (0..8).map(pause).sum();
         assert!(total > Duration::from_secs(25) && total < Duration::from_secs(45), "{total:?}");
         assert_eq!(Failure::of_origin(refused(502)).next(8), Next::Leave, "the source may give another");
+        let broken = CallError::Broken { what: "PUT /a".into(), reason: "closed".into() };
+        assert_eq!(Failure::of_node(broken).next(8), Next::Leave, "and the node take another");
+        assert_eq!(Failure::of_node(CallError::Nobody("gone".into())).next(8), Next::Stop);
     }
 
     #[test]

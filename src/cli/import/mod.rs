@@ -14,6 +14,7 @@
 //! - *Who wrote a file there, and when, become properties* ([`provenance`]): no client of a node decides whom it names as an
 //!   author. By `import.modified` and the size a file of a tree is known again without reading it.
 
+mod address;
 mod aql;
 mod content;
 mod failure;

@@ -100,7 +100,7 @@ impl<'client> Node<'client> {
             }
             Ok(())
         });
-        read.await.map_err(|error| Failure::new(Remedy::WaitOrStop, error))?;
+        read.await.map_err(|error| Failure::new(Remedy::Wait, error))?;
         Ok(found)
     }
 
@@ -132,7 +132,7 @@ impl<'client> Node<'client> {
         let target = format!("/artifactory/{}{matrix}", location.target());
         let response = self.client.send(&target, request).await.map_err(Failure::of_node)?;
         let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let broke_off = |error| Failure::new(Remedy::WaitOrStop, format!("the node's answer broke off: {error}"));
+        let broke_off = |error| Failure::new(Remedy::Wait, format!("the node's answer broke off: {error}"));
         let bytes = answer.map_err(broke_off)?.to_bytes();
         if !rest.is_empty() {
             self.set(upload.path, &rest).await?;

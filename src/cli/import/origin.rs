@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::model::ArtifactPath;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, body::Incoming};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::address::Address;
 use super::aql::{self, Row};
 use super::content::Content;
 use super::failure::{Failure, Remedy};
@@ -18,45 +19,12 @@ use super::listed::{Listed, Properties, Sums};
 use super::listing::{self, Piece};
 use super::node::Place;
 use super::provenance::{self, Provenance};
-use super::report::Report;
+use super::report::{Report, Tally};
 use super::sort::Sorter;
 use super::source::Opened;
 use crate::cli::client::{ANSWER_TIMEOUT, CallError, Client, full};
-use crate::cli::location::Folder;
 use crate::cli::target::Target;
 use crate::config::read_secret;
-
-/// A repository of it, or a folder there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// What stands before `/artifactory`.
-    base: String,
-    folder: Folder,
-}
-
-impl std::str::FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Address, String> {
-        let wanted = "write http://HOST[:PORT]/artifactory/REPO[/PATH]";
-        if text.starts_with("https://") {
-            return Err("https comes in a later version: let a tunnel or proxy on this machine speak it".into());
-        }
-        let is_plain = text.starts_with("http://") && !text.contains(['?', '#', '@']);
-        let Some((base, place)) = text.split_once("/artifactory/").filter(|_| is_plain) else {
-            return Err(wanted.into());
-        };
-        let uri: hyper::Uri = base.parse().map_err(|_| wanted)?;
-        if uri.host().is_none_or(str::is_empty) {
-            return Err(wanted.into());
-        }
-        let place = place.trim_end_matches('/');
-        let (repo, prefix) = place.split_once('/').map_or((place, None), |(repo, prefix)| (repo, Some(prefix)));
-        let prefix = prefix.map(ArtifactPath::from_target).transpose().map_err(|error| error.to_string())?;
-        let repo = repo.parse::<RepoKey>().map_err(|error| error.to_string())?;
-        Ok(Address { base: base.to_owned(), folder: Folder { repo, prefix, is_folder: true } })
-    }
-}
 
 /// Talks to it.
 pub(super) struct Origin {
@@ -162,7 +130,10 @@ impl Origin {
         })
         .await
         .context("the source's answer to a query")?;
-        Ok(trimmed.map_or(Asked::All(sorter), Asked::Not))
+        let Some(notification) = trimmed else { return Ok(Asked::All(sorter)) };
+        // All of it is listed, and told, once more.
+        *report.tally() = Tally::default();
+        Ok(Asked::Not(notification))
     }
 
     async fn files(&self, folder: &str, place: &Place, report: &Report) -> anyhow::Result<Sorter> {
@@ -261,29 +232,6 @@ fn take(path: &ArtifactPath, provenance: Provenance, theirs: Properties, report:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_names_a_server_a_repository_and_perhaps_a_folder() {
-        let address: Address = "http://old.example:8081/artifactory/libs-release/a%20b/c/".parse().unwrap();
-        assert_eq!(
-            (address.base.as_str(), address.folder.target().as_str()),
-            ("http://old.example:8081", "libs-release/a%20b/c")
-        );
-        let behind: Address = "http://proxy/x/artifactory/libs".parse().unwrap();
-        assert_eq!((behind.base.as_str(), behind.folder.prefix), ("http://proxy/x", None));
-        for bad in [
-            "old.example/artifactory/libs",
-            "http://old.example/libs",
-            "http://old.example/artifactory/",
-            "http:///artifactory/libs",
-            "http://user:secret@old.example/artifactory/libs",
-            "http://old.example/artifactory/libs/../x",
-            "http://old.example/artifactory/libs?x",
-        ] {
-            assert!(bad.parse::<Address>().is_err(), "{bad} was taken");
-        }
-        assert!("https://a/artifactory/b".parse::<Address>().unwrap_err().contains("later version"));
-    }
 
     #[test]
     fn names_that_climb_are_told_and_left_out() {

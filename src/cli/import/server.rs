@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::address::Address;
 use super::options::Options;
-use super::origin::{Address, Origin};
+use super::origin::Origin;
 use super::plan::Sameness;
 use super::run::Import;
 use super::source::Source;

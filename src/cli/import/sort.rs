@@ -10,7 +10,7 @@ use super::listed::Listed;
 use super::spool::Spool;
 
 /// Roughly what is held in memory before it goes to a file.
-const RUN_BYTES: usize = 32 << 20;
+const RUN_BYTES: usize = 16 << 20;
 
 /// A list that grows.
 pub(super) struct Sorter {
