@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -64,6 +64,8 @@ impl CallError {
 /// Talks to one node.
 pub(super) struct Client {
     target: Target,
+    /// What is said instead of the target's token.
+    authorization: Option<HeaderValue>,
     pool: Pool<HttpConnector, Body>,
 }
 
@@ -81,7 +83,16 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
-        Client { target, pool: Pool::builder(TokioExecutor::new()).build(connector) }
+        Client { target, authorization: None, pool: Pool::builder(TokioExecutor::new()).build(connector) }
+    }
+
+    /// A client for a server that may want something else than a node's token.
+    pub(super) fn authorized(target: Target, authorization: Option<HeaderValue>) -> Client {
+        let authorization = authorization.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        Client { authorization, ..Client::new(target) }
     }
 
     /// Sends `body` as JSON (if any) and returns the answer as JSON; an answer that is text becomes a JSON string.
@@ -142,8 +153,10 @@ impl Client {
         head.uri = format!("{}{path}", self.target.base).parse().map_err(|error| broken(format!("{error}")))?;
         let agent = concat!("artimesh/", env!("CARGO_PKG_VERSION"));
         head.headers.insert(USER_AGENT, agent.parse().expect("a version is a header value"));
-        if let Some(token) = &self.target.token {
-            let mut value: hyper::header::HeaderValue =
+        if let Some(value) = &self.authorization {
+            head.headers.insert(AUTHORIZATION, value.clone());
+        } else if let Some(token) = &self.target.token {
+            let mut value: HeaderValue =
                 format!("Bearer {token}").parse().expect("the token was checked to be graphic ASCII");
             value.set_sensitive(true);
             head.headers.insert(AUTHORIZATION, value);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, manuals, pair, repo, restore,
-    rollback, scrub, serve, store, trust,
+    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, import, init, manuals, pair, repo,
+    restore, rollback, scrub, serve, store, trust,
 };
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
@@ -70,6 +70,9 @@ pub enum Command {
     /// Upload, download, list, move, restore and delete artifacts
     #[command(subcommand)]
     Artifact(artifact::Artifact),
+    /// Bring in what a directory tree or another server holds
+    #[command(subcommand)]
+    Import(import::Import),
     /// Undo what a node or user did since some time, out of the history
     Rollback(rollback::Rollback),
     /// Show who did what, and who downloaded what

@@ -23,6 +23,7 @@ mod federation;
 mod federation_status;
 mod flags;
 mod gc;
+mod import;
 mod init;
 mod location;
 mod manuals;

@@ -13,8 +13,8 @@ use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
 use super::{
-    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, init, manuals, output, pair, repo,
-    restore, rollback, scrub, serve, status, store, trust, version,
+    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, import, init, manuals, output, pair,
+    repo, restore, rollback, scrub, serve, status, store, trust, version,
 };
 use crate::config::{Keys, Settings};
 use crate::node::Start;
@@ -86,6 +86,7 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Federation(command) => wait(federation::run(&global, &command)),
         Command::Conflict(command) => wait(conflict::run(&global, &command)),
         Command::Artifact(command) => wait(artifact::run(&global, &command)),
+        Command::Import(command) => wait(import::run(&global, &command)),
     }
 }
 

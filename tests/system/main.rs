@@ -10,6 +10,7 @@ mod clients;
 mod deferred;
 mod harness;
 mod http;
+mod import;
 mod kills;
 mod lost;
 mod maven;

@@ -1,0 +1,197 @@
+//! The work: several files at a time, each until it is there or can't be.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _, stream};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+
+use super::content::Pieces;
+use super::failure::{Failure, Next, Remedy};
+use super::listed::{Listed, Sums};
+use super::node::{Node, Upload};
+use super::options::JOBS_MAX;
+use super::plan::{self, Planned, Same, Sameness, Step};
+use super::rate::Pace;
+use super::report::Report;
+use super::source::{Opened, Source};
+use super::spool::Rows;
+use crate::cli::client::Body;
+
+/// So many refusals without a success between them are enough.
+const REFUSALS_MAX: u64 = 100;
+
+type Frames = Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send + Sync>>;
+
+/// All that a transfer needs.
+pub(super) struct Transfer<'run> {
+    pub(super) source: &'run Source,
+    pub(super) node: &'run Node<'run>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) report: Arc<Report>,
+    /// Since the last success.
+    pub(super) refusals: AtomicU64,
+}
+
+/// What became of a file.
+enum Done {
+    /// So many bytes were sent.
+    Imported(u64),
+    /// They were there.
+    Already,
+    /// They were there with other properties, which are set now.
+    Properties,
+}
+
+/// What is known of a file from attempts before.
+#[derive(Default)]
+struct Before {
+    tries: u32,
+    /// The bytes that were sent, in case that others arrived.
+    sums: Sums,
+}
+
+impl Transfer<'_> {
+    /// Does every step, `jobs` at a time.
+    ///
+    /// # Errors
+    /// Why it makes no sense to go on. What was transferred stays.
+    pub(super) async fn all(&self, steps: Rows<Planned>, jobs: usize) -> anyhow::Result<()> {
+        let steps = stream::iter(steps.enumerate().map(|(index, step)| step.map(|step| (index, step))));
+        let steps = steps.map_err(|error| anyhow::Error::from(error).context("the plan"));
+        steps.try_for_each_concurrent(jobs, |(index, planned)| self.one(index, planned)).await
+    }
+
+    async fn one(&self, index: usize, planned: Planned) -> anyhow::Result<()> {
+        let mut before = Before::default();
+        loop {
+            // The first steps may be those that an import that was killed had sent, and the node finished since it was asked.
+            let is_doubtful = index < usize::from(JOBS_MAX) || before.tries > 0;
+            let failure = match self.attempt(&planned, is_doubtful, &mut before).await {
+                Ok(done) => {
+                    self.refusals.store(0, Ordering::Relaxed);
+                    self.count(&planned.file, &before, done);
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+            match failure.next(before.tries) {
+                Next::Try(pause) => {
+                    self.report.waits(&format!("{}: {}", planned.file.path, failure.reason));
+                    tokio::time::sleep(pause).await;
+                    before.tries += 1;
+                }
+                Next::Leave => return self.leave(&planned.file, &failure),
+                Next::Stop => bail!("{}: {}", planned.file.path, failure.reason),
+            }
+        }
+    }
+
+    fn count(&self, file: &Listed, before: &Before, done: Done) {
+        let mut tally = self.report.tally();
+        match done {
+            Done::Imported(bytes) => (tally.files, tally.bytes) = (tally.files + 1, tally.bytes + bytes),
+            // An attempt of this run brought it there, and its answer got lost.
+            Done::Already if before.tries > 0 => {
+                (tally.files, tally.bytes) = (tally.files + 1, tally.bytes + file.size);
+            }
+            Done::Already => tally.already += 1,
+            Done::Properties => tally.properties += 1,
+        }
+    }
+
+    fn leave(&self, file: &Listed, failure: &Failure) -> anyhow::Result<()> {
+        self.report.failed(file.path.as_str(), &failure.reason);
+        if failure.remedy == Remedy::Refused && self.refusals.fetch_add(1, Ordering::Relaxed) + 1 >= REFUSALS_MAX {
+            bail!("the node refused {REFUSALS_MAX} files one after the other, the last: {}", failure.reason);
+        }
+        Ok(())
+    }
+
+    async fn attempt(&self, planned: &Planned, is_doubtful: bool, before: &mut Before) -> Result<Done, Failure> {
+        let Planned { file, step } = planned;
+        match step {
+            Step::Upload => {
+                if is_doubtful && self.is_there(file).await? {
+                    return Ok(Done::Already);
+                }
+                self.upload(file, before).await
+            }
+            Step::Compare { sha256, same } => {
+                let opened = self.open(file).await?;
+                if opened.content.drain().await? != *sha256 {
+                    return self.upload(file, before).await;
+                }
+                match same {
+                    Same::Done => Ok(Done::Already),
+                    Same::Properties => {
+                        self.node.set(&file.path, &opened.properties).await?;
+                        Ok(Done::Properties)
+                    }
+                }
+            }
+            Step::Properties => {
+                self.node.set(&file.path, file.properties.as_ref().unwrap_or(&Default::default())).await?;
+                Ok(Done::Properties)
+            }
+        }
+    }
+
+    async fn open(&self, file: &Listed) -> Result<Opened, Failure> {
+        self.source.open(file, self.pace.chunk_bytes, &self.report).await
+    }
+
+    async fn is_there(&self, file: &Listed) -> Result<bool, Failure> {
+        let held = self.node.look(&file.path).await?;
+        Ok(held.is_some() && plan::step(file, held.as_ref(), Sameness::Time).is_none())
+    }
+
+    async fn upload(&self, file: &Listed, before: &mut Before) -> Result<Done, Failure> {
+        let Opened { content, mut sums, properties } = self.open(file).await?;
+        if sums.sha256.is_none() {
+            sums.sha256 = before.sums.sha256.take();
+        }
+        let (size, witness) = (content.size, content.witness.clone());
+        let body = self.body(content.pieces);
+        let put = self.node.put(Upload { path: &file.path, size, sums: &sums, properties: &properties, body }).await;
+        if let Some(broken) = witness.broken() {
+            // That is why the upload ended.
+            return Err(broken);
+        }
+        let (stored, sent) = (put?, witness.sha256());
+        if stored.is_some_and(|stored| stored != sent) {
+            let reason = format!("the node stored something else than what was sent, sha256 {sent}");
+            before.sums.sha256 = Some(sent);
+            return Err(Failure::new(Remedy::Again, reason));
+        }
+        Ok(Done::Imported(size.unwrap_or(file.size)))
+    }
+
+    /// The pieces as a body, at the pace that is allowed.
+    fn body(&self, pieces: Pieces) -> Body {
+        let (pace, report) = (Arc::clone(&self.pace), Arc::clone(&self.report));
+        let frames = pieces.and_then(move |piece| {
+            let (pace, report) = (Arc::clone(&pace), Arc::clone(&report));
+            async move {
+                pace.wait(piece.len()).await;
+                report.goes_on(piece.len() as u64);
+                Ok(Frame::data(piece))
+            }
+        });
+        let frames: Frames = Box::pin(frames);
+        StreamBody::new(frames).boxed()
+    }
+}
+
+/// Lists the steps and does none.
+pub(super) fn rehearse(steps: Rows<Planned>, each: impl Fn(&Planned) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for planned in steps {
+        each(&planned.context("the plan")?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! `artimesh import tree`
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::Args;
+
+use super::options::Options;
+use super::plan::Sameness;
+use super::run::Import;
+use super::source::Source;
+use crate::cli::client::Client;
+use crate::cli::command::Global;
+use crate::cli::location::Folder;
+
+/// Which tree.
+#[derive(Debug, Args)]
+pub struct Tree {
+    /// The folder
+    folder: PathBuf,
+    /// Where to: REPO, or REPO/PREFIX
+    to: Folder,
+    /// Read every file, and compare its bytes rather than its size and time
+    #[arg(long)]
+    checksum: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) async fn run(global: &Global, command: &Tree) -> anyhow::Result<()> {
+    let Tree { folder, to, checksum, options } = command;
+    ensure!(folder.is_dir(), "{} is not a folder", folder.display());
+    let import = Import {
+        source: Source::Tree(folder.clone()),
+        into: to.clone(),
+        sameness: if *checksum { Sameness::Bytes } else { Sameness::Time },
+        options: options.clone(),
+        json: global.json,
+    };
+    import.run(&Client::find(global)?).await
+}
