@@ -1,6 +1,9 @@
 //! `artimesh artifact …`: bytes to a node and back, verified on both ways, and what can be done to them there.
 
+mod beneath;
 mod get;
+mod get_tree;
+pub(super) mod glob;
 pub(super) mod history;
 mod list;
 mod mkdir;

@@ -19,8 +19,14 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::ReaderStream;
 
+use super::glob::Filter;
 use crate::cli::client::{Body, Client};
-use crate::cli::location::Location;
+use crate::cli::import::options::Options;
+use crate::cli::import::plan::Sameness;
+use crate::cli::import::report::Words;
+use crate::cli::import::run::Import;
+use crate::cli::import::source::{Source, Tree};
+use crate::cli::location::{Folder, Location};
 use crate::cli::output::{self, bytes};
 
 /// How much of a file is in memory at a time.
@@ -29,26 +35,54 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// What to upload, and where to.
 #[derive(Debug, Args)]
 pub struct Put {
-    /// Where to: REPO/PATH
-    location: Location,
-    /// What: a file, or - for standard input
+    /// Where to: REPO/PATH for a file; REPO or REPO/PREFIX for what is in a folder
+    #[arg(value_name = "LOCATION")]
+    to: Folder,
+    /// What: a file, a folder, or - for standard input
     file: PathBuf,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// Uploads one file. The node is told its SHA-256 beforehand, or for standard input has to name the right one
 /// afterwards, so nothing else than what was read is stored unnoticed.
+///
+/// Of a folder everything is uploaded that isn't there with the same bytes. Nothing is deleted.
 pub(super) async fn run(client: &Client, command: &Put, json: bool) -> anyhow::Result<()> {
-    let item = if command.file == Path::new("-") {
-        put_stream(client, &command.location, tokio::io::stdin()).await?
+    let Put { to, file, filter, options } = command;
+    if file.is_dir() {
+        let tree = Tree { root: file.clone(), filter: filter.clone(), keeps_times: false };
+        let (source, into, options) = (Source::Tree(tree), to.clone(), options.clone());
+        let upload = Import { source, into, sameness: Sameness::Bytes, options, json, words: Words::UPLOAD };
+        return upload.run(client).await;
+    }
+    let location = location(to, file)?;
+    let item = if file == Path::new("-") {
+        put_stream(client, &location, tokio::io::stdin()).await?
     } else {
-        put_file(client, &command.location, &command.file).await?
+        put_file(client, &location, file).await?
     };
     output::answer(json, &item, |item| {
         let size = item["size"].as_str().and_then(|size| size.parse().ok()).or(item["size"].as_u64());
         let sha256 = output::field(&item["checksums"], "sha256");
-        let Location { repo, path } = &command.location;
+        let Location { repo, path } = &location;
         format!("stored {repo}/{path}: {}, sha256 {sha256}", size.map_or("-".to_owned(), bytes))
     })
+}
+
+/// Where a file is to be: one that is put in a folder keeps its name.
+fn location(to: &Folder, file: &Path) -> anyhow::Result<Location> {
+    let path = match &to.prefix {
+        Some(path) if !to.is_folder => path.clone(),
+        folder => {
+            let name = file.file_name().and_then(|name| name.to_str()).filter(|name| *name != "-");
+            let name = name.with_context(|| format!("{to} is a folder: write REPO/PATH"))?;
+            folder.as_ref().map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}")).parse()?
+        }
+    };
+    Ok(Location { repo: to.repo.clone(), path })
 }
 
 pub(super) async fn put_file(client: &Client, location: &Location, path: &Path) -> anyhow::Result<Value> {

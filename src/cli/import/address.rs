@@ -10,8 +10,8 @@ use crate::cli::location::Folder;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// What stands before `/artifactory`.
-    pub(super) base: String,
-    pub(super) folder: Folder,
+    pub(in crate::cli) base: String,
+    pub(in crate::cli) folder: Folder,
 }
 
 impl FromStr for Address {

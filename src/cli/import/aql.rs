@@ -18,10 +18,10 @@ const INCLUDE: &str = r#".include("repo","path","name","size","created","created
 
 /// One file, as it is told.
 #[derive(Debug, Deserialize)]
-pub(super) struct Row {
+pub(in crate::cli) struct Row {
     path: String,
     name: String,
-    pub(super) size: u64,
+    pub(in crate::cli) size: u64,
     sha256: Option<String>,
     actual_sha1: Option<String>,
     created: Option<String>,
@@ -39,7 +39,7 @@ struct Pair {
 }
 
 /// Of all files below `folder`.
-pub(super) fn query(folder: &Folder) -> String {
+pub(in crate::cli) fn query(folder: &Folder) -> String {
     let criteria = match &folder.prefix {
         None => json!({"repo": folder.repo}),
         Some(prefix) => json!({"repo": folder.repo, "$or": [
@@ -50,21 +50,21 @@ pub(super) fn query(folder: &Folder) -> String {
 }
 
 /// Of the file at one place.
-pub(super) fn query_one(repo: &str, path: &ArtifactPath) -> String {
+pub(in crate::cli) fn query_one(repo: &str, path: &ArtifactPath) -> String {
     let (folder, name) = path.as_str().rsplit_once('/').unwrap_or((".", path.as_str()));
     let criteria = json!({"repo": repo, "path": folder, "name": name});
     format!("items.find({criteria}){INCLUDE}")
 }
 
 /// Why the answer isn't all, if the server says so.
-pub(super) fn is_trimmed(beside: &Value) -> Option<String> {
+pub(in crate::cli) fn is_trimmed(beside: &Value) -> Option<String> {
     let notification = beside["notification"].as_str()?;
     Some(notification.to_owned())
 }
 
 impl Row {
     /// Its path in the repository; nobody has checked it.
-    pub(super) fn full_path(&self) -> Cow<'_, str> {
+    pub(in crate::cli) fn full_path(&self) -> Cow<'_, str> {
         if self.path == "." || self.path.is_empty() {
             Cow::Borrowed(&self.name)
         } else {
@@ -72,11 +72,11 @@ impl Row {
         }
     }
 
-    pub(super) fn sums(&self) -> Sums {
+    pub(in crate::cli) fn sums(&self) -> Sums {
         Sums::of(self.sha256.as_deref(), self.actual_sha1.as_deref())
     }
 
-    pub(super) fn provenance(&self) -> Provenance {
+    pub(in crate::cli) fn provenance(&self) -> Provenance {
         Provenance {
             created: self.created.clone(),
             created_by: self.created_by.clone(),
@@ -85,7 +85,7 @@ impl Row {
         }
     }
 
-    pub(super) fn properties(&self) -> Properties {
+    pub(in crate::cli) fn properties(&self) -> Properties {
         let mut properties = Properties::new();
         for Pair { key, value } in &self.properties {
             let (values, value) = (properties.entry(key.clone()).or_default(), value.clone().unwrap_or_default());
@@ -98,7 +98,7 @@ impl Row {
 }
 
 /// What follows the folder's path in `full`; nothing if it isn't below.
-pub(super) fn below<'path>(full: &'path str, prefix: Option<&ArtifactPath>) -> Option<&'path str> {
+pub(in crate::cli) fn below<'path>(full: &'path str, prefix: Option<&ArtifactPath>) -> Option<&'path str> {
     match prefix {
         None => Some(full),
         Some(prefix) => full.strip_prefix(prefix.as_str())?.strip_prefix('/'),

@@ -20,19 +20,19 @@ use super::failure::{Failure, Remedy};
 use crate::cli::client::ANSWER_TIMEOUT;
 
 /// Pieces of it.
-pub(super) type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + Sync>>;
+pub(in crate::cli) type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + Sync>>;
 
 /// What is sent.
-pub(super) struct Content {
+pub(in crate::cli) struct Content {
     /// Bytes, if that is known beforehand.
-    pub(super) size: Option<u64>,
-    pub(super) pieces: Pieces,
-    pub(super) witness: Witness,
+    pub(in crate::cli) size: Option<u64>,
+    pub(in crate::cli) pieces: Pieces,
+    pub(in crate::cli) witness: Witness,
 }
 
 /// What is known of the bytes that passed.
 #[derive(Clone, Default)]
-pub(super) struct Witness(Arc<Mutex<Seen>>);
+pub(in crate::cli) struct Witness(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
@@ -52,19 +52,19 @@ impl Witness {
     }
 
     /// Why no more came, if it broke off.
-    pub(super) fn broken(&self) -> Option<Failure> {
+    pub(in crate::cli) fn broken(&self) -> Option<Failure> {
         self.seen().broken.clone()
     }
 
     /// The SHA-256 of all that passed, in hexadecimal.
-    pub(super) fn sha256(&self) -> String {
+    pub(in crate::cli) fn sha256(&self) -> String {
         data_encoding::HEXLOWER.encode(&self.seen().hasher.clone().finalize())
     }
 }
 
 impl Content {
     /// Lets all pass that is left, for the sake of its sum.
-    pub(super) async fn drain(mut self) -> Result<String, Failure> {
+    pub(in crate::cli) async fn drain(mut self) -> Result<String, Failure> {
         while let Some(piece) = futures::StreamExt::next(&mut self.pieces).await {
             if let Err(error) = piece {
                 return Err(self.witness.broken().unwrap_or_else(|| Failure::new(Remedy::Leave, error)));
@@ -74,7 +74,7 @@ impl Content {
     }
 
     /// What a server answers.
-    pub(super) fn of_response(response: Response<Incoming>, size: Option<u64>) -> Content {
+    pub(in crate::cli) fn of_response(response: Response<Incoming>, size: Option<u64>) -> Content {
         let witness = Witness::default();
         let pieces = stream::try_unfold((response.into_body(), witness.clone()), |(mut body, witness)| async move {
             loop {
@@ -98,7 +98,7 @@ impl Content {
 
     /// A file of a tree, and when it was modified. Its last piece comes only if it hasn't changed meanwhile: a node never gets
     /// the whole of a mixture.
-    pub(super) async fn of_file(path: &Path, piece_bytes: usize) -> Result<(Content, SystemTime), Failure> {
+    pub(in crate::cli) async fn of_file(path: &Path, piece_bytes: usize) -> Result<(Content, SystemTime), Failure> {
         let path = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || Reader::open(&path, piece_bytes)).await;
         let reader = opened.map_err(|error| Failure::new(Remedy::Leave, error))??;

@@ -6,14 +6,14 @@ use crate::cli::client::CallError;
 
 /// A file wasn't transferred.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) reason: String,
-    pub(super) remedy: Remedy,
+pub(in crate::cli) struct Failure {
+    pub(in crate::cli) reason: String,
+    pub(in crate::cli) remedy: Remedy,
 }
 
 /// What may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remedy {
+pub(in crate::cli) enum Remedy {
     /// Waiting. If it doesn't, nothing else will work either: the node is gone, or can't write.
     WaitOrStop,
     /// Waiting. If it doesn't, the next file may work.
@@ -30,7 +30,7 @@ pub(super) enum Remedy {
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::cli) enum Next {
     /// Another try, after this.
     Try(Duration),
     /// The next file.
@@ -45,12 +45,12 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 
 impl Failure {
-    pub(super) fn new(remedy: Remedy, reason: impl ToString) -> Failure {
+    pub(in crate::cli) fn new(remedy: Remedy, reason: impl ToString) -> Failure {
         Failure { reason: reason.to_string(), remedy }
     }
 
     /// Of a call to the node.
-    pub(super) fn of_node(error: CallError) -> Failure {
+    pub(in crate::cli) fn of_node(error: CallError) -> Failure {
         let remedy = match error.status() {
             Some(401 | 507) => Remedy::Stop,
             Some(409) => Remedy::Again,
@@ -60,7 +60,7 @@ impl Failure {
     }
 
     /// Of a call to the server that is imported from.
-    pub(super) fn of_origin(error: CallError) -> Failure {
+    pub(in crate::cli) fn of_origin(error: CallError) -> Failure {
         let remedy = match error.status() {
             Some(401) => Remedy::Stop,
             _ => passing(&error).unwrap_or(Remedy::Leave),
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// What comes next when it was tried again `tries` times before.
-    pub(super) fn next(&self, tries: u32) -> Next {
+    pub(in crate::cli) fn next(&self, tries: u32) -> Next {
         match self.remedy {
             Remedy::Wait | Remedy::WaitOrStop if tries < WAITS_MAX => Next::Try(pause(tries)),
             Remedy::Again if tries == 0 => Next::Try(PAUSE_FIRST),

@@ -6,31 +6,31 @@ use artimesh_core::model::ArtifactPath;
 use serde::{Deserialize, Serialize};
 
 /// Name → values.
-pub(super) type Properties = BTreeMap<String, Vec<String>>;
+pub(in crate::cli) type Properties = BTreeMap<String, Vec<String>>;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Listed {
+pub(in crate::cli) struct Listed {
     /// Below the folder that is imported, and likewise below the one that it is imported into.
-    pub(super) path: ArtifactPath,
+    pub(in crate::cli) path: ArtifactPath,
     /// Bytes.
-    pub(super) size: u64,
+    pub(in crate::cli) size: u64,
     /// What is known of its content; nothing of a file in a tree.
-    pub(super) sums: Sums,
+    pub(in crate::cli) sums: Sums,
     /// At the source: what it shall have at the node, or `None` if that was not told and has to be asked for.
-    pub(super) properties: Option<Properties>,
+    pub(in crate::cli) properties: Option<Properties>,
 }
 
 /// Checksums in lowercase hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sums {
-    pub(super) sha256: Option<String>,
-    pub(super) sha1: Option<String>,
+pub(in crate::cli) struct Sums {
+    pub(in crate::cli) sha256: Option<String>,
+    pub(in crate::cli) sha1: Option<String>,
 }
 
 impl Listed {
     /// Roughly what it takes in memory.
-    pub(super) fn weight(&self) -> usize {
+    pub(in crate::cli) fn weight(&self) -> usize {
         let pair = |(name, values): (&String, &Vec<String>)| {
             name.len() + 96 + values.iter().map(|value| text(value)).sum::<usize>()
         };
@@ -39,7 +39,7 @@ impl Listed {
     }
 
     /// Whether all of `wanted` is among its properties, with exactly these values.
-    pub(super) fn has(&self, wanted: &Properties) -> bool {
+    pub(in crate::cli) fn has(&self, wanted: &Properties) -> bool {
         let values = |values: &Vec<String>| values.iter().cloned().collect::<BTreeSet<String>>();
         let has = self.properties.as_ref();
         wanted.iter().all(|(name, wished)| {
@@ -54,7 +54,7 @@ fn text(text: &str) -> usize {
 
 impl Sums {
     /// Only what is hexadecimal of the right length: the texts may come from anywhere, and go into headers.
-    pub(super) fn of(sha256: Option<&str>, sha1: Option<&str>) -> Sums {
+    pub(in crate::cli) fn of(sha256: Option<&str>, sha1: Option<&str>) -> Sums {
         let sum = |text: Option<&str>, digits: usize| {
             let text = text?.to_ascii_lowercase();
             (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
@@ -63,7 +63,7 @@ impl Sums {
     }
 
     /// Whether both are of the same bytes, by the strongest sum that both have; `None` if they have none in common.
-    pub(super) fn agree(&self, other: &Sums) -> Option<bool> {
+    pub(in crate::cli) fn agree(&self, other: &Sums) -> Option<bool> {
         let by = |one: &Option<String>, other: &Option<String>| Some(one.as_ref()? == other.as_ref()?);
         by(&self.sha256, &other.sha256).or_else(|| by(&self.sha1, &other.sha1))
     }

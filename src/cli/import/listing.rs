@@ -14,7 +14,7 @@ const DEPTH_MAX: usize = 32;
 
 /// An object of the document.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'text> {
+pub(in crate::cli) enum Piece<'text> {
     /// One of a list.
     Row(&'text [u8]),
     /// One that stands beside the list.
@@ -23,7 +23,7 @@ pub(super) enum Piece<'text> {
 
 /// The document isn't one, or not whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadListing {
+pub(in crate::cli) enum BadListing {
     /// It is no JSON of this shape.
     #[error("the list is not the JSON that was expected")]
     Shape,
@@ -37,7 +37,7 @@ pub(super) enum BadListing {
 
 /// Finds where objects begin and end; what is in them is for others.
 #[derive(Default)]
-pub(super) struct Splitter {
+pub(in crate::cli) struct Splitter {
     open: Vec<u8>,
     in_string: bool,
     is_escaped: bool,
@@ -47,7 +47,7 @@ pub(super) struct Splitter {
 
 impl Splitter {
     /// Takes the next bytes, and calls `each` for every object that ends in them.
-    pub(super) fn feed<E: From<BadListing>>(
+    pub(in crate::cli) fn feed<E: From<BadListing>>(
         &mut self,
         bytes: &[u8],
         each: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
@@ -72,7 +72,7 @@ impl Splitter {
     }
 
     /// The end, which must be one.
-    pub(super) fn finish(&self) -> Result<(), BadListing> {
+    pub(in crate::cli) fn finish(&self) -> Result<(), BadListing> {
         if self.is_done { Ok(()) } else { Err(BadListing::Short) }
     }
 
@@ -113,7 +113,7 @@ impl Splitter {
 ///
 /// # Errors
 /// What `each` says; the list makes no sense, broke off, or stood still for a minute.
-pub(super) async fn read(
+pub(in crate::cli) async fn read(
     mut response: Response<Incoming>,
     mut each: impl FnMut(Piece<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {

@@ -17,26 +17,26 @@
 mod address;
 mod aql;
 mod content;
-mod failure;
-mod listed;
+pub(super) mod failure;
+pub(super) mod listed;
 mod listing;
-mod node;
-mod options;
+pub(super) mod node;
+pub(super) mod options;
 mod origin;
-mod plan;
+pub(super) mod plan;
 mod provenance;
-mod rate;
-mod report;
-mod run;
+pub(super) mod rate;
+pub(super) mod report;
+pub(super) mod run;
 mod server;
 mod sort;
-mod source;
-mod spool;
+pub(super) mod source;
+pub(super) mod spool;
 #[cfg(test)]
 mod tests;
 mod transfer;
 mod tree;
-mod walk;
+pub(super) mod walk;
 
 use clap::Subcommand;
 

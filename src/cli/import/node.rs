@@ -27,17 +27,17 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// A folder of a repository that files are imported into.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(in crate::cli) struct Place {
     folder: Folder,
 }
 
 impl Place {
-    pub(super) fn new(folder: Folder) -> Place {
+    pub(in crate::cli) fn new(folder: Folder) -> Place {
         Place { folder }
     }
 
     /// Where the file of this path is to be.
-    pub(super) fn location(&self, path: &ArtifactPath) -> Result<Location, BadPath> {
+    pub(in crate::cli) fn location(&self, path: &ArtifactPath) -> Result<Location, BadPath> {
         let path = match &self.folder.prefix {
             None => path.clone(),
             Some(prefix) => format!("{prefix}/{path}").parse()?,
@@ -47,34 +47,34 @@ impl Place {
 }
 
 /// The node.
-pub(super) struct Node<'client> {
+pub(in crate::cli) struct Node<'client> {
     client: &'client Client,
-    pub(super) place: Place,
+    pub(in crate::cli) place: Place,
 }
 
 /// What is uploaded.
-pub(super) struct Upload<'file> {
-    pub(super) path: &'file ArtifactPath,
-    pub(super) size: Option<u64>,
+pub(in crate::cli) struct Upload<'file> {
+    pub(in crate::cli) path: &'file ArtifactPath,
+    pub(in crate::cli) size: Option<u64>,
     /// What the node is to compare the bytes with before it stores them.
-    pub(super) sums: &'file Sums,
-    pub(super) properties: &'file Properties,
-    pub(super) body: Body,
+    pub(in crate::cli) sums: &'file Sums,
+    pub(in crate::cli) properties: &'file Properties,
+    pub(in crate::cli) body: Body,
 }
 
 impl<'client> Node<'client> {
-    pub(super) fn new(client: &'client Client, folder: Folder) -> Node<'client> {
+    pub(in crate::cli) fn new(client: &'client Client, folder: Folder) -> Node<'client> {
         Node { client, place: Place::new(folder) }
     }
 
     /// Whether the repository is there, before anything else is done.
-    pub(super) async fn check(&self) -> Result<(), CallError> {
+    pub(in crate::cli) async fn check(&self) -> Result<(), CallError> {
         let path = format!("/artifactory/api/repositories/{}", self.place.folder.repo);
         self.client.call(Method::GET, &path, None).await.map(|_| ())
     }
 
     /// All files that are there.
-    pub(super) async fn list(&self) -> anyhow::Result<Sorter> {
+    pub(in crate::cli) async fn list(&self) -> anyhow::Result<Sorter> {
         let Folder { prefix, .. } = &self.place.folder;
         let mut sorter = Sorter::new();
         let response = self.ask(aql::query(&self.place.folder)).await?;
@@ -89,7 +89,7 @@ impl<'client> Node<'client> {
     }
 
     /// What is there for the file at `path`, now.
-    pub(super) async fn look(&self, path: &ArtifactPath) -> Result<Option<Listed>, Failure> {
+    pub(in crate::cli) async fn look(&self, path: &ArtifactPath) -> Result<Option<Listed>, Failure> {
         let location = self.location(path)?;
         let query = aql::query_one(location.repo.as_str(), &location.path);
         let response = self.ask(query).await.map_err(Failure::of_node)?;
@@ -115,7 +115,7 @@ impl<'client> Node<'client> {
     }
 
     /// Uploads a file with its properties; returns the SHA-256 that the node tells of what it stored.
-    pub(super) async fn put(&self, upload: Upload<'_>) -> Result<Option<String>, Failure> {
+    pub(in crate::cli) async fn put(&self, upload: Upload<'_>) -> Result<Option<String>, Failure> {
         let location = self.location(upload.path)?;
         let (matrix, rest) = matrix(upload.properties);
         let mut request = Request::builder().method(Method::PUT);
@@ -142,7 +142,7 @@ impl<'client> Node<'client> {
     }
 
     /// Sets properties of a file that is there; others stay.
-    pub(super) async fn set(&self, path: &ArtifactPath, properties: &Properties) -> Result<(), Failure> {
+    pub(in crate::cli) async fn set(&self, path: &ArtifactPath, properties: &Properties) -> Result<(), Failure> {
         let target = format!("/artifactory/api/metadata/{}", self.location(path)?.target());
         let body = json!({"props": properties});
         self.client.call(Method::PATCH, &target, Some(body)).await.map(|_| ()).map_err(Failure::of_node)

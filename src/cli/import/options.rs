@@ -5,20 +5,20 @@ use clap::Args;
 use crate::config::parse_size;
 
 /// The most transfers at the same time.
-pub(super) const JOBS_MAX: u16 = 64;
+pub(in crate::cli) const JOBS_MAX: u16 = 64;
 
 /// How.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Transfer at most so much a second, such as 10MiB; else as fast as it goes
     #[arg(long, value_name = "SIZE", value_parser = rate)]
-    pub(super) rate_limit: Option<u64>,
+    pub(in crate::cli) rate_limit: Option<u64>,
     /// Transfer so many files at the same time
     #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX as i64))]
-    pub(super) jobs: u16,
+    pub(in crate::cli) jobs: u16,
     /// Change nothing, and list what would be done
     #[arg(long)]
-    pub(super) dry_run: bool,
+    pub(in crate::cli) dry_run: bool,
 }
 
 fn rate(text: &str) -> Result<u64, String> {

@@ -27,7 +27,7 @@ use crate::cli::target::Target;
 use crate::config::read_secret;
 
 /// Talks to it.
-pub(super) struct Origin {
+pub(in crate::cli) struct Origin {
     client: Client,
     address: Address,
 }
@@ -61,7 +61,7 @@ enum Asked {
 
 impl Origin {
     /// Reads the secret, if there is one, from its file or (`-`) from standard input.
-    pub(super) fn new(address: Address, user: Option<&str>, secret: Option<&Path>) -> anyhow::Result<Origin> {
+    pub(in crate::cli) fn new(address: Address, user: Option<&str>, secret: Option<&Path>) -> anyhow::Result<Origin> {
         let secret = match secret {
             Some(path) if path == Path::new("-") => {
                 let mut line = String::new();
@@ -86,7 +86,7 @@ impl Origin {
     }
 
     /// Lists all its files; what can be no artifact is told, one by one.
-    pub(super) async fn list(&self, place: &Place, report: &Report) -> anyhow::Result<Sorter> {
+    pub(in crate::cli) async fn list(&self, place: &Place, report: &Report) -> anyhow::Result<Sorter> {
         let folder = format!("/artifactory/api/storage/{}", self.address.folder.target());
         self.get(&folder).await.with_context(|| format!("the source {}", self.address.folder))?;
         match self.query(place, report).await? {
@@ -158,7 +158,7 @@ impl Origin {
     }
 
     /// Begins to download a file.
-    pub(super) async fn open(&self, file: &Listed, report: &Report) -> Result<Opened, Failure> {
+    pub(in crate::cli) async fn open(&self, file: &Listed, report: &Report) -> Result<Opened, Failure> {
         let properties = match &file.properties {
             Some(properties) => properties.clone(),
             None => self.properties(file, report).await?,
@@ -231,11 +231,12 @@ fn take(path: &ArtifactPath, provenance: Provenance, theirs: Properties, report:
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Words;
     use super::*;
 
     #[test]
     fn names_that_climb_are_told_and_left_out() {
-        let (report, place) = (Report::new(), Place::new("libs/x".parse().unwrap()));
+        let (report, place) = (Report::new(Words::IMPORT), Place::new("libs/x".parse().unwrap()));
         for hostile in ["../../etc/passwd", "/etc/passwd", "a/./b", "a\u{1b}[2J", "a\\b", "a//b", ""] {
             assert_eq!(checked(hostile, &place, &report), None, "{hostile}");
         }

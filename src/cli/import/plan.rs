@@ -10,7 +10,7 @@ use super::spool::{Rows, Spool};
 
 /// When a file is the same as the artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sameness {
+pub(in crate::cli) enum Sameness {
     /// If size and modification time are.
     Time,
     /// If the bytes are.
@@ -19,7 +19,7 @@ pub(super) enum Sameness {
 
 /// What one file needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Step {
+pub(in crate::cli) enum Step {
     /// It isn't there, or has other bytes.
     Upload,
     /// Only reading it tells: it is there with as many bytes, which have this SHA-256.
@@ -35,7 +35,7 @@ pub(super) enum Step {
 
 /// What is left to do for a file whose bytes are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Same {
+pub(in crate::cli) enum Same {
     /// Nothing.
     Done,
     /// Its properties.
@@ -44,23 +44,23 @@ pub(super) enum Same {
 
 /// One file that needs something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Planned {
-    pub(super) file: Listed,
-    pub(super) step: Step,
+pub(in crate::cli) struct Planned {
+    pub(in crate::cli) file: Listed,
+    pub(in crate::cli) step: Step,
 }
 
 /// All of them, in the order of their paths.
-pub(super) struct Plan {
-    pub(super) steps: Rows<Planned>,
-    pub(super) files: u64,
+pub(in crate::cli) struct Plan {
+    pub(in crate::cli) steps: Rows<Planned>,
+    pub(in crate::cli) files: u64,
     /// What is to be transferred at most.
-    pub(super) bytes: u64,
+    pub(in crate::cli) bytes: u64,
     /// Files that need nothing.
-    pub(super) already: u64,
+    pub(in crate::cli) already: u64,
 }
 
 /// Compares two lists in the order of paths.
-pub(super) fn plan(
+pub(in crate::cli) fn plan(
     files: impl Iterator<Item = io::Result<Listed>>,
     held: impl Iterator<Item = io::Result<Listed>>,
     sameness: Sameness,
@@ -94,7 +94,7 @@ fn counterpart(
 }
 
 /// What `file` needs where the node has `held`; nothing if they are the same.
-pub(super) fn step(file: &Listed, held: Option<&Listed>, sameness: Sameness) -> Option<Step> {
+pub(in crate::cli) fn step(file: &Listed, held: Option<&Listed>, sameness: Sameness) -> Option<Step> {
     let Some(held) = held.filter(|held| held.size == file.size) else { return Some(Step::Upload) };
     let has_properties = file.properties.as_ref().is_none_or(|wanted| held.has(wanted));
     match (file.sums.agree(&held.sums), &held.sums.sha256) {

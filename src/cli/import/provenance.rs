@@ -21,24 +21,24 @@ const MODIFIED: &str = "import.modified";
 const MODIFIED_BY: &str = "import.modified-by";
 
 /// What all properties of this room begin with.
-pub(super) const PREFIX: &str = "import.";
+pub(in crate::cli) const PREFIX: &str = "import.";
 
 /// What a server tells of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Provenance {
-    pub(super) created: Option<String>,
-    pub(super) created_by: Option<String>,
-    pub(super) modified: Option<String>,
-    pub(super) modified_by: Option<String>,
+pub(in crate::cli) struct Provenance {
+    pub(in crate::cli) created: Option<String>,
+    pub(in crate::cli) created_by: Option<String>,
+    pub(in crate::cli) modified: Option<String>,
+    pub(in crate::cli) modified_by: Option<String>,
 }
 
 /// The properties of a file of a tree.
-pub(super) fn of_file(modified: SystemTime) -> Properties {
+pub(in crate::cli) fn of_file(modified: SystemTime) -> Properties {
     Properties::from([(MODIFIED.to_owned(), vec![iso8601(modified)])])
 }
 
 /// The properties of a server's file, and why some can't be taken over.
-pub(super) fn of_artifact(provenance: Provenance, theirs: Properties) -> (Properties, Vec<BadProperty>) {
+pub(in crate::cli) fn of_artifact(provenance: Provenance, theirs: Properties) -> (Properties, Vec<BadProperty>) {
     let Provenance { created, created_by, modified, modified_by } = provenance;
     let pairs = [(CREATED, created), (CREATED_BY, created_by), (MODIFIED, modified), (MODIFIED_BY, modified_by)];
     let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), vec![value?])));

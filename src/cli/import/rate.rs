@@ -23,11 +23,11 @@ impl Schedule {
 
 /// The limit, or none.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::cli) struct Pace {
     schedule: Option<Mutex<Schedule>>,
     start: Instant,
     /// How many bytes go at once.
-    pub(super) chunk_bytes: usize,
+    pub(in crate::cli) chunk_bytes: usize,
 }
 
 /// How many bytes go at once when they may.
@@ -37,14 +37,14 @@ const CHUNK_BYTES_LEAST: u64 = 4 << 10;
 
 impl Pace {
     /// So many bytes a second, or as many as go.
-    pub(super) fn new(bytes_per_s: Option<u64>) -> Pace {
+    pub(in crate::cli) fn new(bytes_per_s: Option<u64>) -> Pace {
         let chunk = bytes_per_s.map_or(CHUNK_BYTES, |rate| (rate / 8).clamp(CHUNK_BYTES_LEAST, CHUNK_BYTES));
         let schedule = bytes_per_s.map(|bytes_per_s| Mutex::new(Schedule { bytes_per_s, free_at: Duration::ZERO }));
         Pace { schedule, start: Instant::now(), chunk_bytes: chunk as usize }
     }
 
     /// Waits until `bytes` may go.
-    pub(super) async fn wait(&self, bytes: usize) {
+    pub(in crate::cli) async fn wait(&self, bytes: usize) {
         let Some(schedule) = &self.schedule else { return };
         let now = self.start.elapsed();
         let wait = schedule.lock().unwrap_or_else(PoisonError::into_inner).reserve(now, bytes as u64);

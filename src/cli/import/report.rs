@@ -10,28 +10,47 @@ use crate::cli::output;
 
 /// What was done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(in crate::cli) struct Tally {
     /// Files whose bytes were transferred.
-    pub(super) files: u64,
-    pub(super) bytes: u64,
+    pub(in crate::cli) files: u64,
+    pub(in crate::cli) bytes: u64,
     /// Files whose properties only were set.
-    pub(super) properties: u64,
+    pub(in crate::cli) properties: u64,
     /// Files that needed nothing.
-    pub(super) already: u64,
-    pub(super) failed: u64,
+    pub(in crate::cli) already: u64,
+    pub(in crate::cli) failed: u64,
     /// Files that came without some of their properties.
-    pub(super) curtailed: u64,
-    pub(super) links: u64,
-    pub(super) special: u64,
+    pub(in crate::cli) curtailed: u64,
+    pub(in crate::cli) links: u64,
+    pub(in crate::cli) special: u64,
     /// Files like `a.jar.sha1` beside `a.jar`, which a node computes.
-    pub(super) checksum_files: u64,
+    pub(in crate::cli) checksum_files: u64,
     /// How often something was tried again.
-    pub(super) retries: u64,
+    pub(in crate::cli) retries: u64,
     first_failure: Option<String>,
 }
 
+/// What is done, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Words {
+    /// `import`
+    pub(in crate::cli) to_do: &'static str,
+    /// `imported`
+    pub(in crate::cli) done: &'static str,
+}
+
+impl Words {
+    /// Of an import.
+    pub(in crate::cli) const IMPORT: Words = Words { to_do: "import", done: "imported" };
+    /// Of an upload.
+    pub(in crate::cli) const UPLOAD: Words = Words { to_do: "upload", done: "uploaded" };
+    /// Of a download.
+    pub(in crate::cli) const DOWNLOAD: Words = Words { to_do: "download", done: "downloaded" };
+}
+
 /// Tells.
-pub(super) struct Report {
+pub(in crate::cli) struct Report {
+    words: Words,
     tally: Mutex<Tally>,
     bar: Mutex<ProgressBar>,
     start: Instant,
@@ -39,47 +58,47 @@ pub(super) struct Report {
 
 impl Report {
     /// The list of the source is being made.
-    pub(super) fn new() -> Report {
+    pub(in crate::cli) fn new(words: Words) -> Report {
         let bar = Mutex::new(output::progress_count("list"));
-        Report { tally: Mutex::default(), bar, start: Instant::now() }
+        Report { words, tally: Mutex::default(), bar, start: Instant::now() }
     }
 
     fn bar(&self) -> ProgressBar {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+    pub(in crate::cli) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on `bytes` of so many files are transferred.
-    pub(super) fn begins(&self, files: u64, bytes: u64) {
+    pub(in crate::cli) fn begins(&self, files: u64, bytes: u64) {
         self.bar().finish_and_clear();
-        let bar = output::progress("", Some(bytes)).with_message(format!("import {files} files"));
+        let bar = output::progress("", Some(bytes)).with_message(format!("{} {files} files", self.words.to_do));
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
     }
 
     /// One more was listed, or so many bytes were sent.
-    pub(super) fn goes_on(&self, count: u64) {
+    pub(in crate::cli) fn goes_on(&self, count: u64) {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner).inc(count);
     }
 
     /// A remark for people.
-    pub(super) fn note(&self, text: &str) {
+    pub(in crate::cli) fn note(&self, text: &str) {
         self.bar().suspend(|| output::note(&output::plain(text)));
     }
 
     /// Something was left out: of the source's file at `path`, for a reason.
-    pub(super) fn failed(&self, path: &str, reason: &str) {
+    pub(in crate::cli) fn failed(&self, path: &str, reason: &str) {
         let text = format!("{path}: {reason}");
-        self.note(&format!("not imported: {text}"));
+        self.note(&format!("not {}: {text}", self.words.done));
         let mut tally = self.tally();
         tally.failed += 1;
         tally.first_failure.get_or_insert(text);
     }
 
     /// It is tried again. Only the first time is told: there may be many.
-    pub(super) fn waits(&self, reason: &str) {
+    pub(in crate::cli) fn waits(&self, reason: &str) {
         let mut tally = self.tally();
         tally.retries += 1;
         if tally.retries == 1 {
@@ -92,17 +111,18 @@ impl Report {
     ///
     /// # Errors
     /// It can't be printed, or something was left out by failure.
-    pub(super) fn ends(&self, json: bool, dry_run: bool) -> anyhow::Result<()> {
+    pub(in crate::cli) fn ends(&self, json: bool, dry_run: bool) -> anyhow::Result<()> {
         self.bar().finish_and_clear();
         let tally = self.tally().clone();
         let mut value = tally.value();
         value["dry_run"] = json!(dry_run);
         value["seconds"] = json!(self.start.elapsed().as_millis() as f64 / 1000.0);
-        output::answer(json, &value, |_| tally.sentence(dry_run))?;
+        output::answer(json, &value, |_| tally.sentence(self.words, dry_run))?;
         anyhow::ensure!(
             tally.failed == 0,
-            "{} files were not imported, the first: {}; the same command tries them again",
+            "{} files were not {}, the first: {}; the same command tries them again",
             tally.failed,
+            self.words.done,
             tally.first_failure.as_deref().map(output::plain).unwrap_or_default()
         );
         anyhow::ensure!(tally.curtailed == 0, "{} files lack some of their properties: see above", tally.curtailed);
@@ -127,8 +147,8 @@ impl Tally {
         })
     }
 
-    fn sentence(&self, dry_run: bool) -> String {
-        let verb = if dry_run { "would be imported" } else { "imported" };
+    fn sentence(&self, words: Words, dry_run: bool) -> String {
+        let verb = format!("{}{}", if dry_run { "would be " } else { "" }, words.done);
         let mut text = format!(
             "{} files, {} {verb}; {} were there already; {} failed",
             self.files,
@@ -158,15 +178,15 @@ mod tests {
     fn the_summary_is_one_sentence() {
         let tally = Tally { files: 3, bytes: 2048, already: 7, failed: 1, links: 2, ..Tally::default() };
         assert_eq!(
-            tally.sentence(false),
+            tally.sentence(Words::IMPORT, false),
             "3 files, 2.00 KiB imported; 7 were there already; 1 failed; 2 symbolic links not followed"
         );
-        assert!(tally.sentence(true).starts_with("3 files, 2.00 KiB would be imported"));
+        assert!(tally.sentence(Words::IMPORT, true).starts_with("3 files, 2.00 KiB would be imported"));
     }
 
     #[test]
     fn a_failure_makes_the_end_one() {
-        let report = Report::new();
+        let report = Report::new(Words::IMPORT);
         report.failed("a", "no");
         report.failed("b", "no");
         let told = report.ends(true, false).unwrap_err().to_string();

@@ -9,7 +9,7 @@ use super::node::Node;
 use super::options::Options;
 use super::plan::{Plan, Planned, Sameness, Step, plan};
 use super::rate::Pace;
-use super::report::Report;
+use super::report::{Report, Words};
 use super::source::Source;
 use super::transfer::{Transfer, rehearse};
 use crate::cli::client::Client;
@@ -17,12 +17,13 @@ use crate::cli::location::Folder;
 use crate::cli::output;
 
 /// What is imported, and where to.
-pub(super) struct Import {
-    pub(super) source: Source,
-    pub(super) into: Folder,
-    pub(super) sameness: Sameness,
-    pub(super) options: Options,
-    pub(super) json: bool,
+pub(in crate::cli) struct Import {
+    pub(in crate::cli) source: Source,
+    pub(in crate::cli) into: Folder,
+    pub(in crate::cli) sameness: Sameness,
+    pub(in crate::cli) options: Options,
+    pub(in crate::cli) json: bool,
+    pub(in crate::cli) words: Words,
 }
 
 impl Import {
@@ -31,9 +32,9 @@ impl Import {
     /// # Errors
     /// Something was left out by failure, or it makes no sense to go on. What was transferred stays, and the same command
     /// goes on from there.
-    pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let Import { source, into, sameness, options, json } = self;
-        let (node, report) = (Node::new(client, into), Arc::new(Report::new()));
+    pub(in crate::cli) async fn run(self, client: &Client) -> anyhow::Result<()> {
+        let Import { source, into, sameness, options, json, words } = self;
+        let (node, report) = (Node::new(client, into), Arc::new(Report::new(words)));
         node.check().await?;
         let files = source.list(&node.place, &report).await?;
         let held = node.list().await?;
@@ -41,7 +42,7 @@ impl Import {
         let Plan { steps, files, bytes, already } = made.context("the temporary files")?;
         report.tally().already = already;
         if options.dry_run {
-            rehearse(steps, |planned| tell(planned, &report, json))?;
+            rehearse(steps, |planned| tell(planned, &report, words, json))?;
             return report.ends(json, true);
         }
         report.begins(files, bytes);
@@ -56,12 +57,12 @@ impl Import {
 }
 
 /// Says what would be done for a file.
-fn tell(planned: &Planned, report: &Report, json: bool) -> anyhow::Result<()> {
+fn tell(planned: &Planned, report: &Report, words: Words, json: bool) -> anyhow::Result<()> {
     let mut tally = report.tally();
     let what = match planned.step {
         Step::Upload => {
             (tally.files, tally.bytes) = (tally.files + 1, tally.bytes + planned.file.size);
-            "import"
+            words.to_do
         }
         Step::Compare { .. } => "compare",
         Step::Properties => {

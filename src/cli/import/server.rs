@@ -8,6 +8,7 @@ use super::address::Address;
 use super::options::Options;
 use super::origin::Origin;
 use super::plan::Sameness;
+use super::report::Words;
 use super::run::Import;
 use super::source::Source;
 use crate::cli::client::Client;
@@ -31,7 +32,7 @@ pub struct Server {
     options: Options,
 }
 
-pub(super) async fn run(global: &Global, command: &Server) -> anyhow::Result<()> {
+pub(in crate::cli) async fn run(global: &Global, command: &Server) -> anyhow::Result<()> {
     let Server { from, to, source_token_file, source_user, options } = command;
     let origin = Origin::new(from.clone(), source_user.as_deref(), source_token_file.as_deref())?;
     let import = Import {
@@ -40,6 +41,7 @@ pub(super) async fn run(global: &Global, command: &Server) -> anyhow::Result<()>
         sameness: Sameness::Time,
         options: options.clone(),
         json: global.json,
+        words: Words::IMPORT,
     };
     import.run(&Client::find(global)?).await
 }

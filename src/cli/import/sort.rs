@@ -13,7 +13,7 @@ use super::spool::Spool;
 const RUN_BYTES: usize = 16 << 20;
 
 /// A list that grows.
-pub(super) struct Sorter {
+pub(in crate::cli) struct Sorter {
     held: Vec<Listed>,
     held_bytes: usize,
     run_bytes: usize,
@@ -24,7 +24,7 @@ pub(super) struct Sorter {
 type Run = Box<dyn Iterator<Item = io::Result<Listed>> + Send>;
 
 /// The sorted list, each path once.
-pub(super) struct Sorted {
+pub(in crate::cli) struct Sorted {
     runs: Vec<Run>,
     heads: BinaryHeap<Reverse<(ArtifactPath, usize)>>,
     rows: Vec<Option<Listed>>,
@@ -33,12 +33,12 @@ pub(super) struct Sorted {
 
 impl Sorter {
     /// An empty one.
-    pub(super) fn new() -> Sorter {
+    pub(in crate::cli) fn new() -> Sorter {
         Sorter { held: Vec::new(), held_bytes: 0, run_bytes: RUN_BYTES, runs: Vec::new() }
     }
 
     /// Takes one more.
-    pub(super) fn push(&mut self, row: Listed) -> io::Result<()> {
+    pub(in crate::cli) fn push(&mut self, row: Listed) -> io::Result<()> {
         self.held_bytes += row.weight();
         self.held.push(row);
         if self.held_bytes > self.run_bytes {
@@ -59,7 +59,7 @@ impl Sorter {
     }
 
     /// Ends it.
-    pub(super) fn sorted(mut self) -> io::Result<Sorted> {
+    pub(in crate::cli) fn sorted(mut self) -> io::Result<Sorted> {
         let last = self.run();
         let mut runs = self.runs;
         runs.push(Box::new(last.into_iter().map(Ok)));

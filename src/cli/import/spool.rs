@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A file without a name: it goes with the process, however that ends.
-pub(super) struct Spool {
+pub(in crate::cli) struct Spool {
     writer: BufWriter<File>,
 }
 
 /// What was written, in the same order.
-pub(super) struct Rows<T> {
+pub(in crate::cli) struct Rows<T> {
     reader: BufReader<File>,
     line: String,
     row: PhantomData<fn() -> T>,
@@ -22,7 +22,7 @@ pub(super) struct Rows<T> {
 
 impl Spool {
     /// An empty one in the system's folder for temporary files.
-    pub(super) fn new() -> io::Result<Spool> {
+    pub(in crate::cli) fn new() -> io::Result<Spool> {
         let folder = std::env::temp_dir();
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -34,13 +34,13 @@ impl Spool {
     }
 
     /// Appends a row.
-    pub(super) fn push(&mut self, row: &impl Serialize) -> io::Result<()> {
+    pub(in crate::cli) fn push(&mut self, row: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.writer, row)?;
         self.writer.write_all(b"\n")
     }
 
     /// Reads from the beginning.
-    pub(super) fn rows<T: DeserializeOwned>(self) -> io::Result<Rows<T>> {
+    pub(in crate::cli) fn rows<T: DeserializeOwned>(self) -> io::Result<Rows<T>> {
         let mut file = self.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         Ok(Rows { reader: BufReader::with_capacity(64 << 10, file), line: String::new(), row: PhantomData })

@@ -10,8 +10,10 @@ use sha2::{Digest as _, Sha256};
 use super::options::Options;
 use super::origin::Origin;
 use super::plan::Sameness;
+use super::report::Words;
 use super::run::Import;
-use super::source::Source;
+use super::source::{Source, Tree};
+use crate::cli::artifact::glob::Filter;
 use crate::cli::client::Client;
 use crate::cli::fake_node::{Asked, FakeNode, answer};
 
@@ -54,7 +56,8 @@ async fn server(rows: Vec<Value>) -> FakeNode {
 async fn import(source: Source, into: &FakeNode) -> anyhow::Result<()> {
     let options = Options { rate_limit: None, jobs: 4, dry_run: false };
     let sameness = Sameness::Time;
-    let import = Import { source, into: "libs/x".parse().unwrap(), sameness, options, json: true };
+    let import =
+        Import { source, into: "libs/x".parse().unwrap(), sameness, options, json: true, words: Words::IMPORT };
     import.run(&Client::new(into.target())).await
 }
 
@@ -67,7 +70,7 @@ fn origin(server: &FakeNode) -> Source {
 }
 
 fn tree(root: &Path) -> Source {
-    Source::Tree(root.to_owned())
+    Source::Tree(Tree { root: root.to_owned(), filter: Filter::default(), keeps_times: true })
 }
 
 fn puts(node: &FakeNode) -> Vec<Asked> {

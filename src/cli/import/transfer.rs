@@ -29,13 +29,13 @@ const REFUSALS_MAX: u64 = 100;
 type Frames = Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send + Sync>>;
 
 /// All that a transfer needs.
-pub(super) struct Transfer<'run> {
-    pub(super) source: &'run Source,
-    pub(super) node: &'run Node<'run>,
-    pub(super) pace: Arc<Pace>,
-    pub(super) report: Arc<Report>,
+pub(in crate::cli) struct Transfer<'run> {
+    pub(in crate::cli) source: &'run Source,
+    pub(in crate::cli) node: &'run Node<'run>,
+    pub(in crate::cli) pace: Arc<Pace>,
+    pub(in crate::cli) report: Arc<Report>,
     /// Since the last success.
-    pub(super) refusals: AtomicU64,
+    pub(in crate::cli) refusals: AtomicU64,
 }
 
 /// What became of a file.
@@ -61,7 +61,7 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// Why it makes no sense to go on. What was transferred stays.
-    pub(super) async fn all(&self, steps: Rows<Planned>, jobs: usize) -> anyhow::Result<()> {
+    pub(in crate::cli) async fn all(&self, steps: Rows<Planned>, jobs: usize) -> anyhow::Result<()> {
         let steps = stream::iter(steps.enumerate().map(|(index, step)| step.map(|step| (index, step))));
         let steps = steps.map_err(|error| anyhow::Error::from(error).context("the plan"));
         steps.try_for_each_concurrent(jobs, |(index, planned)| self.one(index, planned)).await
@@ -189,7 +189,10 @@ impl Transfer<'_> {
 }
 
 /// Lists the steps and does none.
-pub(super) fn rehearse(steps: Rows<Planned>, each: impl Fn(&Planned) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(in crate::cli) fn rehearse(
+    steps: Rows<Planned>,
+    each: impl Fn(&Planned) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     for planned in steps {
         each(&planned.context("the plan")?)?;
     }

@@ -7,8 +7,10 @@ use clap::Args;
 
 use super::options::Options;
 use super::plan::Sameness;
+use super::report::Words;
 use super::run::Import;
-use super::source::Source;
+use super::source::{Source, Tree as Files};
+use crate::cli::artifact::glob::Filter;
 use crate::cli::client::Client;
 use crate::cli::command::Global;
 use crate::cli::location::Folder;
@@ -27,15 +29,16 @@ pub struct Tree {
     options: Options,
 }
 
-pub(super) async fn run(global: &Global, command: &Tree) -> anyhow::Result<()> {
+pub(in crate::cli) async fn run(global: &Global, command: &Tree) -> anyhow::Result<()> {
     let Tree { folder, to, checksum, options } = command;
     ensure!(folder.is_dir(), "{} is not a folder", folder.display());
     let import = Import {
-        source: Source::Tree(folder.clone()),
+        source: Source::Tree(Files { root: folder.clone(), filter: Filter::default(), keeps_times: true }),
         into: to.clone(),
         sameness: if *checksum { Sameness::Bytes } else { Sameness::Time },
         options: options.clone(),
         json: global.json,
+        words: Words::IMPORT,
     };
     import.run(&Client::find(global)?).await
 }

@@ -9,9 +9,9 @@ use artimesh_core::model::ArtifactPath;
 
 use super::listed::{Listed, Sums};
 use super::node::Place;
-use super::provenance;
 use super::report::Report;
 use super::sort::Sorter;
+use super::source::Tree;
 
 /// What the names of checksum files end in.
 const CHECKSUM_ENDS: [&str; 3] = [".md5", ".sha1", ".sha256"];
@@ -20,8 +20,9 @@ const CHECKSUM_ENDS: [&str; 3] = [".md5", ".sha1", ".sha256"];
 ///
 /// # Errors
 /// The root can't be read, or the temporary files can't be written.
-pub(super) fn walk(root: &Path, place: &Place, report: &Report) -> anyhow::Result<Sorter> {
-    let mut walk = Walk { root, place, report, sorter: Sorter::new() };
+pub(in crate::cli) fn walk(tree: &Tree, place: &Place, report: &Report) -> anyhow::Result<Sorter> {
+    let root = tree.root.as_path();
+    let mut walk = Walk { root, tree, place, report, sorter: Sorter::new() };
     let first = fs::read_dir(root).with_context(|| root.display().to_string())?;
     // One open folder a level; the length of paths bounds the levels.
     let mut open: Vec<(PathBuf, ReadDir)> = vec![(PathBuf::new(), first)];
@@ -48,6 +49,7 @@ pub(super) fn walk(root: &Path, place: &Place, report: &Report) -> anyhow::Resul
 
 struct Walk<'walk> {
     root: &'walk Path,
+    tree: &'walk Tree,
     place: &'walk Place,
     report: &'walk Report,
     sorter: Sorter,
@@ -111,12 +113,15 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
+        if !self.tree.filter.takes(path.as_str()) {
+            return Ok(());
+        }
         if is_checksum_file(&entry.path()) {
             self.report.tally().checksum_files += 1;
             return Ok(());
         }
         self.report.goes_on(1);
-        self.sorter.push(Listed { path, size, sums: Sums::default(), properties: Some(provenance::of_file(modified)) })
+        self.sorter.push(Listed { path, size, sums: Sums::default(), properties: Some(self.tree.properties(modified)) })
     }
 }
 
@@ -133,10 +138,13 @@ mod tests {
     use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
+    use crate::cli::artifact::glob::Filter;
+    use crate::cli::import::report::Words;
 
     fn walked(root: &Path, place: &str) -> (Vec<String>, Report) {
-        let report = Report::new();
-        let sorter = walk(root, &Place::new(place.parse().unwrap()), &report).unwrap();
+        let report = Report::new(Words::IMPORT);
+        let tree = Tree { root: root.to_owned(), filter: Filter::default(), keeps_times: true };
+        let sorter = walk(&tree, &Place::new(place.parse().unwrap()), &report).unwrap();
         let paths = sorter.sorted().unwrap().map(|row| row.unwrap().path.to_string()).collect();
         (paths, report)
     }
