@@ -58,6 +58,7 @@ mod transport;
 mod ui;
 mod upkeep;
 mod versions;
+mod whole;
 mod wire;
 mod within;
 
