@@ -26,8 +26,8 @@ use super::tally::{Answered, Asked, Tally};
 use super::timing;
 use super::transport::Transport;
 use super::{
-    artifact, audit, backup, cache, caching, federation, mesh, relocation, repositories, rollback, search, storage,
-    system, ui, upkeep, versions,
+    artifact, audit, backup, cache, caching, federation, mesh, openapi, relocation, repositories, rollback, search,
+    storage, system, ui, upkeep, versions,
 };
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
@@ -184,6 +184,7 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::Readiness => system::readiness(&ask),
         Endpoint::Ping => Ok(system::ping()),
         Endpoint::Version => system::version(),
+        Endpoint::OpenApi => Ok(openapi::get(&ask)),
         Endpoint::Metrics => system::metrics(&ask),
         Endpoint::Status => mesh::status(ask).await,
         Endpoint::Audit => audit::get(ask).await,

@@ -31,6 +31,7 @@ pub enum Endpoint {
     Readiness,
     Ping,
     Version,
+    OpenApi,
     Metrics,
     Status,
     Audit,
@@ -129,6 +130,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/v1/metrics", "metrics", Needs::Open, Endpoint::Metrics, "The same where Artifactory has it"),
     route(GET, "/artifactory/api/system/ping", "ping", Needs::Open, Endpoint::Ping, "200 and OK"),
     route(GET, "/artifactory/api/system/version", "version", Needs::Open, Endpoint::Version, "The version as JSON"),
+    route(GET, "/artifactory/api/openapi.json", "openapi", Needs::Open, Endpoint::OpenApi, "This surface as an OpenAPI 3.1 document"),
     route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
     route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
     route(GET, "/artifactory/api/mesh/status", "status", Needs::Administer, Endpoint::Status, "The node, its members, repositories and lags"),
@@ -273,6 +275,7 @@ GET /metrics Open
 GET /artifactory/api/v1/metrics Open
 GET /artifactory/api/system/ping Open
 GET /artifactory/api/system/version Open
+GET /artifactory/api/openapi.json Open
 GET /artifactory/api/v1/system/liveness Open
 GET /artifactory/api/v1/system/readiness Open
 GET /artifactory/api/mesh/status Administer
