@@ -15,6 +15,7 @@ mod lost;
 mod meeting;
 mod memory;
 mod moving;
+mod openapi;
 mod partition;
 mod power;
 mod race;
