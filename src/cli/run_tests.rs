@@ -114,7 +114,6 @@ fn misuse_is_exit_code_2_and_help_is_0() {
         "pair accept TOKEN",
         "repo create a/b",
         "repo create libs --member",
-        "artifact put libs f",
         "artifact get libs/../x",
         "trust revoke",
         "artifact get a//b",

@@ -17,10 +17,10 @@ pub async fn get(ask: Ask) -> Result<Answer, HttpError> {
     let query = ask.query();
     let text = |name| query.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
     let query = AuditQuery {
-        since_ms: text("since").map(|since| since_ms(&since)).transpose()?,
+        since_ms: query.get("since").map(since_ms).transpose()?,
         user: text("user"),
         path: text("path"),
-        limit: text("limit").map_or(Ok(LINES), |limit| limit.parse()).map_err(|_| NOT_A_LIMIT)?,
+        limit: query.get("limit").map_or(Ok(LINES), str::parse).map_err(|_| NOT_A_LIMIT)?,
     };
     let lines = ask.service().audited(&ask.caller, query).await?;
     let lines: Vec<Value> = lines.iter().filter_map(|line| shown(line)).collect();

@@ -26,8 +26,8 @@ use super::tally::{Answered, Asked, Tally};
 use super::timing;
 use super::transport::Transport;
 use super::{
-    artifact, audit, backup, cache, caching, federation, mesh, relocation, repositories, rollback, search, storage,
-    system, ui, upkeep, versions,
+    artifact, audit, backup, cache, caching, federation, mesh, openapi, relocation, repositories, rollback, search,
+    storage, system, ui, upkeep, versions,
 };
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
@@ -186,6 +186,7 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::Version => system::version(),
         Endpoint::ServiceId => Ok(system::service_id(&ask)),
         Endpoint::StorageInfo => system::storage_info(&ask).await,
+        Endpoint::OpenApi => Ok(openapi::get(&ask)),
         Endpoint::Metrics => system::metrics(&ask),
         Endpoint::Status => mesh::status(ask).await,
         Endpoint::Audit => audit::get(ask).await,

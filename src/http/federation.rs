@@ -11,6 +11,7 @@ use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::dates::iso8601;
 use super::error::HttpError;
+use super::whole::whole;
 use crate::service::{Checkpoint, DifferenceKind, Effect, Hold, MergeProgress};
 
 /// How long a checkpoint may be waited for, in seconds.
@@ -140,7 +141,7 @@ fn progress_of(progress: &MergeProgress) -> Value {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wait {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     wait_s: u64,
 }
 

@@ -12,6 +12,7 @@ use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::dates::iso8601;
 use super::error::HttpError;
+use super::whole::whole;
 use crate::service::{CircleMember, PairingWish};
 
 /// How long a revocation may wait for confirmations, in seconds.
@@ -29,7 +30,7 @@ struct Wish {
     role: String,
     #[serde(default, rename = "for")]
     repositories: Vec<String>,
-    #[serde(default = "five_minutes")]
+    #[serde(default = "five_minutes", deserialize_with = "whole")]
     ttl_s: u64,
     #[serde(default)]
     can: Vec<String>,
@@ -117,7 +118,7 @@ struct Revoke {
     node: String,
     #[serde(default)]
     reason: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     wait_s: u64,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A request is matched against one static table ([`routes`]) on its undecoded target, its caller is recognised, and one
 //! small function per resource asks the service. Whatever goes wrong is an [`HttpError`], and one file knows its status.
+//! The folder `openapi` describes each of these routes for people and tools, and a test holds it equal to the table.
 //!
 //! # Why
 //! - HTTP/1.1 on plain connections: every client speaks it, and one such connection carries a download as fast as the
@@ -37,6 +38,7 @@ mod links;
 mod listeners;
 mod mesh;
 mod meter;
+mod openapi;
 mod options;
 mod protocol;
 mod relocation;
@@ -59,6 +61,7 @@ mod transport;
 mod ui;
 mod upkeep;
 mod versions;
+mod whole;
 mod wire;
 mod within;
 

@@ -9,6 +9,7 @@ use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::dates::{iso8601, parse_iso8601};
 use super::error::HttpError;
+use super::whole::whole;
 use crate::service::{Effect, RollbackAction, RollbackWish, Timestamp};
 
 #[derive(Deserialize)]
@@ -26,7 +27,7 @@ struct Wish {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Since {
-    Milliseconds(u64),
+    Milliseconds(#[serde(deserialize_with = "whole")] u64),
     Date(String),
 }
 

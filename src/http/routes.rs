@@ -33,6 +33,7 @@ pub enum Endpoint {
     Version,
     ServiceId,
     StorageInfo,
+    OpenApi,
     Metrics,
     Status,
     Audit,
@@ -133,6 +134,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/system/service_id", "service_id", Needs::Administer, Endpoint::ServiceId, "The node's id as text"),
     route(GET, "/artifactory/api/storageinfo", "storage_info", Needs::Administer, Endpoint::StorageInfo, "What the site holds, in numbers"),
     route(GET, "/artifactory/api/system/version", "version", Needs::Open, Endpoint::Version, "The version as JSON"),
+    route(GET, "/artifactory/api/openapi.json", "openapi", Needs::Open, Endpoint::OpenApi, "This surface as an OpenAPI 3.1 document"),
     route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
     route(GET, "/artifactory/api/v1/system/readiness", "ready", Needs::Open, Endpoint::Readiness, "200 when the node can do its work, else 503 and why not"),
     route(GET, "/artifactory/api/mesh/status", "status", Needs::Administer, Endpoint::Status, "The node, its members, repositories and lags"),
@@ -279,6 +281,7 @@ GET /artifactory/api/system/ping Open
 GET /artifactory/api/system/service_id Administer
 GET /artifactory/api/storageinfo Administer
 GET /artifactory/api/system/version Open
+GET /artifactory/api/openapi.json Open
 GET /artifactory/api/v1/system/liveness Open
 GET /artifactory/api/v1/system/readiness Open
 GET /artifactory/api/mesh/status Administer

@@ -48,8 +48,11 @@ fn of_service(error: &ServiceError) -> StatusCode {
         ServiceError::NoRepository(_)
         | ServiceError::NoArtifact { .. }
         | ServiceError::NoConflict { .. }
-        | ServiceError::NoSuchNode(_) => StatusCode::NOT_FOUND,
-        ServiceError::ChecksumMismatch { .. } | ServiceError::FileInTheWay(_) => StatusCode::CONFLICT,
+        | ServiceError::NoSuchNode(_)
+        | ServiceError::Absent(_) => StatusCode::NOT_FOUND,
+        ServiceError::ChecksumMismatch { .. } | ServiceError::FileInTheWay(_) | ServiceError::Busy(_) => {
+            StatusCode::CONFLICT
+        }
         ServiceError::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
         ServiceError::Lost { .. } => StatusCode::GONE,
         ServiceError::NotHere { .. } | ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -68,7 +71,8 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::SharedAlready(_)
         | CommandError::NotInvited(_)
         | CommandError::Replaced(_)
-        | CommandError::NotAMember(_) => StatusCode::CONFLICT,
+        | CommandError::NotAMember(_)
+        | CommandError::Oneself => StatusCode::CONFLICT,
         CommandError::NotGranted
         | CommandError::Reconciling
         | CommandError::ClockAhead { .. }
@@ -85,7 +89,7 @@ fn of_command(error: &CommandError) -> StatusCode {
         | CommandError::NothingHeld(_)
         | CommandError::NoSuchNode(_) => StatusCode::NOT_FOUND,
         // 400, not 409, is what clients of Artifactory's repository API expect of an existing key.
-        CommandError::RepositoryExists(_) | CommandError::IsEdge(_) | CommandError::Oneself => StatusCode::BAD_REQUEST,
+        CommandError::RepositoryExists(_) | CommandError::IsEdge(_) => StatusCode::BAD_REQUEST,
         CommandError::Pairing(PairingReason::RateLimited) => StatusCode::TOO_MANY_REQUESTS,
         CommandError::Pairing(_) => StatusCode::FORBIDDEN,
         CommandError::Entry(_) | CommandError::OneMustStay(_) | CommandError::OntoItself(_) => StatusCode::BAD_REQUEST,
@@ -107,16 +111,19 @@ mod tests {
             let (path, since, reason) = lost();
             ServiceError::Lost { path, since, reason }
         };
-        let cases: [(ServiceError, u16); 9] = [
+        let cases: [(ServiceError, u16); 12] = [
             (lost(), 410),
             (Denied::Unauthenticated.into(), 401),
             (ServiceError::Edge, 403),
             (ServiceError::NoRepository(key()), 404),
             (ServiceError::NoSpace(String::new()), 507),
+            (ServiceError::Absent(String::new()), 404),
+            (ServiceError::Busy(String::new()), 409),
             (ServiceError::Unavailable(String::new()), 503),
             (CommandError::RepositoryExists(key()).into(), 400),
             (CommandError::Pairing(PairingReason::RateLimited).into(), 429),
             (CommandError::Follower.into(), 403),
+            (CommandError::Oneself.into(), 409),
         ];
         for (error, expected) in cases {
             let shown = error.to_string();

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{self, Answer};
 use super::ask::Ask;
 use super::error::HttpError;
+use super::whole::whole_or_null;
 use crate::service::{Collected, Effect, Scrubbed, Tally};
 
 #[derive(Deserialize)]
@@ -16,6 +17,7 @@ use crate::service::{Collected, Effect, Scrubbed, Tally};
 struct Wish {
     #[serde(default)]
     dry_run: bool,
+    #[serde(default, deserialize_with = "whole_or_null")]
     grace_s: Option<u64>,
 }
 
@@ -31,6 +33,7 @@ pub async fn collect_garbage(ask: Ask) -> Result<Answer, HttpError> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScrubWish {
+    #[serde(default, deserialize_with = "whole_or_null")]
     bytes_per_s: Option<u64>,
 }
 

@@ -45,7 +45,7 @@ impl Service {
     /// time; nothing waits for it.
     pub async fn backup(&self, caller: &Caller) -> Result<Backup, ServiceError> {
         self.administer(caller)?;
-        let busy = |_| ServiceError::Unavailable("another backup is being made: wait for its end".into());
+        let busy = |_| ServiceError::Busy("another backup is being made: wait for its end".into());
         let permit = self.backups().clone().try_acquire_owned().map_err(busy)?;
         let me = self.engine().identity();
         let about = About::new(&me.node, &me.name, self.engine().clock().now().0);

@@ -57,8 +57,8 @@ impl Service {
         self.tell(caller, "unpin", &pin, &result);
         match result {
             Err(PinError::NoPin) => {
-                let reason = format!("there is no pin of {}: `artimesh cache list` shows what there is", place(&pin));
-                Err(ServiceError::BadField { field: "path", reason })
+                let what = format!("there is no pin of {}: `artimesh cache list` shows what there is", place(&pin));
+                Err(ServiceError::Absent(what))
             }
             other => Ok(other.map(|()| pin)?),
         }

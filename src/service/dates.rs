@@ -14,8 +14,8 @@ pub fn iso8601(timestamp: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", in_day % 1000)
 }
 
-/// Reads `2026-11-21`, `2026-11-21T21:47Z`, `2026-11-21T21:47:22Z` or that with milliseconds; instead of `Z` (UTC) there may
-/// be `+02:00` or `+0200`.
+/// Reads `2026-11-21`, `2026-11-21T21:47Z`, `2026-11-21T21:47:22Z` or that with a fraction of a second, of which milliseconds
+/// count; instead of `Z` (UTC) there may be `+02:00` or `+0200`.
 pub fn parse_iso8601(text: &str) -> Option<Timestamp> {
     let (date, time) = match text.split_once('T') {
         Some((date, time)) => (date, time),
@@ -32,18 +32,26 @@ pub fn parse_iso8601(text: &str) -> Option<Timestamp> {
     let parts: Vec<&str> = date.split('-').collect();
     let [year, month, day] = parts[..] else { return None };
     let (year, month, day) = (digits(year, 4)?, digits(month, 2)?, digits(day, 2)?);
-    let (time, ms) = time.split_once('.').unwrap_or((time, "000"));
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let parts: Vec<&str> = time.split(':').collect();
     let [hour, minute, second] = match parts[..] {
         [hour, minute] => [hour, minute, "00"],
         [hour, minute, second] => [hour, minute, second],
         _ => return None,
     };
-    let (hour, minute, second, ms) = (digits(hour, 2)?, digits(minute, 2)?, digits(second, 2)?, digits(ms, 3)?);
+    let (hour, minute, second, ms) =
+        (digits(hour, 2)?, digits(minute, 2)?, digits(second, 2)?, milliseconds(fraction)?);
     let is_time = hour < 24 && minute < 60 && second < 60;
     let days = days_of(year, month, day).filter(|days| is_time && civil(*days) == (year, month, day))?;
     let local_ms = days * 86_400_000 + hour * 3_600_000 + minute * 60_000 + second * 1000 + ms;
     local_ms.checked_add_signed(-ahead_ms).map(Timestamp)
+}
+
+/// Of a fraction of a second, as many digits as it may have.
+fn milliseconds(fraction: &str) -> Option<u64> {
+    let is_number = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let first: String = fraction.chars().chain("000".chars()).take(3).collect();
+    first.parse().ok().filter(|_| is_number)
 }
 
 /// A time without its offset from UTC, and that.
@@ -108,11 +116,16 @@ mod tests {
         for text in ["2000-02-29T03:02+02:00", "2000-02-28T20:02:00.000-0500"] {
             assert_eq!(parse_iso8601(text), Some(Timestamp(951_786_120_000)), "{text}");
         }
+        for (text, ms) in [(".5Z", 500), (".05Z", 50), (".123456Z", 123), (".999999999+00:00", 999)] {
+            let text = format!("2000-02-29T00:00:00{text}");
+            assert_eq!(parse_iso8601(&text), Some(Timestamp(951_782_400_000 + ms)), "{text}");
+        }
         let bad =
             ["", "2001-02-29", "2000-13-01", "2000-00-01", "2000-01-00", "2000-1-1", "1969-12-31", "2000-01-01T24:00Z"];
         for text in bad.into_iter().chain([
             "2000-01-01T00:00",
-            "2000-01-01T00:00:00.5Z",
+            "2000-01-01T00:00:00.Z",
+            "2000-01-01T00:00:00.5xZ",
             "yesterday",
             "2000-01-01 00:00Z",
             "2000-01-01T00:00+2",

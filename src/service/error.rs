@@ -89,6 +89,9 @@ pub enum ServiceError {
     /// A name that stands for no node, or for several (404).
     #[error("no single member of the circle is called '{0}'")]
     NoSuchNode(String),
+    /// What the request names isn't there (404); the text says what, and where to look.
+    #[error("{0}")]
+    Absent(String),
     /// A field of the request has a value that it can't have (400).
     #[error("{field}: {reason}")]
     BadField {
@@ -97,6 +100,9 @@ pub enum ServiceError {
         /// What is wrong with it and what is allowed.
         reason: String,
     },
+    /// The same is under way already (409). When that has ended it may be asked for again.
+    #[error("{0}")]
+    Busy(String),
     /// The node is stopping, or its store failed; what was under way may or may not have been done (503).
     #[error("this node cannot do that now: {0}")]
     Unavailable(String),

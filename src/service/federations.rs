@@ -49,8 +49,8 @@ impl Service {
         let into = match waiting[..] {
             [into] => into,
             [] => {
-                let reason = format!("no federation waits for the key '{key}' here: see `artimesh status`");
-                return Err(ServiceError::BadField { field: "from", reason });
+                let what = format!("no federation waits for the key '{key}' here: see `artimesh status`");
+                return Err(ServiceError::Absent(what));
             }
             _ => {
                 let reason = format!("several federations wait for the key '{key}': name the node that founded one");

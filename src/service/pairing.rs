@@ -239,8 +239,8 @@ fn revoked_named(replica: &Replica, text: &str) -> Result<NodeId, ServiceError> 
     match (named.next(), named.next()) {
         (Some(node), None) => Ok(node),
         _ => {
-            let reason = format!("no single revoked node is called '{}'", text.chars().take(80).collect::<String>());
-            Err(ServiceError::BadField { field: "readmit", reason })
+            let name: String = text.chars().take(80).collect();
+            Err(ServiceError::Absent(format!("no single revoked node is called '{name}'")))
         }
     }
 }

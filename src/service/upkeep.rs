@@ -10,7 +10,7 @@ use super::error::ServiceError;
 use super::handle::Service;
 use super::relocation::Effect;
 use crate::engine::{CollectError, Collected, Collection};
-use crate::store::Scrubbed;
+use crate::store::{ScrubError, Scrubbed};
 
 impl Service {
     /// Collects garbage and compacts packs. `grace` replaces the setting for this once.
@@ -41,7 +41,10 @@ impl Service {
         let result = self.engine().begin_scrub(bytes_per_s);
         let outcome = result.as_ref().map_or_else(ToString::to_string, |()| "begun".to_owned());
         self.audit().record(caller, "scrub", "this node", &outcome);
-        result.map_err(|error| ServiceError::Unavailable(error.to_string()))
+        result.map_err(|error| match error {
+            ScrubError::Busy => ServiceError::Busy(error.to_string()),
+            other => ServiceError::Unavailable(other.to_string()),
+        })
     }
 
     /// How far that is, or what the last one found since the start.
@@ -64,7 +67,10 @@ impl Service {
 
 impl From<CollectError> for ServiceError {
     fn from(error: CollectError) -> Self {
-        ServiceError::Unavailable(error.to_string())
+        match error {
+            CollectError::Busy => ServiceError::Busy(error.to_string()),
+            other => ServiceError::Unavailable(other.to_string()),
+        }
     }
 }
 

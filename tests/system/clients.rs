@@ -3,12 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::harness::{Circle, Dice, Node, REPO, Setup, until};
 
-/// Python with the clients in it.
-fn python() -> PathBuf {
+/// Python with the clients in it. The first who asks has it made.
+pub fn python() -> PathBuf {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(made).clone()
+}
+
+fn made() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/clients.sh");
     let output = Command::new(script).arg(&folder).output().expect("bash is there");
@@ -34,7 +40,6 @@ async fn run(name: &str) {
     assert!(output.status.success() && said.ends_with("ok\n"), "{name}:\n{said}\n{complained}");
 }
 
-// Both in one test: the environment is made once.
 #[tokio::test(flavor = "multi_thread")]
 async fn python_clients_write_at_one_site_and_read_at_another() {
     run("dohq.py").await;

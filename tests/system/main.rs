@@ -17,6 +17,7 @@ mod maven;
 mod meeting;
 mod memory;
 mod moving;
+mod openapi;
 mod partition;
 mod power;
 mod race;

@@ -246,7 +246,7 @@ pub enum CommandError {
     #[error("node {0} is an edge: it follows federations and cannot be a member of one")]
     IsEdge(NodeId),
     /// It is this node itself.
-    #[error("a node cannot revoke itself")]
+    #[error("a node cannot revoke or remove itself: another member can")]
     Oneself,
     /// The repository is shown here, but this node is no member of its federation.
     #[error("this node is not a member of {0} and cannot write in it")]
