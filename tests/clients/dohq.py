@@ -73,6 +73,26 @@ except ArtifactoryException as error:
     assert sha1 in str(error), error
 assert not here("a/wrong.bin").exists()
 
+section("checksum deploy")
+here("a/by-sum/chk1.bin").deploy_by_checksum(sha1=sha1)
+here("a/by-sum/chk256.bin").deploy_by_checksum(sha256=sha256)
+eventually(lambda: there("a/by-sum/chk256.bin").exists(), "what was deployed by its checksum is at the other site")
+assert there("a/by-sum/chk256.bin").read_bytes() == body
+try:
+    here("a/by-sum/none.bin").deploy_by_checksum(sha1="0" * 40)
+    raise AssertionError("bytes that nobody has were deployed")
+except ArtifactoryException as error:
+    assert "No existing file" in str(error), error
+here("a/by-sum").rmdir()
+eventually(lambda: not there("a/by-sum").exists(), "they are gone again")
+
+section("download_stats")
+before = there("a/f.bin").download_stats()
+assert there("a/f.bin").read_bytes() == body
+after = there("a/f.bin").download_stats()
+assert (before.download_count + 1, after.last_downloaded_by) == (after.download_count, "admin"), (before, after)
+assert after.last_downloaded, after
+
 section("stat")
 eventually(lambda: there("a/f2.bin").exists(), "the third file is at the other site")
 stat = there("a/f.bin").stat()

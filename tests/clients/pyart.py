@@ -51,6 +51,16 @@ a.artifacts.deploy(f_bin, f"{repo}/p/f3.bin", properties={"k": ["v1", "v2"]})
 eventually(lambda: b.artifacts.info(f"{repo}/p/f3.bin"), "the second file is at the other site")
 assert b.artifacts.properties(f"{repo}/p/f3.bin").properties == {"k": ["v1", "v2"]}
 
+section("deploy by checksum")
+a.artifacts.deploy(f_bin, f"{repo}/by-sum/f2.bin", checksum_enabled=True)
+eventually(lambda: b.artifacts.info(f"{repo}/by-sum/f2.bin"), "what was deployed by its checksum is at the other site")
+assert b.artifacts.info(f"{repo}/by-sum/f2.bin").checksums.sha256 == sha256
+
+section("stats")
+before = b.artifacts.stats(f"{repo}/p/f.bin").downloadCount
+b.artifacts.download(f"{repo}/p/f.bin", work + "/stats")
+assert b.artifacts.stats(f"{repo}/p/f.bin").downloadCount == before + 1
+
 section("info")
 info = b.artifacts.info(f"{repo}/p/f.bin")
 assert (info.size, info.checksums.sha1, info.checksums.sha256) == (len(body), sha1, sha256), info

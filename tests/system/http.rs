@@ -4,6 +4,7 @@ mod artifacts;
 mod search;
 mod secured;
 mod serving;
+mod twice;
 
 use std::fs;
 

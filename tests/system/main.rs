@@ -8,6 +8,7 @@ mod cache;
 mod changes;
 mod clients;
 mod deferred;
+mod folders;
 mod harness;
 mod http;
 mod import;

@@ -13,8 +13,8 @@ pub struct Options {
     /// Transfer at most so much a second, such as 10MiB; else as fast as it goes
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     pub(in crate::cli) rate_limit: Option<u64>,
-    /// Transfer so many files at the same time
-    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX as i64))]
+    /// Transfer so many files at the same time: a node makes those durable together that come together
+    #[arg(long, value_name = "NUMBER", default_value_t = JOBS_MAX, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX as i64))]
     pub(in crate::cli) jobs: u16,
     /// Change nothing, and list what would be done
     #[arg(long)]

@@ -38,7 +38,7 @@ async fn a_query_tells_what_it_includes_and_its_range() {
     );
     assert_eq!((found.status, found.header("content-type")), (200, "application/json"), "{}", found.text());
     let document = found.json();
-    assert_eq!(document["range"], serde_json::json!({"start_pos": 0, "end_pos": 2, "total": 2}));
+    assert_eq!(document["range"], serde_json::json!({"start_pos": 0, "end_pos": 2, "total": 2, "rows_read": 4}));
     let lib = &document["results"][1];
     assert_eq!((lib["path"].as_str(), lib["name"].as_str()), (Some("org/acme/lib/1.0"), Some("lib-1.0.jar")));
     assert_eq!((lib["size"].as_u64(), lib["actual_sha1"].as_str()), (Some(BODY.len() as u64), Some(SHA1)));
