@@ -114,6 +114,21 @@ impl Content {
     }
 }
 
+/// The SHA-256 of a file, in hexadecimal. Blocks.
+pub(in crate::cli) fn sum_of_file(path: &Path, piece_bytes: usize) -> Result<String, Failure> {
+    let mut reader = Reader::open(path, piece_bytes)?;
+    let witness = reader.witness.clone();
+    loop {
+        let (next, piece) = reader.step();
+        reader = next;
+        match piece {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(witness.sha256()),
+            Err(error) => return Err(witness.broken().unwrap_or_else(|| Failure::new(Remedy::Leave, error))),
+        }
+    }
+}
+
 /// Reads a file from its beginning to the size that it had then.
 struct Reader {
     file: File,

@@ -36,8 +36,7 @@ impl Import {
         let Import { source, into, sameness, options, json, words } = self;
         let (node, report) = (Node::new(client, into), Arc::new(Report::new(words)));
         node.check().await?;
-        let files = source.list(&node.place, &report).await?;
-        let held = node.list().await?;
+        let (files, held) = tokio::try_join!(source.list(&node.place, &report), node.list())?;
         let made = tokio::task::spawn_blocking(move || plan(files.sorted()?, held.sorted()?, sameness)).await?;
         let Plan { steps, files, bytes, already } = made.context("the temporary files")?;
         report.tally().already = already;

@@ -11,7 +11,7 @@ use futures::{Stream, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
-use super::content::Pieces;
+use super::content::{Pieces, sum_of_file};
 use super::failure::{Failure, Next, Remedy};
 use super::listed::{Listed, Sums};
 use super::node::{Node, Upload};
@@ -27,6 +27,13 @@ use crate::cli::client::Body;
 const REFUSALS_MAX: u64 = 100;
 
 type Frames = Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send + Sync>>;
+
+/// So many files are compared by one thread, one after the other,
+const COMPARED_TOGETHER: usize = 128;
+/// by so many at the same time,
+const COMPARED_AT_ONCE: usize = 4;
+/// if they aren't larger.
+const COMPARED_BYTES_MAX: u64 = 1 << 20;
 
 /// All that a transfer needs.
 pub(in crate::cli) struct Transfer<'run> {
@@ -64,7 +71,37 @@ impl Transfer<'_> {
     pub(in crate::cli) async fn all(&self, steps: Rows<Planned>, jobs: usize) -> anyhow::Result<()> {
         let steps = stream::iter(steps.enumerate().map(|(index, step)| step.map(|step| (index, step))));
         let steps = steps.map_err(|error| anyhow::Error::from(error).context("the plan"));
-        steps.try_for_each_concurrent(jobs, |(index, planned)| self.one(index, planned)).await
+        let some = steps.try_chunks(COMPARED_TOGETHER).map_err(|error| error.1);
+        let settled = some.map_ok(|steps| self.compare(steps)).try_buffered(COMPARED_AT_ONCE);
+        let left = settled.map_ok(|steps| stream::iter(steps.into_iter().map(Ok))).try_flatten();
+        left.try_for_each_concurrent(jobs, |(index, planned)| self.one(index, planned)).await
+    }
+
+    /// Reads small files that only reading tells from their artifacts, many by one thread: that costs less than handing over
+    /// each. Those that need nothing are gone then; one that can't be read is left for its turn.
+    async fn compare(&self, steps: Vec<(usize, Planned)>) -> anyhow::Result<Vec<(usize, Planned)>> {
+        let Source::Tree(tree) = self.source else { return Ok(steps) };
+        if !steps.iter().any(|(_, planned)| matches!(planned.step, Step::Compare { .. })) {
+            return Ok(steps);
+        }
+        let (root, piece_bytes, before) = (tree.root.clone(), self.pace.chunk_bytes, steps.len());
+        let settle = move |(index, mut planned): (usize, Planned)| {
+            if let Step::Compare { sha256, same } = &planned.step
+                && planned.file.size <= COMPARED_BYTES_MAX
+                && let Ok(actual) = sum_of_file(&root.join(planned.file.path.as_str()), piece_bytes)
+            {
+                planned.step = match same {
+                    _ if actual != *sha256 => Step::Upload,
+                    Same::Done => return None,
+                    Same::Properties => Step::Properties,
+                };
+            }
+            Some((index, planned))
+        };
+        let settled = tokio::task::spawn_blocking(move || steps.into_iter().filter_map(settle).collect::<Vec<_>>());
+        let settled = settled.await?;
+        self.report.tally().already += (before - settled.len()) as u64;
+        Ok(settled)
     }
 
     async fn one(&self, index: usize, planned: Planned) -> anyhow::Result<()> {

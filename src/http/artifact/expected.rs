@@ -59,7 +59,12 @@ fn agree<const N: usize>(known: &mut Option<[u8; N]>, other: Option<[u8; N]>) ->
 /// Whether bytes are to be taken from the store by their checksum. The value decides: clients send `false` on ordinary
 /// uploads.
 pub fn is_checksum_deploy(headers: &HeaderMap) -> bool {
-    headers.get(DEPLOY).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    is_on(headers, DEPLOY.as_str())
+}
+
+/// Whether a header says `true`.
+pub fn is_on(headers: &HeaderMap, name: &str) -> bool {
+    headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 /// The checksums for a message: `SHA-1: 12ab…`.

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 
 use super::checksum_file;
-use super::expected::{described, expected, is_checksum_deploy};
+use super::expected::{described, expected, is_checksum_deploy, is_on};
 use super::get::checksum_headers;
 use crate::formats::{media_type, sidecar};
 use crate::http::answer::{Answer, json};
@@ -26,6 +26,10 @@ pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
     };
     if let Some((base, algorithm)) = sidecar(&path) {
         return checksum_file::verify(ask, place.repo, base, algorithm).await;
+    }
+    if is_on(ask.headers(), "x-explode-archive") {
+        let reason = "archives are not unpacked here: send the files that are in it";
+        return Err(HttpError::Header { name: "X-Explode-Archive", reason });
     }
     let sums = expected(ask.headers())?;
     let links = ask.links()?;

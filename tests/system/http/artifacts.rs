@@ -27,6 +27,8 @@ async fn checksums_are_verified_when_they_are_sent_and_always_told() {
         let short = format!("X-Checksum-{name}: {}", &sum[1..]);
         assert_eq!(site.curl("/artifactory/libs/wrong", &["-T", &file, "-H", &short]).status, 400);
     }
+    let archive = site.curl("/artifactory/libs/wrong", &["-T", &file, "-H", "X-Explode-Archive: true"]);
+    assert_eq!((archive.status, archive.message().contains("X-Explode-Archive")), (400, true), "{}", archive.text());
     assert_eq!(site.curl("/artifactory/libs/wrong", &[]).status, 404);
     let got = site.curl("/artifactory/libs/Sha1", &[]);
     assert_eq!((got.status, got.body.as_slice()), (200, BODY));
