@@ -37,7 +37,7 @@ struct Indexer<'a> {
     reached: Option<Checkpoint>,
     /// What holds and isn't written down.
     lagging: Option<Checkpoint>,
-    /// The pack in which the last checkpoint is.
+    /// The pack in which the last checkpoint is; 0 before there is one.
     noted_pack: u64,
     deadline: Option<Instant>,
 }
@@ -52,12 +52,14 @@ impl<'a> Indexer<'a> {
             batches: 0,
             reached: None,
             lagging: None,
-            noted_pack: shared.indexed_pack.load(Ordering::Acquire),
+            noted_pack: 0,
             deadline: None,
         }
     }
 
     fn drain(mut self) -> Result<(), IndexError> {
+        // The first checkpoint of all doesn't wait: without any, an index is built anew.
+        self.noted_pack = self.shared.index.checkpoint()?.map_or(0, |checkpoint| checkpoint.pack);
         loop {
             match self.shared.overlay.take(self.deadline) {
                 Taken::Group(number, group) => {

@@ -39,6 +39,7 @@ const COMPARED_BYTES_MAX: u64 = 1 << 20;
 pub(in crate::cli) struct Transfer<'run> {
     pub(in crate::cli) source: &'run Source,
     pub(in crate::cli) node: &'run Node<'run>,
+    pub(in crate::cli) sameness: Sameness,
     pub(in crate::cli) pace: Arc<Pace>,
     pub(in crate::cli) report: Arc<Report>,
     /// Since the last success.
@@ -90,8 +91,11 @@ impl Transfer<'_> {
                 && planned.file.size <= COMPARED_BYTES_MAX
                 && let Ok(actual) = sum_of_file(&root.join(planned.file.path.as_str()), piece_bytes)
             {
+                let is_same = actual == *sha256;
+                // What is there by then is compared with these bytes.
+                planned.file.sums.sha256 = Some(actual);
                 planned.step = match same {
-                    _ if actual != *sha256 => Step::Upload,
+                    _ if !is_same => Step::Upload,
                     Same::Done => return None,
                     Same::Properties => Step::Properties,
                 };
@@ -185,7 +189,7 @@ impl Transfer<'_> {
 
     async fn is_there(&self, file: &Listed) -> Result<bool, Failure> {
         let held = self.node.look(&file.path).await?;
-        Ok(held.is_some() && plan::step(file, held.as_ref(), Sameness::Time).is_none())
+        Ok(held.is_some() && plan::step(file, held.as_ref(), self.sameness).is_none())
     }
 
     async fn upload(&self, file: &Listed, before: &mut Before) -> Result<Done, Failure> {

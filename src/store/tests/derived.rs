@@ -161,3 +161,20 @@ async fn an_index_that_was_kept_by_other_rules_is_built_anew() {
         assert_eq!(recovery.index, IndexRecovery::Current);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_store_has_a_checkpoint_before_it_has_many_keys() {
+    let (folder, memory) = (tempfile::tempdir().unwrap(), MemoryIndex::with_history());
+    let (store, _) = open_with(folder.path(), options(IndexKind::Memory(memory.clone())));
+    store.commit(rows([put("key", &[3; 10])])).await.unwrap();
+    while memory.checkpoints() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let killed = IndexKind::Memory(memory.earlier(0));
+    store.commit(rows([put("other", &[3; 10])])).await.unwrap();
+    store.close().await;
+    drop(store);
+    let (store, recovery) = open_with(folder.path(), options(killed));
+    assert!(!matches!(recovery.index, IndexRecovery::Rebuilt { .. }), "{:?}", recovery.index);
+    assert_eq!(found(&store), expected(&store));
+}
