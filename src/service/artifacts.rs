@@ -146,7 +146,7 @@ impl Upload {
             media_type: media_type.to_owned(),
             properties,
         };
-        let item = Box::pin(service.put(&caller, &repository, path, content, Some(staged))).await?;
+        let item = Box::pin(service.put(&caller, &repository, path, content, Some(staged), None)).await?;
         if let Some(rotten) = replaces {
             service.engine().was_replaced(&rotten).await;
         }
@@ -189,7 +189,7 @@ impl Expected {
 
 impl Service {
     /// Puts content at a path. The same content is put again all the same: it is a version that whoever deletes the one
-    /// before, at a site that hasn't heard of it, hasn't seen.
+    /// before, at a site that hasn't heard of it, hasn't seen. What is a copy is recorded with the item that it is of.
     pub(super) async fn put(
         &self,
         caller: &Caller,
@@ -197,12 +197,17 @@ impl Service {
         path: ArtifactPath,
         content: Content,
         staged: Option<Staged>,
+        copied: Option<&Item>,
     ) -> Result<Item, ServiceError> {
         let by = caller.principal.name().to_owned();
         let (key, put) = (repository.key.clone(), content.clone());
         let command = Command::Put { key, path: path.clone(), content: put, by: by.clone() };
-        let object = format!("{}/{path}", repository.key);
-        let receipt = self.done(caller, "put", &object, command, staged).await?;
+        let place = format!("{}/{path}", repository.key);
+        let (what, object) = match copied {
+            Some(item) => ("copy", format!("{}/{} to {place}", item.repo, item.path)),
+            None => ("put", place),
+        };
+        let receipt = self.done(caller, what, &object, command, staged).await?;
         let version = Version {
             dot: receipt.dot,
             entry: Digest::ZERO,

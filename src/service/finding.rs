@@ -226,7 +226,7 @@ impl Service {
         let Some(info) = self.engine().store().blob(&digest)? else { return Ok(None) };
         let (size, checksums, media_type) = (info.size, info.checksums, media_type.to_owned());
         let content = Content { digest, size, checksums, media_type, properties };
-        self.put(caller, &repository, path.clone(), content, None).await.map(Some)
+        self.put(caller, &repository, path.clone(), content, None, None).await.map(Some)
     }
 
     /// The one blob here that has all of these sums.

@@ -198,7 +198,7 @@ impl Service {
             media_type: item.media_type.clone(),
             properties: item.properties.clone(),
         };
-        self.put(caller, &target, to.clone(), content, None).await?;
+        self.put(caller, &target, to.clone(), content, None, Some(item)).await?;
         match kind {
             Relocation::Copy => Ok(()),
             // A version that came meanwhile wasn't copied.

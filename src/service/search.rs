@@ -288,6 +288,7 @@ impl Search {
 
     fn next_span(&mut self) {
         self.spans.pop_front();
+        self.candidates = None;
         self.last.clear();
         self.ahead = PAGE_LEAST;
     }

@@ -22,19 +22,19 @@ impl Service {
         limit: usize,
     ) -> Result<Vec<Conflict>, ServiceError> {
         let space = self.readable(caller, repo)?.space;
-        let mut after = after;
-        loop {
+        let (mut after, mut readable) = (after, Vec::new());
+        // What may not be read is no reason to tell fewer: whoever gets fewer takes it for the end.
+        while readable.len() < limit {
             let from = after.clone();
             let page = self.walk(move |view| replica::conflicts(view, &space, from.as_ref(), limit)).await?;
-            let Some(last) = page.last().map(|conflict| conflict.path.clone()) else { return Ok(page) };
+            let Some(last) = page.last() else { break };
+            after = Some(last.path.clone());
             let may_read =
                 |conflict: &Conflict| access::may_at(&caller.principal, Right::Read, repo, conflict.path.as_str());
-            let readable: Vec<Conflict> = page.into_iter().filter(may_read).collect();
-            if !readable.is_empty() {
-                return Ok(readable);
-            }
-            after = Some(last);
+            readable.extend(page.into_iter().filter(may_read));
         }
+        readable.truncate(limit);
+        Ok(readable)
     }
 
     /// What is in conflict at a path, if anything is.

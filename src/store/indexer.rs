@@ -16,6 +16,10 @@ use super::value::Table;
 /// After so many batches a checkpoint is written even when more is waiting.
 const BATCHES_PER_CHECKPOINT: u32 = 64;
 
+/// A checkpoint is written when so much more of a pack is in the index, however few derived keys came with it: the next open
+/// after a kill reads that again.
+const LAG_BYTES_MAX: u64 = 32 << 20;
+
 /// Drains the overlay until it is stopped. A failing index fails the store: the packs have everything.
 pub fn run(shared: &Arc<Shared>) {
     let drained = catch_unwind(AssertUnwindSafe(|| Indexer::new(shared).drain()));
@@ -37,8 +41,8 @@ struct Indexer<'a> {
     reached: Option<Checkpoint>,
     /// What holds and isn't written down.
     lagging: Option<Checkpoint>,
-    /// The pack in which the last checkpoint is; 0 before there is one.
-    noted_pack: u64,
+    /// The pack in which the last checkpoint is, 0 before there is one, and where it is there.
+    noted: (u64, u64),
     deadline: Option<Instant>,
 }
 
@@ -52,14 +56,15 @@ impl<'a> Indexer<'a> {
             batches: 0,
             reached: None,
             lagging: None,
-            noted_pack: 0,
+            noted: (0, 0),
             deadline: None,
         }
     }
 
     fn drain(mut self) -> Result<(), IndexError> {
         // The first checkpoint of all doesn't wait: without any, an index is built anew.
-        self.noted_pack = self.shared.index.checkpoint()?.map_or(0, |checkpoint| checkpoint.pack);
+        let noted = self.shared.index.checkpoint()?;
+        self.noted = noted.map_or((0, 0), |noted| (noted.pack, noted.offset));
         loop {
             match self.shared.overlay.take(self.deadline) {
                 Taken::Group(number, group) => {
@@ -129,7 +134,10 @@ impl<'a> Indexer<'a> {
         self.deadline = None;
         let Some(reached) = self.reached.take() else { return Ok(()) };
         // A checkpoint says that all derived keys are in the files that it names. They are written when there are many.
-        let is_due = self.shared.finder.as_ref().is_none_or(Finder::is_full) || reached.pack != self.noted_pack;
+        let (pack, offset) = self.noted;
+        let is_due = self.shared.finder.as_ref().is_none_or(Finder::is_full)
+            || reached.pack != pack
+            || reached.offset >= offset + LAG_BYTES_MAX;
         self.lagging = Some(reached);
         if is_due { self.note() } else { Ok(()) }
     }
@@ -144,7 +152,7 @@ impl<'a> Indexer<'a> {
         if let Some(finder) = &self.shared.finder {
             finder.tidy()?;
         }
-        self.noted_pack = reached.pack;
+        self.noted = (reached.pack, reached.offset);
         self.shared.indexed_pack.store(reached.pack, Ordering::Release);
         Ok(())
     }

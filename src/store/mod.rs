@@ -7,6 +7,7 @@
 //! packs/<number>.pack    records and commits, append-only: the journal and the truth
 //! large/<number>.blob    one blob of more than 1 MiB (.part while it grows, .map beside it while it is filled)
 //! index/                 sled: key → value or pointer, digest → bytes or place; can be thrown away
+//! index/find/            sorted keys that were derived from rows and blobs; goes with the index
 //! garbage, verified      what collections and scrubs remember; can be lost
 //! cache                  what the engine remembers of what it fetched for readers; can be lost
 //! gc.log                 a line for each blob that was removed, evicted, let go, or lost, or that rotted

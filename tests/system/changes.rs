@@ -91,6 +91,10 @@ async fn files_and_folders_are_moved_copied_and_deleted_everywhere() {
     reads(berlin, "d/e/3", Some("d/e/3")).await;
     tokyo.cli(&["artifact", "copy", &format!("{REPO}/d"), &format!("{REPO}/f")], "");
     reads(berlin, "f/e/3", Some("d/e/3")).await;
+    for side in ["d/e/3", "f/e/3"] {
+        let told = tokyo.cli(&["audit", "--path", &format!("{REPO}/{side}")], "");
+        assert!(told.contains(&format!("{REPO}/d/e/3 to {REPO}/f/e/3")), "{told}");
+    }
     let refused = berlin.try_cli(&["artifact", "rm", &format!("{REPO}/d")], "");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--recursive"));
     berlin.cli(&["artifact", "rm", "--recursive", &format!("{REPO}/d")], "");

@@ -20,7 +20,7 @@ pub struct AuditQuery {
     pub since_ms: Option<u64>,
     /// Of this user.
     pub user: Option<String>,
-    /// Of objects that begin so: `REPO/PATH`.
+    /// Of objects that begin so: `REPO/PATH`; a copy is also of what it was copied to.
     pub path: Option<String>,
     /// At most so many, the newest.
     pub limit: usize,
@@ -40,8 +40,13 @@ impl AuditQuery {
     fn wants(&self, head: &Head<'_>) -> bool {
         self.since_ms.is_none_or(|since| head.at >= since)
             && self.user.as_ref().is_none_or(|user| head.who == user.as_str())
-            && self.path.as_ref().is_none_or(|path| head.object.starts_with(path.as_str()))
+            && self.path.as_ref().is_none_or(|path| is_of(&head.object, path))
     }
+}
+
+/// Whether an object begins with `path`, or is a copy to what does.
+fn is_of(object: &str, path: &str) -> bool {
+    object.starts_with(path) || object.match_indices(" to ").any(|(at, to)| object[at + to.len()..].starts_with(path))
 }
 
 /// The newest lines that match, oldest first. Files are read from the newest back, until there are enough. Threads bring
@@ -116,8 +121,13 @@ mod tests {
         assert_eq!(count(AuditQuery { since_ms: Some(205), ..all.clone() }), 15);
         assert_eq!(count(AuditQuery { user: Some("bob \" x".into()), ..all.clone() }), 15);
         assert_eq!(count(AuditQuery { path: Some("libs/7".into()), ..all.clone() }), 3);
-        let newest = find(folder.path(), &AuditQuery { limit: 12, ..all }).unwrap();
-        assert_eq!(newest.len(), 12);
+        let copy = r#"{"at":400,"who":"eve","what":"copy","object":"libs/c to far/c"}"#.to_owned() + "\n";
+        std::fs::write(folder.path().join("audit-00000004.jsonl"), copy).unwrap();
+        for (path, copies) in [("libs/c", 1), ("far/", 1), ("ar/c", 0), ("libs/c to", 1)] {
+            assert_eq!(count(AuditQuery { path: Some(path.into()), ..all.clone() }), copies, "{path}");
+        }
+        let newest = find(folder.path(), &AuditQuery { limit: 13, ..all }).unwrap();
+        assert_eq!(newest.len(), 13);
         assert!(newest[0].contains(":208,") && newest[11].contains(":309,"), "{newest:?}");
     }
 }

@@ -203,7 +203,11 @@ impl Finder {
     }
 
     fn begin(&self, number: u32) -> Result<Writer, IndexError> {
-        fs::create_dir_all(&self.folder)?;
+        if !self.folder.is_dir() {
+            fs::create_dir_all(&self.folder)?;
+            // A checkpoint names what is in it: its own name has to last as well.
+            self.folder.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())?;
+        }
         Ok(Writer::create(path(&self.folder, number))?)
     }
 

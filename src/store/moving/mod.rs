@@ -27,7 +27,7 @@ use copy::Copied;
 pub use error::MoveError;
 
 /// What a store's folder holds beside packs, large files and the index.
-const NOTES: [&str; 5] = ["gc.log", "gc.log.1", "garbage", "verified", "cache"];
+const NOTES: [&str; 6] = ["gc.log", "gc.log.1", "garbage", "verified", "cache", "downloads"];
 /// The folders that are copied.
 const FOLDERS: [&str; 2] = ["packs", "large"];
 /// In an unfinished copy: the id of the store that it is of.

@@ -197,6 +197,9 @@ fn the_old_place_can_be_kept_and_what_is_not_the_stores_stays_in_it() {
     let root = root.path().canonicalize().unwrap();
     let from = root.join("store");
     drop(Store::open(&from, Options::default(), Arc::new(RealFiles), ID).unwrap());
+    for note in NOTES {
+        std::fs::write(from.join(note), note).unwrap();
+    }
     for (name, keeps_old) in [("one", true), ("two", false)] {
         std::fs::write(from.join("mine"), "x").unwrap();
         let plan = Move::plan(&RealFiles, &from, &root.join(name), 0).unwrap();
@@ -208,5 +211,9 @@ fn the_old_place_can_be_kept_and_what_is_not_the_stores_stays_in_it() {
         location.check(&RealFiles).unwrap();
         assert_eq!(from.join("packs").exists(), keeps_old);
         assert!(from.join("mine").exists() && !root.join(name).join(MARKER).exists());
+        for note in NOTES {
+            assert_eq!(std::fs::read_to_string(root.join(name).join(note)).unwrap(), note);
+            assert_eq!(from.join(note).exists(), keeps_old);
+        }
     }
 }
