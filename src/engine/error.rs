@@ -1,5 +1,6 @@
 //! What can go wrong, as decisions the service can take.
 
+use artimesh_core::model::ArtifactPath;
 use artimesh_core::replica::CommandError;
 use artimesh_core::trust::{BadToken, PairingReason};
 
@@ -23,6 +24,9 @@ pub enum CommandFailure {
     /// There is no space for it; nothing was changed.
     #[error("{0}")]
     NoSpace(String),
+    /// The bytes that a path was to have have gone from here meanwhile; nothing was changed.
+    #[error("the bytes for {0} are not here any more")]
+    BytesGone(ArtifactPath),
     /// The node is stopping or failed; whether it was done is unknown.
     #[error("the node is stopping: {0}")]
     Stopped(String),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use artimesh_core::model::{Digest, NodeId, Space};
+use artimesh_core::model::{ArtifactPath, Digest, NodeId, Space};
 use artimesh_core::replica::{
     Command, Event, Hello, Input, Output, Receipt, Refusal, Replica, Row, Verdict, ViewFault, Want,
 };
@@ -156,6 +156,12 @@ impl Mind {
             match message {
                 Message::Command { command, staged, account, since, answer } => {
                     account.add(Part::Queue, since.elapsed());
+                    if let Some(path) = self.lacks_bytes(&command, staged.as_ref())? {
+                        // Whoever asked may be gone.
+                        let _ = answer.send(Err(CommandFailure::BytesGone(path)));
+                        next = self.inbox.try_recv().ok();
+                        continue;
+                    }
                     waiting.accounts.push(account);
                     waiting.vital &= !matches!(*command, Command::Put { .. });
                     commands.push((commands.len() as u64, *command));
@@ -169,6 +175,17 @@ impl Mind {
             }
         }
         self.handle(Input::Local(commands), waiting).await
+    }
+
+    /// The path that is to have bytes which came with nobody and aren't here: they were when somebody looked, and have been
+    /// dropped since.
+    fn lacks_bytes(&self, command: &Command, staged: Option<&Staged>) -> Result<Option<ArtifactPath>, EngineFailed> {
+        let Command::Put { path, content, .. } = command else { return Ok(None) };
+        if staged.is_some() || path.is_folder() {
+            return Ok(None);
+        }
+        let found = self.view.0.blob(&content.digest).map_err(|error| EngineFailed { reason: error.to_string() })?;
+        Ok(found.is_none().then(|| path.clone()))
     }
 
     async fn handle(&mut self, input: Input, mut waiting: Waiting) -> Result<(), EngineFailed> {

@@ -182,7 +182,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/storage/{repo}", "storage_get", Needs::Read, Endpoint::StorageGet, "A repository's root as JSON; ?list, ?properties, ?lastModified, ?permissions"),
     route(GET, "/artifactory/api/storage/{repo}/", "storage_get", Needs::Read, Endpoint::StorageGet, "The same"),
     route(GET, "/artifactory/api/storage/{repo}/{*path}", "storage_get", Needs::Read, Endpoint::StorageGet, "A file or folder as JSON; ?list, ?properties, ?lastModified, ?permissions"),
-    route(PUT, "/artifactory/api/storage/{repo}/{*path}", "properties_put", Needs::Write, Endpoint::PropertiesPut, "?properties=k=v1,v2;k2=v sets properties, in a folder those of all files"),
+    route(PUT, "/artifactory/api/storage/{repo}/{*path}", "properties_put", Needs::Write, Endpoint::PropertiesPut, "?properties=k=v1,v2;k2=v sets properties, of a folder also those of what is in it unless recursive=0"),
     route(DELETE, "/artifactory/api/storage/{repo}/{*path}", "properties_delete", Needs::Write, Endpoint::PropertiesDelete, "?properties=a,b removes properties"),
     route(PATCH, "/artifactory/api/metadata/{repo}/{*path}", "metadata_patch", Needs::Write, Endpoint::MetadataPatch, "Sets and removes properties: {props: {name: value, values or null}}"),
     route(POST, "/artifactory/api/move/{repo}", "move", Needs::Write, Endpoint::Move, "?to=/REPO/PATH moves all that is in a repository; &dry=1"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use artimesh_core::access::{self, Right};
 use artimesh_core::model::{ArtifactPath, NodeId, NodeName, RepoKey};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use super::ask::Ask;
 use super::dates::iso8601;
 use super::error::HttpError;
 use super::target::Query;
-use crate::service::{Conflict, End, Historic, ServiceError, Version};
+use crate::service::{Caller, Conflict, End, Historic, ServiceError, Version};
 
 /// Rows of a list, unless `?limit=` says otherwise.
 const LIMIT: usize = 100;
@@ -58,9 +59,9 @@ pub async fn conflicts(ask: Ask) -> Result<Answer, HttpError> {
     let after = after.map(|text| ArtifactPath::try_from(text.to_owned())).transpose()?;
     let limit = limit(&query)?;
     let found = ask.service().conflicts(&ask.caller, &repo, after, limit).await?;
-    let names = ask.service().names().await?;
+    let told = Told::of(&ask, &repo).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.path.clone());
-    let conflicts: Vec<Value> = found.iter().map(|found| conflict(found, &names)).collect();
+    let conflicts: Vec<Value> = found.iter().map(|found| conflict(found, &told)).collect();
     answer::json(StatusCode::OK, &json!({"repo": repo, "conflicts": conflicts, "next": next}))
 }
 
@@ -69,7 +70,7 @@ pub async fn conflict_at(ask: Ask) -> Result<Answer, HttpError> {
     let (repo, path) = file(&ask)?;
     let found = ask.service().conflict(&ask.caller, &repo, &path).await?;
     let found = found.ok_or_else(|| ServiceError::NoConflict { repo: repo.clone(), path })?;
-    let mut document = conflict(&found, &ask.service().names().await?);
+    let mut document = conflict(&found, &Told::of(&ask, &repo).await?);
     document["repo"] = json!(repo);
     answer::json(StatusCode::OK, &document)
 }
@@ -79,9 +80,9 @@ pub async fn history(ask: Ask) -> Result<Answer, HttpError> {
     let (repo, path) = file(&ask)?;
     let limit = limit(&ask.query())?;
     let (live, past) = ask.service().history(&ask.caller, &repo, &path, limit).await?;
-    let names = ask.service().names().await?;
-    let live: Vec<Value> = live.iter().enumerate().map(|(rank, each)| live_version(rank, each, &names)).collect();
-    let past: Vec<Value> = past.iter().map(|past| historic(past, &names)).collect();
+    let told = Told::of(&ask, &repo).await?;
+    let live: Vec<Value> = live.iter().enumerate().map(|(rank, each)| live_version(rank, each, &told)).collect();
+    let past: Vec<Value> = past.iter().map(|past| historic(past, &told)).collect();
     answer::json(StatusCode::OK, &json!({"repo": repo, "path": path, "live": live, "history": past}))
 }
 
@@ -103,11 +104,31 @@ pub async fn dismiss(ask: Ask) -> Result<Answer, HttpError> {
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
-fn name(node: &NodeId, names: &Names) -> Option<String> {
-    names.get(node).map(ToString::to_string)
+/// What may be told of versions, and how.
+struct Told<'a> {
+    names: Names,
+    caller: &'a Caller,
+    repo: &'a RepoKey,
 }
 
-fn version(version: &Version, state: &str, names: &Names) -> Value {
+impl<'a> Told<'a> {
+    async fn of(ask: &'a Ask, repo: &'a RepoKey) -> Result<Told<'a>, HttpError> {
+        Ok(Told { names: ask.service().names().await?, caller: &ask.caller, repo })
+    }
+
+    fn name(&self, node: &NodeId) -> Option<String> {
+        self.names.get(node).map(ToString::to_string)
+    }
+
+    /// Another path, for those who may know that it is there.
+    fn path<'path>(&self, path: Option<&'path ArtifactPath>) -> Option<&'path ArtifactPath> {
+        let reads =
+            |path: &&ArtifactPath| access::may_at(&self.caller.principal, Right::Read, self.repo, path.as_str());
+        path.filter(reads)
+    }
+}
+
+fn version(version: &Version, state: &str, told: &Told<'_>) -> Value {
     let node = &version.dot.incarnation.node;
     json!({
         "version": version.dot.to_string(),
@@ -118,17 +139,17 @@ fn version(version: &Version, state: &str, names: &Names) -> Value {
         "modified": iso8601(version.timestamp),
         "modified_by": version.modified_by,
         "node": node.to_string(),
-        "node_name": name(node, names),
-        "moved_from": version.moved_from,
+        "node_name": told.name(node),
+        "moved_from": told.path(version.moved_from.as_ref()),
     })
 }
 
-fn live_version(rank: usize, each: &Version, names: &Names) -> Value {
-    version(each, if rank == 0 { "shown" } else { "sibling" }, names)
+fn live_version(rank: usize, each: &Version, told: &Told<'_>) -> Value {
+    version(each, if rank == 0 { "shown" } else { "sibling" }, told)
 }
 
-fn historic(past: &Historic, names: &Names) -> Value {
-    let mut document = version(&past.version, if past.lost { "lost" } else { "ended" }, names);
+fn historic(past: &Historic, told: &Told<'_>) -> Value {
+    let mut document = version(&past.version, if past.lost { "lost" } else { "ended" }, told);
     let ended = &past.ended;
     let (how, to) = match &ended.how {
         End::Replaced => ("replaced", None),
@@ -139,25 +160,25 @@ fn historic(past: &Historic, names: &Names) -> Value {
     };
     document["ended"] = json!({
         "how": how,
-        "to": to,
+        "to": told.path(to),
         "by": ended.by,
-        "node_name": ended.dot.and_then(|dot| name(&dot.incarnation.node, names)),
+        "node_name": ended.dot.and_then(|dot| told.name(&dot.incarnation.node)),
         "at": iso8601(ended.timestamp),
     });
     document
 }
 
-fn conflict(conflict: &Conflict, names: &Names) -> Value {
+fn conflict(conflict: &Conflict, told: &Told<'_>) -> Value {
     let live = conflict.live.iter().enumerate();
     let live: Vec<Value> = live
         .map(|(rank, each)| {
-            let mut document = live_version(rank, each, names);
+            let mut document = live_version(rank, each, told);
             let outlived = conflict.survivors.get(&each.dot);
-            document["outlived_delete_of"] = json!(outlived.and_then(|dot| name(&dot.incarnation.node, names)));
+            document["outlived_delete_of"] = json!(outlived.and_then(|dot| told.name(&dot.incarnation.node)));
             document["outlived_delete"] = json!(outlived.map(ToString::to_string));
             document
         })
         .collect();
-    let lost: Vec<Value> = conflict.lost.iter().map(|past| historic(past, names)).collect();
+    let lost: Vec<Value> = conflict.lost.iter().map(|past| historic(past, told)).collect();
     json!({"path": conflict.path, "live": live, "lost": lost})
 }

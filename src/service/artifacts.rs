@@ -155,7 +155,7 @@ impl Upload {
 }
 
 impl Folder {
-    fn of(repository: &Repository, path: Option<&ArtifactPath>, own: Option<Item>) -> Folder {
+    pub(super) fn of(repository: &Repository, path: Option<&ArtifactPath>, own: Option<Item>) -> Folder {
         Folder {
             repo: repository.key.clone(),
             path: path.cloned(),
@@ -304,7 +304,7 @@ impl Service {
         let folder = path.as_folder();
         let own = may_read(&folder).then(|| self.shown(&repository, &folder, &caller.account));
         let own = own.transpose()?.flatten();
-        if own.is_none() && !Box::pin(self.has_children(caller, repo, path)).await? {
+        if own.is_none() && !self.has_children(caller, repo, path)? {
             return Err(ServiceError::NoArtifact { repo: repo.clone(), path: path.clone() });
         }
         Ok(Found::Folder(Folder::of(&repository, Some(path), own)))

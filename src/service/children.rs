@@ -58,19 +58,27 @@ impl Service {
     }
 
     /// Whether there is anything in a folder.
-    pub(super) async fn has_children(
+    pub(super) fn has_children(
         &self,
         caller: &Caller,
         repo: &RepoKey,
         path: &ArtifactPath,
     ) -> Result<bool, ServiceError> {
-        let mut children = self.children(caller, repo, Some(path))?;
-        while let Some(page) = children.next_page().await? {
-            if !page.is_empty() {
-                return Ok(true);
+        let repository = self.readable(caller, repo)?;
+        let prefix = format!("{path}/");
+        match access::reach(&caller.principal, Right::Read, repo, &prefix) {
+            Reach::Nothing => Ok(false),
+            Reach::Part => self.shows_within(caller, &repository, &prefix),
+            Reach::All => {
+                let own = rows::catalog_prefix(&repository.space, &prefix);
+                let store = self.engine().store();
+                // The folder's own row is nothing in it.
+                let inside = caller.account.time(Part::Index, || {
+                    store.range(Tree::Catalog, &[own.as_slice(), &[0]].concat(), &rows::end_of(&own), 1)
+                })?;
+                Ok(!inside.is_empty())
             }
         }
-        Ok(false)
     }
 }
 

@@ -6,6 +6,7 @@
 //! m|s|t SUM DIGEST                    a blob whose sums (MD5, SHA-1, SHA-256) were computed here: 8 bytes of the sum
 //! d DIGEST SPACE PATH                 a path whose shown version has these bytes
 //! p SPACE NAME 0 VALUE 0 PATH         a path whose shown version has this property: 128 bytes of the value
+//! o SPACE PATH                        a path with so many properties that they have no keys: it may have any
 //! ```
 //!
 //! A space takes 8 bytes, a digest 12. What is cut off, and what has changed since, is told by the row itself.
@@ -29,7 +30,7 @@ use super::handle::Service;
 use crate::store::{BlobInfo, Derivation, ReadError, Store, Tree, has_md5};
 
 /// Counts the rules: an index that was kept by others is built anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// So much of a sum is kept.
 const SUM_BYTES: usize = 8;
@@ -37,6 +38,9 @@ const SUM_BYTES: usize = 8;
 const DIGEST_BYTES: usize = 12;
 /// So much of a property's value is kept.
 const VALUE_BYTES: usize = 128;
+/// So much is kept of the properties of one path. Each key ends in the path: thousands of values at a long one would come to
+/// hundreds of times what they are in their row, and any member of a federation can write them.
+const PROPERTIES_BYTES_MAX: usize = 16 << 10;
 /// So much of a space is kept.
 const SPACE_BYTES: usize = 8;
 /// What a key of the catalog begins with.
@@ -121,9 +125,17 @@ fn of_row(key: &[u8], row: &[u8], keys: &mut Vec<Vec<u8>>) {
     if !path.ends_with(b"/") {
         keys.push([&content_prefix(&version.content.digest)[..], space, path].concat());
     }
+    let (start, mut bytes) = (keys.len(), 0);
     for (name, values) in version.properties().as_map() {
         for value in values {
-            keys.push([&property_prefix(space, name, value)[..], path].concat());
+            let key = [&property_prefix(space, name, value)[..], path].concat();
+            bytes += key.len();
+            if bytes > PROPERTIES_BYTES_MAX {
+                keys.truncate(start);
+                keys.push([&overflow_prefix(space)[..], path].concat());
+                return;
+            }
+            keys.push(key);
         }
     }
 }
@@ -135,6 +147,10 @@ fn short(space: &Space) -> [u8; SPACE_BYTES] {
 
 fn content_prefix(digest: &Digest) -> Vec<u8> {
     [b"d", &digest.0[..DIGEST_BYTES]].concat()
+}
+
+fn overflow_prefix(space: &[u8]) -> Vec<u8> {
+    [b"o", space].concat()
 }
 
 fn property_prefix(space: &[u8], name: &str, value: &str) -> Vec<u8> {
@@ -226,7 +242,11 @@ impl Service {
         let Some(info) = self.engine().store().blob(&digest)? else { return Ok(None) };
         let (size, checksums, media_type) = (info.size, info.checksums, media_type.to_owned());
         let content = Content { digest, size, checksums, media_type, properties };
-        self.put(caller, &repository, path.clone(), content, None, None).await.map(Some)
+        match self.put(caller, &repository, path.clone(), content, None, None).await {
+            // They went meanwhile.
+            Err(ServiceError::NotHere { .. }) => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     /// The one blob here that has all of these sums.
@@ -313,6 +333,9 @@ impl Candidates {
                     streams.push(Stream::new(property_prefix(&space, name, value), prefix));
                 }
             }
+        }
+        if anchors.iter().any(|anchor| matches!(anchor, Anchor::Property(..))) {
+            streams.push(Stream::new(overflow_prefix(&space), prefix));
         }
         Ok(Candidates { streams, read })
     }

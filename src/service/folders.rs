@@ -5,7 +5,7 @@ use artimesh_core::catalog::Content;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Command, CommandError};
 
-use super::artifacts::{Folder, Found};
+use super::artifacts::Folder;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
@@ -39,21 +39,26 @@ impl Service {
         folder: &ArtifactPath,
         properties: Properties,
     ) -> Result<Folder, ServiceError> {
-        let repository = self.writable_at(caller, Right::Write, repo, &folder.as_folder())?;
-        match self.find(caller, repo, Some(folder)).await {
-            Ok(Found::File(item)) => return Err(ServiceError::FileInTheWay(item.path)),
-            Ok(Found::Folder(found)) if found.own.is_some() && properties.is_empty() => return Ok(found),
-            Ok(Found::Folder(_)) | Err(ServiceError::NoArtifact { .. } | ServiceError::NoRepository(_)) => {}
-            Err(error) => return Err(error),
+        let path = folder.as_folder();
+        let repository = self.writable_at(caller, Right::Write, repo, &path)?;
+        // Who may write there need not be one who may read.
+        let made = |service: &Service| -> Result<Folder, ServiceError> {
+            Ok(Folder::of(&repository, Some(folder), service.shown(&repository, &path, &caller.account)?))
+        };
+        if self.shown(&repository, folder, &caller.account)?.is_some() {
+            return Err(ServiceError::FileInTheWay(folder.clone()));
         }
-        let (path, by) = (folder.as_folder(), caller.principal.name().to_owned());
+        let present = made(self)?;
+        if present.own.is_some() && properties.is_empty() {
+            return Ok(present);
+        }
+        self.check_overwrite(caller, &repository, &path)?;
+        let by = caller.principal.name().to_owned();
         let object = format!("{}/{path}", repository.key);
-        let command = Command::Put { key: repository.key, path, content: Content::folder(properties), by };
+        let (key, content) = (repository.key.clone(), Content::folder(properties));
+        let command = Command::Put { key, path: path.clone(), content, by };
         self.done(caller, "make folder", &object, command, None).await?;
-        match self.find(caller, repo, Some(folder)).await? {
-            Found::Folder(found) => Ok(found),
-            Found::File(item) => Err(ServiceError::FileInTheWay(item.path)),
-        }
+        made(self)
     }
 
     /// Deletes all files in a folder (`None`: in the whole repository), as far as this node has them; what is put there

@@ -49,6 +49,9 @@ pub enum Health {
     NotReady(String),
 }
 
+/// So many searches hold hits that are sorted, at the same time: each may be tens of mebibytes.
+const SORTS_MAX: usize = 4;
+
 struct Inner {
     engine: Engine,
     anonymous_read: bool,
@@ -58,6 +61,7 @@ struct Inner {
     own_files: &'static [&'static str],
     md5: Md5Turn,
     backups: Arc<Semaphore>,
+    sorts: Arc<Semaphore>,
     confirming: Mutex<()>,
     http_address: OnceLock<SocketAddr>,
     metrics: Metrics,
@@ -99,6 +103,7 @@ impl Service {
             own_files: options.own_files,
             md5: options.md5,
             backups: Arc::new(Semaphore::new(1)),
+            sorts: Arc::new(Semaphore::new(SORTS_MAX)),
             confirming: Mutex::default(),
             http_address: OnceLock::new(),
             metrics,
@@ -210,6 +215,11 @@ impl Service {
 
     pub(super) fn own_files(&self) -> &'static [&'static str] {
         self.0.own_files
+    }
+
+    /// Who holds one of its permits holds hits that are sorted.
+    pub(super) fn sorts(&self) -> &Arc<Semaphore> {
+        &self.0.sorts
     }
 
     /// Who holds its one permit makes a backup.
@@ -360,6 +370,10 @@ impl From<CommandFailure> for ServiceError {
         match failure {
             CommandFailure::Refused(CommandError::Follower) => ServiceError::Edge,
             CommandFailure::Refused(error) => ServiceError::Command(error),
+            CommandFailure::BytesGone(path) => {
+                let reason = "they were removed a moment ago; try again".to_owned();
+                ServiceError::NotHere { path, reason }
+            }
             CommandFailure::NoSpace(reason) => ServiceError::NoSpace(reason),
             CommandFailure::Stopped(reason) => ServiceError::Unavailable(reason),
         }

@@ -58,7 +58,7 @@ pub use finding::derivation;
 pub use handle::{Health, Options, Service};
 pub use metrics::Metrics;
 pub use pairing::{CircleMember, CircleView, Issued, Joined, PairingWish, Revoked};
-pub use properties::PropertyChange;
+pub use properties::{Extent, PropertyChange};
 pub use recent::Recent;
 pub use reconciliation::{Checkpoint, Confirmation};
 pub use relocation::{Destination, Effect, Relocation};

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::access::{Action, Right};
+use artimesh_core::catalog::EntryFault;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
-use artimesh_core::replica::Command;
+use artimesh_core::replica::{Command, CommandError};
 
-use super::artifacts::Found;
+use super::artifacts::{Folder, Found};
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
@@ -14,44 +15,86 @@ use super::handle::Service;
 /// Name → values, or `None` to remove the property.
 pub type PropertyChange = BTreeMap<String, Option<Vec<String>>>;
 
+/// What of a folder is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The folder, and all files and made folders in it.
+    All,
+    /// The folder alone.
+    Itself,
+}
+
 /// Files changed per look at a folder.
 const PAGE: usize = 500;
 
 impl Service {
-    /// Changes properties of the file at a path, or of every file in a folder; says how many files. What is so already stays
-    /// as it is. A folder isn't changed in
-    /// one step: an error in the middle leaves the rest as it was.
+    /// Changes properties of what is at a path: a file, or a folder with all that is in it, or without. A folder that is to
+    /// have properties becomes one that was made as such: it stays when nothing is in it. What is so already stays as it is.
+    /// A folder isn't changed in one step: an error in the middle leaves the rest as it was. A repository has no properties,
+    /// only what is in it.
     pub async fn set_properties(
         &self,
         caller: &Caller,
         repo: &RepoKey,
         path: Option<&ArtifactPath>,
         set: &PropertyChange,
-    ) -> Result<u64, ServiceError> {
+        extent: Extent,
+    ) -> Result<(), ServiceError> {
         self.writable(caller, Action::Write(repo), repo)?;
-        if let (Found::File(_), Some(path)) = (self.find(caller, repo, path).await?, path) {
-            self.set_on_file(caller, repo, path, set).await?;
-            return Ok(1);
+        match (self.find(caller, repo, path).await?, path) {
+            (Found::File(_), Some(path)) => return self.set_on_one(caller, repo, path, set).await,
+            (Found::Folder(Folder { own: Some(_), .. }), Some(path)) => {
+                self.set_on_one(caller, repo, &path.as_folder(), set).await?;
+            }
+            (_, Some(path)) => self.set_on_derived(caller, repo, path, set).await?,
+            (_, None) => {}
         }
-        let (mut changed, mut after) = (0, None);
+        if extent == Extent::All { self.set_within(caller, repo, path, set).await } else { Ok(()) }
+    }
+
+    /// On what is in a folder.
+    async fn set_within(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        folder: Option<&ArtifactPath>,
+        set: &PropertyChange,
+    ) -> Result<(), ServiceError> {
+        let mut after = None;
         loop {
-            let page = self.list(caller, repo, path, after.as_ref(), PAGE).await?;
-            for item in page.iter().filter(|item| !item.path.is_folder()) {
-                match self.set_on_file(caller, repo, &item.path, set).await {
-                    Ok(()) => changed += 1,
+            let page = self.list(caller, repo, folder, after.as_ref(), PAGE).await?;
+            for item in &page {
+                match self.set_on_one(caller, repo, &item.path, set).await {
                     // Somebody else deleted it meanwhile.
-                    Err(ServiceError::NoArtifact { .. }) => {}
+                    Ok(()) | Err(ServiceError::NoArtifact { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
             match page.into_iter().last() {
                 Some(last) => after = Some(last.path),
-                None => return Ok(changed),
+                None => return Ok(()),
             }
         }
     }
 
-    async fn set_on_file(
+    /// On a folder that is one only because something is in it.
+    async fn set_on_derived(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        folder: &ArtifactPath,
+        set: &PropertyChange,
+    ) -> Result<(), ServiceError> {
+        let given = set.iter().filter_map(|(name, values)| Some((name.clone(), values.clone()?)));
+        let properties = Properties::try_from(given.collect::<BTreeMap<_, _>>());
+        let properties = properties.map_err(|bad| CommandError::from(EntryFault::from(bad)))?;
+        if !properties.is_empty() {
+            self.make_folder(caller, repo, folder, properties).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_on_one(
         &self,
         caller: &Caller,
         repo: &RepoKey,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use artimesh_core::access::{Denied, Grant, Principal, Right, User};
+use artimesh_core::access::{Denied, Grant, Prefix, Principal, Right, User};
 use artimesh_core::model::{ArtifactPath, Properties};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -13,13 +13,16 @@ use serde_json::json;
 use super::aql::{Criterion, Field, Operator, Query};
 use super::finding::derivation;
 use super::testing::{caller, repo, service};
-use super::{Caller, Destination, Effect, Entry, Expected, Found, PropertyChange, Relocation, Service, ServiceError};
+use super::{
+    Caller, Destination, Effect, Entry, Expected, Extent, Found, PropertyChange, Relocation, Service, ServiceError,
+};
 use crate::engine::Site;
 use crate::store::Carriage;
 
-const FILES: [&str; 9] = ["a/b/c/1", "a/b/c/2", "a/b/d/1", "a/b-c/x", "a/x", "e/f/x", "e/f/y", "x", "y/made/"];
+const FILES: [&str; 10] =
+    ["a/b/c/1", "a/b/c/2", "a/b/d/1", "a/b-c/x", "a/x", "e/f/x", "e/f/y", "x", "y/made/", "y/made/in/it"];
 
-const PREFIXES: [&str; 9] = ["", "a/", "a/b/", "a/b/c/", "a/b-c/", "e/", "e/f/", "y/made/", "none/"];
+const PREFIXES: [&str; 10] = ["", "a/", "a/b/", "a/b/c/", "a/b-c/", "e/", "e/f/", "y/made/", "y/made/in/", "none/"];
 
 fn path(text: &str) -> ArtifactPath {
     let file: ArtifactPath = text.trim_end_matches('/').parse().unwrap();
@@ -29,7 +32,7 @@ fn path(text: &str) -> ArtifactPath {
 fn user(grants: &[(&str, &[Right])]) -> Caller {
     let grant = |(prefix, rights): &(&str, &[Right])| Grant {
         repository: "LIBS".parse().unwrap(),
-        prefix: (*prefix).to_owned(),
+        prefix: Prefix::of((!prefix.is_empty()).then(|| path(prefix)).as_ref()),
         rights: rights.to_vec(),
     };
     let grants = grants.iter().map(grant).collect();
@@ -54,7 +57,7 @@ async fn filled() -> (Site, Service) {
         } else {
             upload(&service, &caller(), file, file).await.unwrap();
             let set = PropertyChange::from([("kind".to_owned(), Some(vec!["file".to_owned()]))]);
-            service.set_properties(&caller(), &repo(), Some(&path(file)), &set).await.unwrap();
+            service.set_properties(&caller(), &repo(), Some(&path(file)), &set, Extent::All).await.unwrap();
         }
     }
     (site, service)
@@ -124,6 +127,9 @@ async fn check_reading(service: &Service, prefixes: &[&str]) {
     let any = vec![Criterion::field(Field::Type, Operator::Equal, "any")];
     assert_eq!(found(service, &who, any).await, &files | &folders, "{case}");
     assert_eq!(found(service, &who, vec![Criterion::property("kind", "file")]).await, files, "{case}");
+    let made: BTreeSet<String> = readable.iter().filter_map(|file| file.strip_suffix('/')).map(str::to_owned).collect();
+    let labelled = vec![Criterion::property("kind", "folder"), Criterion::field(Field::Type, Operator::Equal, "any")];
+    assert_eq!(found(service, &who, labelled).await, made, "{case}: a folder's own properties");
     let admin = caller();
     for file in FILES {
         let (at, is_there) = (path(file), readable.contains(file));
@@ -132,7 +138,11 @@ async fn check_reading(service: &Service, prefixes: &[&str]) {
         assert_eq!(service.history(&who, &repo(), &at, 10).await.is_ok(), is_there, "{case} {file}");
         let plain = path(file.trim_end_matches('/'));
         let seen = service.find(&who, &repo(), Some(&plain)).await;
-        assert_eq!(seen.is_ok(), is_there, "{case} {file}: {seen:?}");
+        let has_inside = folders.contains(plain.as_str());
+        assert_eq!(seen.is_ok(), is_there || has_inside, "{case} {file}: {seen:?}");
+        if let Ok(Found::Folder(folder)) = &seen {
+            assert_eq!(folder.own.is_some(), is_there, "{case} {file}");
+        }
         if file.ends_with('/') {
             assert!(matches!(seen, Ok(Found::Folder(_)) | Err(ServiceError::NoArtifact { .. })));
             continue;
@@ -195,14 +205,24 @@ async fn replacing_takes_the_right_to_delete_and_moving_too() {
     forbidden(service.delete(&writer, &repo(), &path("a/x")).await);
     forbidden(service.delete_folder(&user(&[("a/b/", &[Read, Delete])]), &repo(), Some(&path("a"))).await);
     forbidden(service.make_folder(&writer, &repo(), &path("e/made"), Properties::default()).await);
+    let labels: Properties = serde_json::from_value(json!({"other": ["label"]})).unwrap();
+    let maker = user(&[("y/", &[Read, Write])]);
+    forbidden(service.make_folder(&maker, &repo(), &path("y/made"), labels).await);
+    service.make_folder(&maker, &repo(), &path("y/made"), Properties::default()).await.unwrap();
     let set = PropertyChange::from([("k".to_owned(), Some(vec!["v".to_owned()]))]);
-    forbidden(service.set_properties(&writer, &repo(), Some(&path("e/f/x")), &set).await);
+    forbidden(service.set_properties(&writer, &repo(), Some(&path("e/f/x")), &set, Extent::All).await);
     forbidden(service.restore(&writer, &repo(), &path("a/x"), "..1").await);
     assert_eq!(heads().await, before, "nothing of this changed anything");
 
+    let blind = user(&[("b/", &[Write])]);
+    service.make_folder(&blind, &repo(), &path("b/made"), Properties::default()).await.unwrap();
+    let after = heads().await;
+    service.make_folder(&blind, &repo(), &path("b/made"), Properties::default()).await.unwrap();
+    assert_eq!(heads().await, after, "it is there already, whoever may see it");
+
     upload(&service, &writer, "a/new", "new").await.unwrap();
     relocate(&writer, Relocation::Copy, "e/f/x", "a/copy").await.unwrap();
-    service.set_properties(&writer, &repo(), Some(&path("a/x")), &set).await.unwrap();
+    service.set_properties(&writer, &repo(), Some(&path("a/x")), &set, Extent::All).await.unwrap();
     let deleter = user(&[("a/", &[Read, Write, Delete])]);
     upload(&service, &deleter, "a/x", "other").await.unwrap();
     relocate(&deleter, Relocation::Move, "a/x", "a/moved").await.unwrap();

@@ -12,6 +12,8 @@ use artimesh_core::clock::Timestamp;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Repository, rows};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::aql::{Criterion, Field, Query, Reach, Row, Sort, Span};
 use super::artifacts::{Item, item_of};
 use super::caller::Caller;
@@ -22,6 +24,8 @@ use crate::store::{Part, Tree};
 
 /// Rows read at once.
 const PAGE: usize = 500;
+/// or so many bytes of hits: a file may have thousands of properties.
+const PAGE_BYTES: usize = 4 << 20;
 /// Rows read at once behind what was skipped.
 const PAGE_LEAST: usize = 8;
 /// The most hits that are sorted.
@@ -31,6 +35,8 @@ pub const SORTED_MAX: usize = 50_000;
 const SORTED_BYTES_MAX: usize = 64 << 20;
 /// A thread goes on with others after so long.
 const TURN: Duration = Duration::from_millis(5);
+/// How long a search waits for its place among those that sort.
+const SORT_WAIT: Duration = Duration::from_secs(20);
 
 /// A file, or a folder.
 #[derive(Clone, Debug)]
@@ -95,12 +101,22 @@ pub struct Search {
     /// The path of the last row that was looked at there.
     last: String,
     sorted: Option<VecDeque<Hit>>,
+    /// While hits are held.
+    sorting: Option<OwnedSemaphorePermit>,
     left_out: u64,
     told: u64,
     rows_read: u64,
 }
 
 impl Service {
+    /// A place among those that sort.
+    async fn sorting(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let place = tokio::time::timeout(SORT_WAIT, self.sorts().clone().acquire_owned()).await;
+        let busy =
+            || ServiceError::Unavailable("many searches that sort go on: try again, or ask without an order".into());
+        place.ok().and_then(Result::ok).ok_or_else(busy)
+    }
+
     /// Begins a search in all repositories that the caller may read.
     pub fn search(&self, caller: &Caller, query: Query) -> Search {
         let snapshot = self.snapshot();
@@ -123,6 +139,7 @@ impl Service {
             ahead: PAGE_LEAST,
             last: String::new(),
             sorted: None,
+            sorting: None,
             left_out: 0,
             told: 0,
             rows_read: 0,
@@ -181,10 +198,14 @@ impl Search {
 
     async fn sorted_page(&mut self, sort: &Sort) -> Result<Option<Vec<Hit>>, ServiceError> {
         if self.sorted.is_none() {
+            self.sorting = Some(self.service.sorting().await?);
             self.sorted = Some(self.sort(sort).await?.into());
         }
         let Some(sorted) = &mut self.sorted else { return Ok(None) };
         let page: Vec<Hit> = sorted.drain(..sorted.len().min(PAGE)).collect();
+        if sorted.is_empty() {
+            self.sorting = None;
+        }
         Ok((!page.is_empty()).then_some(page))
     }
 
@@ -257,7 +278,7 @@ impl Search {
         } else {
             Vec::new()
         };
-        let mut hits = Vec::new();
+        let (mut hits, mut bytes) = (Vec::new(), 0);
         let mut turn = Instant::now();
         let mut next = page.last().filter(|_| page.len() == limit).map(|(key, _)| [key.as_slice(), &[0]].concat());
         for (key, value) in &page {
@@ -267,7 +288,13 @@ impl Search {
                 turn = Instant::now();
             }
             let Some(path) = rows::catalog_path(key) else { continue };
+            let before = hits.len();
             self.look(&repository, &span, path.clone(), value, &mut hits)?;
+            bytes += hits[before..].iter().map(Hit::bytes).sum::<usize>();
+            if bytes >= PAGE_BYTES {
+                next = Some([key.as_slice(), &[0]].concat());
+                break;
+            }
             if let Some(folder) = span.levels.and_then(|levels| too_deep(path.as_str(), levels)) {
                 let inside = rows::end_of(&rows::catalog_prefix(&repository.space, folder));
                 // What is deeper needn't be read, unless it was.
@@ -309,13 +336,16 @@ impl Search {
         let mut hits = Vec::new();
         let turn = Instant::now();
         let mut is_more = true;
-        while is_more && hits.len() < PAGE && turn.elapsed() < TURN {
+        let mut bytes = 0;
+        while is_more && hits.len() < PAGE && bytes < PAGE_BYTES && turn.elapsed() < TURN {
             match account.time(Part::Index, || candidates.next(&store))? {
                 Some(path) => {
                     self.rows_read += 1;
                     let row = store.get(Tree::Catalog, &rows::catalog_key(&repository.space, &path))?;
                     if let Some(row) = row {
+                        let before = hits.len();
                         self.look(repository, span, path, &row, &mut hits)?;
+                        bytes += hits[before..].iter().map(Hit::bytes).sum::<usize>();
                     }
                 }
                 None => is_more = false,
@@ -349,15 +379,16 @@ impl Search {
             is_folder,
             founded: repository.created,
         };
+        let may_read = access::may_at(&self.caller.principal, Right::Read, &repository.key, &text);
         for (end, _) in text.match_indices('/').filter(|(end, _)| !self.last.starts_with(&text[..=*end])) {
-            let own = (end + 1 == text.len()).then(|| Box::new(item.clone()));
+            let is_own = end + 1 == text.len() && may_read;
+            let own = is_own.then(|| Box::new(item.clone()));
             let folder = hit(&text[..end], own, true);
             let is_there = self.service.shows_within(&self.caller, repository, &text[..=end])?;
             if is_there && span.covers(&folder.row()) && self.query.criteria.holds(&folder.row()) {
                 hits.push(folder);
             }
         }
-        let may_read = access::may_at(&self.caller.principal, Right::Read, &repository.key, &text);
         if !item.path.is_folder() && may_read {
             if self.needs_sums {
                 item = self.service.summed(item)?;

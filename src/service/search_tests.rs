@@ -336,3 +336,27 @@ async fn what_has_a_property_or_a_sum_is_looked_up() {
     let query = Query::parse(&format!("items.find({old})"), NOW).unwrap();
     assert_eq!(all(service.search(&caller(), query)).await.0.len(), 8);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_thousands_of_properties_is_found_by_each_of_them() {
+    let site = Site::finding(derivation()).await;
+    let service = service(&site);
+    let many: serde_json::Map<String, Value> =
+        (0..120).map(|name| (format!("n{name}"), (0..60).map(|value| json!(format!("{value}"))).collect())).collect();
+    let folders = vec!["long".repeat(60); 4].join("/");
+    let paths: Vec<String> = (0..20).map(|number| format!("{folders}/{number:02}")).collect();
+    for path in &paths {
+        put(&site, path, 1, Value::Object(many.clone())).await;
+    }
+    put(&site, "few", 1, json!({"n7": ["3"]})).await;
+    let run = |text: &str| all(service.search(&caller(), Query::parse(text, NOW).unwrap()));
+    let (found, read) = run(r#"items.find({"@n7":"3"})"#).await;
+    assert_eq!(found.len(), 21);
+    assert!(read <= 50, "{read}");
+    // They are looked at, and have nothing of this.
+    let (found, read) = run(r#"items.find({"@n7":"none"})"#).await;
+    assert!(found.is_empty() && read <= 50, "{read}");
+    let keys = site.engine.store().derived(b"", b"~", usize::MAX).unwrap();
+    let bytes: usize = keys.iter().map(Vec::len).sum();
+    assert!(bytes < 21 * 20_000, "{bytes}");
+}

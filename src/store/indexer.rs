@@ -117,6 +117,10 @@ impl<'a> Indexer<'a> {
         };
         if let Some(finder) = &self.shared.finder {
             finder.apply(rows.iter());
+            if finder.is_overfull() {
+                // The checkpoint names the former files, which stay until it is written: an open after a crash has these.
+                finder.flush()?;
+            }
         }
         let rows: Vec<IndexRow> = rows.into_iter().filter(|row| row.table != Table::Find).collect();
         self.shared.index.apply(&rows)?;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::model::RepoKey;
+use crate::model::{ArtifactPath, RepoKey};
 
 /// Who asks, once authenticated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,10 +36,26 @@ pub struct User {
 pub struct Grant {
     /// The repository.
     pub repository: RepoKey,
-    /// What the paths begin with: a folder with its slash, or nothing for all of the repository.
-    pub prefix: String,
+    /// Where.
+    pub prefix: Prefix,
     /// What may be done there.
     pub rights: Vec<Right>,
+}
+
+/// What the paths of a folder begin with, the folder's own among them; or nothing, for all of a repository.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Prefix(String);
+
+impl Prefix {
+    /// Of a folder, or of all.
+    pub fn of(folder: Option<&ArtifactPath>) -> Prefix {
+        Prefix(folder.map(|folder| folder.as_folder().as_str().to_owned()).unwrap_or_default())
+    }
+
+    /// `a/b/`, or nothing.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What can be done to an artifact.
@@ -136,7 +152,7 @@ pub fn may_at(principal: &Principal, right: Right, repository: &RepoKey, path: &
     match principal {
         Principal::Administrator => true,
         Principal::Anonymous { reads } => *reads && right == Right::Read,
-        Principal::User(user) => grants(user, right, repository).any(|grant| path.starts_with(&grant.prefix)),
+        Principal::User(user) => grants(user, right, repository).any(|grant| path.starts_with(grant.prefix.as_str())),
     }
 }
 
@@ -145,9 +161,9 @@ pub fn reach(principal: &Principal, right: Right, repository: &RepoKey, prefix: 
     match principal {
         Principal::User(user) => {
             let each = grants(user, right, repository).map(|grant| {
-                if prefix.starts_with(&grant.prefix) {
+                if prefix.starts_with(grant.prefix.as_str()) {
                     Reach::All
-                } else if grant.prefix.starts_with(prefix) {
+                } else if grant.prefix.as_str().starts_with(prefix) {
                     Reach::Part
                 } else {
                     Reach::Nothing
@@ -201,10 +217,10 @@ mod tests {
         let (libs, other): (RepoKey, RepoKey) = ("libs".parse().expect("a key"), "other".parse().expect("a key"));
         let grant = |prefix: &str, rights: &[Right]| Grant {
             repository: "LIBS".parse().expect("a key"),
-            prefix: prefix.into(),
+            prefix: Prefix::of(Some(&prefix.parse().expect("a path"))),
             rights: rights.to_vec(),
         };
-        let grants = vec![grant("org/acme/", &[Right::Read, Right::Write]), grant("org/acme/old/", &[Right::Delete])];
+        let grants = vec![grant("org/acme", &[Right::Read, Right::Write]), grant("org/acme/old", &[Right::Delete])];
         let user = Principal::User(Arc::new(User { name: "eve".into(), grants }));
         assert_eq!(may(&user, Action::Read(&libs)), Ok(()));
         assert_eq!(may(&user, Action::Read(&other)), Err(Denied::Forbidden("read")));

@@ -1,16 +1,17 @@
 //! `file.sha1` and its like: never artifacts of their own, but checked on PUT and computed on GET.
 
-use artimesh_core::access::Action;
+use artimesh_core::access::{self, Action, Right};
 use artimesh_core::model::{ArtifactPath, RepoKey};
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LAST_MODIFIED, LOCATION};
 
 use crate::formats::Algorithm;
-use crate::http::answer::{Answer, json, text};
+use crate::http::answer::{Answer, empty, json, text};
 use crate::http::ask::Ask;
 use crate::http::dates::{http_date, not_after_now, seconds};
 use crate::http::error::HttpError;
 use crate::http::item::ItemView;
+use crate::http::links::Links;
 
 /// Up to so many bytes the sums that another node claims are computed before they are told; it takes a tenth of a second.
 const CONFIRMED_NOW_BYTES_MAX: u64 = 64 << 20;
@@ -30,11 +31,19 @@ pub async fn computed(
     Ok(answer)
 }
 
-/// Compares what the client says with the stored artifact. Stores nothing.
+/// Compares what the client says with the stored artifact. Stores nothing. Who may put the artifact and not read it, as a
+/// client that only deploys, is told nothing of it: neither whether it is there, nor whether the sum is right.
 pub async fn verify(ask: Ask, repo: RepoKey, base: ArtifactPath, algorithm: Algorithm) -> Result<Answer, HttpError> {
     ask.must(Action::Write(&repo))?;
-    let item = ask.service().item(&ask.caller, &repo, &base).await?;
     let links = ask.links()?;
+    let may = |right| access::may_at(&ask.caller.principal, right, &repo, base.as_str());
+    if may(Right::Write) && !may(Right::Read) {
+        ask.body.document().await?;
+        let mut answer = empty(StatusCode::CREATED);
+        answer.headers_mut().insert(LOCATION, location(&links, &repo, &base));
+        return Ok(answer);
+    }
+    let item = ask.service().item(&ask.caller, &repo, &base).await?;
     let Ask { body, site, .. } = ask;
     let document = String::from_utf8_lossy(&body.document().await?).into_owned();
     let item = site.service.with_confirmed(item, CONFIRMED_NOW_BYTES_MAX).await?;
@@ -47,9 +56,12 @@ pub async fn verify(ask: Ask, repo: RepoKey, base: ArtifactPath, algorithm: Algo
         return Err(HttpError::SidecarMismatch { path: base, algorithm: algorithm.name(), actual, claimed });
     }
     let mut answer = json(StatusCode::CREATED, &ItemView::of(&item, &links))?;
-    let location = HeaderValue::try_from(links.content(&repo, Some(&base))).expect("links are ASCII");
-    answer.headers_mut().insert(LOCATION, location);
+    answer.headers_mut().insert(LOCATION, location(&links, &repo, &base));
     Ok(answer)
+}
+
+fn location(links: &Links, repo: &RepoKey, base: &ArtifactPath) -> HeaderValue {
+    HeaderValue::try_from(links.content(repo, Some(base))).expect("links are ASCII")
 }
 
 /// The digits in a checksum file: alone, before a name (`sha1sum`), or after one (`SHA1 (x) = …`, `x: …`).

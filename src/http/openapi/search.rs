@@ -63,7 +63,7 @@ pub fn schemas() -> Schemas {
         ("end_pos", count()),
         ("total", count()),
         ("limit?", count()),
-        ("rows_read", count()),
+        ("rows_read?", count()),
     ]);
     vec![
         ("AqlResults", object([("results", list(named("AqlRow"))), ("range", range)])),

@@ -26,7 +26,7 @@ pub fn get() -> Operation {
 }
 
 fn recursive(operation: Operation, name: &str) -> Operation {
-    operation.query(name, text(), "0 or false: not for a folder, which has no properties of its own.")
+    operation.query(name, text(), "0 or false: of a folder itself, not of what is in it.")
 }
 
 /// `PUT /artifactory/api/storage/{repo}/{path}`

@@ -1,5 +1,6 @@
 //! `POST /artifactory/api/search/aql`
 
+use artimesh_core::access::{self, Action};
 use serde_json::{Map, Value, json};
 
 use super::{Shape, answer};
@@ -35,11 +36,14 @@ pub async fn aql(ask: Ask) -> Result<Answer, HttpError> {
     let text = text.map_err(|_| HttpError::Field { field: "query", reason: "it is not UTF-8".into() })?;
     let query = Query::parse(&text, site.service.now())?;
     let include = query.include.clone();
-    answer(&site.service, &caller, query, Rows { include, service: site.service.clone() }).await
+    // How much was read tells of what is there, which not everybody may know.
+    let tells_work = access::may(&caller.principal, Action::Administer).is_ok();
+    answer(&site.service, &caller, query, Rows { include, service: site.service.clone(), tells_work }).await
 }
 
 struct Rows {
     include: Include,
+    tells_work: bool,
     service: Service,
 }
 
@@ -56,8 +60,10 @@ impl Shape for Rows {
 
     fn tail(&self, search: &Search) -> String {
         let (start, told) = (search.query().offset, search.told());
-        let mut range =
-            json!({"start_pos": start, "end_pos": start + told, "total": told, "rows_read": search.rows_read()});
+        let mut range = json!({"start_pos": start, "end_pos": start + told, "total": told});
+        if self.tells_work {
+            range["rows_read"] = search.rows_read().into();
+        }
         if let Some(limit) = search.query().limit {
             range["limit"] = limit.into();
         }

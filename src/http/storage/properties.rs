@@ -10,9 +10,10 @@ use crate::http::answer::{Answer, empty};
 use crate::http::ask::Ask;
 use crate::http::error::HttpError;
 use crate::http::target::Place;
-use crate::service::{Found, PropertyChange};
+use crate::service::{Extent, PropertyChange};
 
-/// `PUT ?properties=k=v1,v2;k2=v`: sets these, and leaves the others. On a folder: on every file in it.
+/// `PUT ?properties=k=v1,v2;k2=v`: sets these, and leaves the others. On a folder: on it and all that is in it, or by
+/// `recursive=0` on it alone.
 pub async fn put(ask: Ask) -> Result<Answer, HttpError> {
     let query = ask.query();
     let text = query.get("properties").ok_or(MISSING)?;
@@ -54,9 +55,8 @@ pub async fn patch(ask: Ask) -> Result<Answer, HttpError> {
     };
     let props = body.json::<Metadata>().await?.props;
     let set = props.into_iter().map(|(name, value)| (name, value.map(values))).collect();
-    let found = site.service.find(&caller, &place.repo, place.path.as_ref()).await?;
-    check_folder(&found, recursive.as_deref())?;
-    site.service.set_properties(&caller, &place.repo, place.path.as_ref(), &set).await?;
+    let extent = extent(recursive.as_deref());
+    site.service.set_properties(&caller, &place.repo, place.path.as_ref(), &set, extent).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -65,21 +65,14 @@ async fn change(ask: &Ask, recursive: Option<&str>, set: PropertyChange) -> Resu
         return Err(MISSING);
     }
     let Place { repo, path, .. } = ask.place()?;
-    let found = ask.service().find(&ask.caller, &repo, path.as_ref()).await?;
-    check_folder(&found, recursive)?;
-    ask.service().set_properties(&ask.caller, &repo, path.as_ref(), &set).await?;
+    let extent = extent(recursive);
+    ask.service().set_properties(&ask.caller, &repo, path.as_ref(), &set, extent).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-/// Folders are derived from the files in them, and have no properties of their own.
-fn check_folder(found: &Found, recursive: Option<&str>) -> Result<(), HttpError> {
-    match (found, recursive) {
-        (Found::Folder(_), Some("0" | "false")) => Err(HttpError::Query {
-            name: "recursive",
-            reason: "a folder has no properties of its own: only its files do",
-        }),
-        _ => Ok(()),
-    }
+/// A folder goes with all that is in it unless the client says otherwise.
+fn extent(recursive: Option<&str>) -> Extent {
+    if matches!(recursive, Some("0" | "false")) { Extent::Itself } else { Extent::All }
 }
 
 /// `k=v1,v2;k2=v;` → values by name. `|` separates like `;`, a backslash takes its meaning from the next character, and

@@ -10,6 +10,8 @@ use crate::service::dates::parse_iso8601;
 const DEPTH_MAX: usize = 32;
 /// Criteria, operators and braces in all.
 const CRITERIA_MAX: usize = 10_000;
+/// The most of them about any property: each looks at all values of a file, which may be thousands.
+const ANY_PROPERTY_MAX: usize = 100;
 /// The longest text that something is compared with, in bytes; a path has 1,024 at most, and a property 2,400.
 const TEXT_BYTES_MAX: usize = 2400;
 /// The longest name of a property, in bytes.
@@ -26,13 +28,14 @@ struct Parser<'a> {
     at: usize,
     now: Timestamp,
     criteria: usize,
+    any_property: usize,
 }
 
 type Result<T> = std::result::Result<T, BadQuery>;
 
 /// Reads a whole query.
 pub fn query(text: &str, now: Timestamp) -> Result<Query> {
-    let mut parser = Parser { text, at: 0, now, criteria: 0 };
+    let mut parser = Parser { text, at: 0, now, criteria: 0, any_property: 0 };
     if text.len() > QUERY_BYTES_MAX {
         return parser.fail(format!("a query has at most {QUERY_BYTES_MAX} bytes"));
     }
@@ -240,7 +243,14 @@ impl<'a> Parser<'a> {
     /// What is asked of the field `name`, which stands at `start`.
     fn about(&mut self, start: usize, name: &str) -> Result<Criterion> {
         let subject = match name.strip_prefix('@').or_else(|| name.strip_prefix("property.@")) {
-            Some("*") => Subject::Property(None),
+            Some("*") => {
+                self.any_property += 1;
+                if self.any_property > ANY_PROPERTY_MAX {
+                    return self
+                        .fail_at(start, format!("a query asks about any property at most {ANY_PROPERTY_MAX} times"));
+                }
+                Subject::Property(None)
+            }
             Some(property) if property.len() > NAME_BYTES_MAX => {
                 return self.fail_at(start, format!("the name of a property has at most {NAME_BYTES_MAX} bytes"));
             }

@@ -25,8 +25,10 @@ use super::value::Table;
 use merge::{Merge, Source};
 use run::{Run, Writer};
 
-/// So many keys are held before they go to a file.
+/// So many keys are held before they go to a file,
 const RECENT_KEYS_MAX: usize = 32_768;
+/// or so many bytes of them.
+const RECENT_BYTES_MAX: usize = 8 << 20;
 /// The most files that there are.
 const RUNS_MAX: usize = 12;
 
@@ -61,6 +63,7 @@ pub struct Finder {
 struct State {
     /// Whether each is there; one that isn't covers what the files say.
     recent: BTreeMap<Bytes, bool>,
+    recent_bytes: usize,
     /// The oldest first.
     runs: Vec<Arc<Run>>,
     next: u32,
@@ -77,7 +80,7 @@ impl Finder {
         let runs = named.numbers().iter().map(|number| Run::open(path(&folder, *number), *number).map(Arc::new));
         let runs: Vec<Arc<Run>> = runs.collect::<Result<_, _>>()?;
         let next = named.numbers().iter().max().map_or(0, |last| last + 1);
-        let finder = Finder { folder, state: RwLock::new(State { recent: BTreeMap::new(), runs, next }) };
+        let finder = Finder { folder, state: RwLock::new(State { runs, next, ..State::default() }) };
         finder.tidy()?;
         Ok(finder)
     }
@@ -86,18 +89,33 @@ impl Finder {
     pub fn apply<'a>(&self, rows: impl Iterator<Item = &'a IndexRow>) {
         let mut state = self.write();
         for row in rows.filter(|row| row.table == Table::Find) {
-            state.recent.insert(row.key.clone(), row.value.is_some());
+            if state.recent.insert(row.key.clone(), row.value.is_some()).is_none() {
+                state.recent_bytes += row.key.len();
+            }
         }
     }
 
     /// Whether so much is in memory that it should go to a file.
     pub fn is_full(&self) -> bool {
-        self.read().recent.len() >= RECENT_KEYS_MAX
+        let state = self.read();
+        state.recent.len() >= RECENT_KEYS_MAX || state.recent_bytes >= RECENT_BYTES_MAX
+    }
+
+    /// Whether so much is in memory that it can't wait for a checkpoint.
+    pub fn is_overfull(&self) -> bool {
+        let state = self.read();
+        state.recent.len() >= 4 * RECENT_KEYS_MAX || state.recent_bytes >= 2 * RECENT_BYTES_MAX
     }
 
     /// Writes what is in memory to a file, together with files that aren't much larger; says which there are now. They are
-    /// durable. One thread only.
+    /// durable, and those that a checkpoint names are there until [`Finder::tidy`]. One thread only.
     pub fn flush(&self) -> Result<RunSet, IndexError> {
+        self.flush_within(free_bytes(&self.folder))
+    }
+
+    /// The same, with so much free on the disk: files that become one are there twice for a while, and what is kept free is
+    /// meant for others.
+    fn flush_within(&self, free_bytes: u64) -> Result<RunSet, IndexError> {
         let (recent, runs, number) = {
             let state = self.read();
             (state.recent.clone(), state.runs.clone(), state.next)
@@ -105,7 +123,35 @@ impl Finder {
         if recent.is_empty() {
             return set_of(&runs);
         }
-        let first = first_to_merge(&runs, recent.len() as u64);
+        let (first, least) = (first_to_merge(&runs, recent.len() as u64), runs.len().min(RUNS_MAX - 1));
+        let bytes: u64 = runs[first..].iter().map(|run| run.size_bytes()).sum();
+        let first = if bytes > free_bytes / 2 { least } else { first };
+        let run = match self.merge(&runs, first, &recent, number) {
+            Err(error) if first < least && !error.is_damage => {
+                tracing::warn!(%error, "files of derived keys can't become one: they are left as they are for now");
+                self.merge(&runs, least, &recent, number).map(|run| (run, least))
+            }
+            other => other.map(|run| (run, first)),
+        };
+        let (run, first) = run?;
+        let mut state = self.write();
+        state.runs.truncate(first);
+        state.runs.push(Arc::new(run));
+        state.next = number + 1;
+        // Only this thread brings more.
+        state.recent.clear();
+        state.recent_bytes = 0;
+        set_of(&state.runs)
+    }
+
+    /// One file of those from `first` on, and of what is in memory.
+    fn merge(
+        &self,
+        runs: &[Arc<Run>],
+        first: usize,
+        recent: &BTreeMap<Bytes, bool>,
+        number: u32,
+    ) -> Result<Run, IndexError> {
         let mut sources: Vec<Source> = runs[first..].iter().map(|run| Source::run(run.clone())).collect();
         let written: Vec<(Vec<u8>, bool)> = recent.iter().map(|(key, is_there)| (key.to_vec(), *is_there)).collect();
         sources.push(Source::memory(written));
@@ -117,14 +163,7 @@ impl Finder {
                 writer.push(&key, is_there)?;
             }
         }
-        let run = Arc::new(self.end(writer, number)?);
-        let mut state = self.write();
-        state.runs.truncate(first);
-        state.runs.push(run);
-        state.next = number + 1;
-        // Only this thread brings more.
-        state.recent.clear();
-        set_of(&state.runs)
+        self.end(writer, number)
     }
 
     /// Writes the one file of an index that is built anew; the keys come in order.
@@ -226,6 +265,12 @@ impl Finder {
     }
 }
 
+/// What is free where the files are; what can't be told is no reason to leave them as they are.
+fn free_bytes(folder: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(folder).or_else(|_| rustix::fs::statvfs(folder.parent().unwrap_or(folder)));
+    stat.map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 fn path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number:010}.run"))
 }
@@ -310,6 +355,26 @@ mod tests {
                 prop_assert_eq!(some, range.take(limit).cloned().collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn on_a_full_disk_little_is_written_and_with_room_again_files_become_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let finder = Finder::open(folder.path().join("find"), &RunSet::default()).unwrap();
+        let mut expected = std::collections::BTreeSet::new();
+        for round in 0..40_u16 {
+            let changes: Vec<(u16, bool)> = (0..50).map(|n| (round * 50 + n, true)).collect();
+            finder.apply(rows(&changes).iter());
+            expected.extend(changes.iter().map(|(number, _)| key(*number)));
+            finder.flush_within(0).unwrap();
+            assert_eq!(finder.read().runs.len(), RUNS_MAX.min(usize::from(round) + 1));
+        }
+        assert_eq!(all(&finder), expected.iter().cloned().collect::<Vec<_>>());
+        finder.apply(rows(&[(1, false)]).iter());
+        expected.remove(&key(1));
+        finder.flush().unwrap();
+        assert_eq!(finder.read().runs.len(), 1);
+        assert_eq!(all(&finder), expected.into_iter().collect::<Vec<_>>());
     }
 
     #[test]
