@@ -37,16 +37,25 @@ pub(super) fn complain(error: &anyhow::Error, status: Option<u16>, json: bool) {
     }
 }
 
-/// `text` without what could steer a terminal: it may come from another site.
+/// `text` without what could steer a terminal, or turn the order of what is read: it may come from another site.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let steers = |c: char| {
+        c.is_control() && c != '\n'
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// [`plain`], in one line.
+pub(super) fn line(text: &str) -> String {
+    plain(text).replace('\n', " ")
 }
 
 /// A field of an answer as text; what is absent or null is `-`.
 pub(super) fn field(value: &Value, name: &str) -> String {
     match &value[name] {
         Value::Null => "-".to_owned(),
-        Value::String(text) => plain(text).replace('\n', " "),
+        Value::String(text) => line(text),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => {
             let texts = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), plain));

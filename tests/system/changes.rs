@@ -60,13 +60,47 @@ async fn properties_are_set_and_removed_as_clients_do_it_and_reach_the_others() 
     has_properties(tokyo, "a/x", &json!({"kept": ["yes"]})).await;
 
     let told = tokyo.cli(&["artifact", "properties", &format!("{REPO}/a"), "--set", "all=1"], "");
-    assert!(told.contains("no properties"), "a folder has none itself: {told}");
-    has_properties(berlin, "a/y", &json!({"all": ["1"]})).await;
+    assert!(told.contains("all"), "a folder is labelled, too: {told}");
+    for name in ["a", "a/y"] {
+        has_properties(berlin, name, &json!({"all": ["1"]})).await;
+    }
     // A property belongs to its version.
     put(berlin, "a/y", "newer").await;
     assert_eq!(call(berlin, "GET", &format!("storage/{REPO}/a/y?properties"), None).await.0, 404);
 
-    for (target, status) in [("a/none?properties=k=v", 404), ("a/x?properties=k", 400), ("a/x", 400)] {
+    put(berlin, "b/c/z", "z").await;
+    reads(tokyo, "b/c/z", Some("z")).await;
+    for _ in 0..2 {
+        assert_eq!(call(tokyo, "PUT", &format!("storage/{REPO}/b?recursive=0&properties=team=red"), None).await.0, 204);
+        tokyo.cli(&["artifact", "prop", &format!("{REPO}/b/c/"), "--set", "team=blue", "--no-recursive"], "");
+    }
+    for (name, team) in [("b", "red"), ("b/c", "blue")] {
+        has_properties(berlin, name, &json!({ "team": [team] })).await;
+        let history = json_of(tokyo, &["artifact", "history", &format!("{REPO}/{name}/")]);
+        assert_eq!(history["live"].as_array().map(Vec::len), Some(1), "{history}");
+    }
+    assert_eq!(call(tokyo, "GET", &format!("storage/{REPO}/b/c/z?properties"), None).await.0, 404);
+    // All that is in a folder: the made folders, too.
+    assert_eq!(call(tokyo, "PUT", &format!("storage/{REPO}/b?properties=team=all"), None).await.0, 204);
+    for name in ["b", "b/c", "b/c/z"] {
+        has_properties(berlin, name, &json!({"team": ["all"]})).await;
+    }
+    assert_eq!(call(tokyo, "DELETE", &format!("storage/{REPO}/b?recursive=0&properties=team"), None).await.0, 204);
+    has_properties(berlin, "b/c", &json!({"team": ["all"]})).await;
+    until("the folder has none", || async {
+        let (status, text) = call(berlin, "GET", &format!("storage/{REPO}/b?properties"), None).await;
+        if status == 404 { Ok(()) } else { Err(text) }
+    })
+    .await;
+
+    let refused = [
+        ("a/none?properties=k=v", 404),
+        ("a/x?properties=k", 400),
+        ("a/x", 400),
+        ("a?recursive=0&properties=%3Ck=v", 400),
+        ("?recursive=0&properties=k=v", 405),
+    ];
+    for (target, status) in refused {
         let (found, text) = call(berlin, "PUT", &format!("storage/{REPO}/{target}"), None).await;
         assert_eq!(found, status, "{target}: {text}");
     }

@@ -105,3 +105,62 @@ async fn a_download_stays_in_its_folder_and_no_file_takes_the_place_of_another()
     assert_eq!(contents(&outside), [("inside".to_owned(), b"old".to_vec())]);
     assert!(fs::symlink_metadata(to.join("taken")).expect("it is there").is_symlink());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_files_are_meant_by_a_pattern() {
+    let circle = Circle::new(2, 0, Setup::default()).await;
+    let (here, there) = (&circle.nodes[0], &circle.nodes[1]);
+    for name in ["a/x.jar", "a/b/y.jar", "a/b/y.pom", "a/b/c/z ü;1.jar", "ab.jar"] {
+        let path = name.replace(' ', "%20").replace('ü', "%C3%BC").replace(';', "%3B");
+        let answer = here
+            .client()
+            .put(&format!("/artifactory/{REPO}/{path}"), name.as_bytes().to_vec())
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    let listed = |node: &Node, what: &str| -> Vec<String> {
+        let (list, _) = told(node, &["artifact", "ls", what]);
+        let files = list["files"].as_array().expect("files").iter();
+        files.map(|file| file["uri"].as_str().expect("a path").trim_start_matches('/').to_owned()).collect()
+    };
+    let all_jars = format!("{REPO}/a/**/*.jar");
+    assert_eq!(listed(here, &all_jars), ["b/c/z ü;1.jar", "b/y.jar", "x.jar"]);
+    assert_eq!(listed(here, REPO).len(), 5);
+    assert!(here.cli(&["artifact", "ls", &all_jars], "").contains("b/c/z ü;1.jar"));
+
+    assert_eq!(counts(&told(here, &["artifact", "prop", &all_jars, "--set", "kind=jar"]).0), [3, 0, 0]);
+    let shown = here.cli(&["artifact", "prop", &format!("{REPO}/a/b/y.jar")], "");
+    assert!(shown.contains("kind"), "{shown}");
+    assert!(here.cli(&["artifact", "prop", &format!("{REPO}/a/b/y.pom")], "").contains("no properties"));
+
+    let copies = format!("{REPO}/copies");
+    let copy = |more: &[&str]| told(here, &[&["artifact", "cp", &all_jars, &copies], more].concat()).0;
+    assert_eq!(counts(&copy(&["--dry-run"])), [3, 0, 0]);
+    assert_eq!(listed(here, REPO).len(), 5, "a dry run changes nothing");
+    assert_eq!(counts(&copy(&[])), [3, 0, 0]);
+    assert_eq!(listed(here, &format!("{copies}/**")), ["b/c/z ü;1.jar", "b/y.jar", "x.jar"]);
+    let moved = told(here, &["artifact", "mv", &format!("{copies}/*/y.*"), &format!("{REPO}/moved/")]).0;
+    assert_eq!(counts(&moved), [1, 0, 0]);
+    circle.converged().await;
+    assert_eq!(listed(there, &format!("{REPO}/moved/**")), ["b/y.jar"]);
+
+    let remove = |more: &[&str]| told(there, &[&["artifact", "rm", &all_jars], more].concat());
+    assert_eq!(counts(&remove(&["--dry-run"]).0), [3, 0, 0]);
+    assert_eq!(counts(&remove(&[]).0), [3, 0, 0]);
+    let none = there.try_cli(&["artifact", "rm", &all_jars], "");
+    assert!(!none.status.success());
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no file matches"), "{none:?}");
+    circle.converged().await;
+    assert_eq!(
+        listed(here, &format!("{REPO}/**")),
+        ["a/b/y.pom", "ab.jar", "copies/b/c/z ü;1.jar", "copies/x.jar", "moved/b/y.jar"]
+    );
+    assert_eq!(listed(here, &format!("{REPO}/*")), ["ab.jar"]);
+    // One file is no folder of them.
+    let file = circle.root.path().join("file");
+    fs::write(&file, "x").expect("written");
+    let (one, place) = (file.to_str().expect("text"), format!("{REPO}/dry"));
+    assert!(here.cli(&["artifact", "put", &place, one, "--dry-run"], "").contains(&place));
+    assert_eq!(listed(here, &format!("{REPO}/d*")).len(), 0);
+}

@@ -99,7 +99,7 @@ impl Tree {
         report.begins(count, bytes);
         let pace = Arc::new(Pace::new(options.rate_limit));
         let download = Download { client, node: &node, root: Arc::clone(&root), pace, report: Arc::clone(&report) };
-        let stopped = download.all(files, usize::from(options.jobs)).await;
+        let stopped = download.all(files, options.at_once()).await;
         spawn_blocking(move || root.sync()).await?.with_context(|| to.display().to_string())?;
         let ended = report.ends(json, false);
         stopped.map_err(|error| error.context("stopped; the same command goes on from here"))?;

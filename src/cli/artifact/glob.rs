@@ -61,10 +61,23 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether it leaves anything out.
+    pub(in crate::cli) fn is_given(&self) -> bool {
+        !(self.include.is_empty() && self.exclude.is_empty())
+    }
+
     /// Whether a file is meant.
     pub(in crate::cli) fn takes(&self, path: &str) -> bool {
         let covered = |pattern: &String| covers(pattern, path);
         (self.include.is_empty() || self.include.iter().any(covered)) && !self.exclude.iter().any(covered)
+    }
+}
+
+#[cfg(test)]
+impl Filter {
+    /// What matches this, and nothing else.
+    pub(in crate::cli) fn including(pattern: &str) -> Filter {
+        Filter { include: vec![pattern.to_owned()], exclude: Vec::new() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `artimesh artifact …`: bytes to a node and back, verified on both ways, and what can be done to them there.
 
 mod beneath;
+mod each;
 mod get;
 mod get_tree;
 pub(super) mod glob;
@@ -13,12 +14,14 @@ mod relocate;
 mod remove;
 pub(super) mod restore;
 mod search;
+mod selection;
 mod stat;
 #[cfg(test)]
 mod tests;
 
 use clap::Subcommand;
 
+use self::relocate::Verb;
 use super::client::Client;
 use super::command::Global;
 
@@ -63,8 +66,8 @@ pub(super) async fn run(global: &Global, command: &Artifact) -> anyhow::Result<(
         Artifact::Ls(command) => list::run(&client, command, global.json).await,
         Artifact::Search(command) => search::run(&client, command, global.json).await,
         Artifact::Mkdir(command) => mkdir::run(&client, command, global.json).await,
-        Artifact::Move(command) => relocate::run(&client, command, "move", global.json).await,
-        Artifact::Copy(command) => relocate::run(&client, command, "copy", global.json).await,
+        Artifact::Move(command) => relocate::run(&client, command, Verb::Move, global.json).await,
+        Artifact::Copy(command) => relocate::run(&client, command, Verb::Copy, global.json).await,
         Artifact::Properties(command) => properties::run(&client, command, global.json).await,
         Artifact::History(command) => history::run(&client, command, global.json).await,
         Artifact::Restore(command) => restore::run(&client, command, global.json).await,

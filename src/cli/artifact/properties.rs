@@ -1,24 +1,34 @@
 //! `artimesh artifact properties`
 
+use anyhow::ensure;
 use clap::Args;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
+use super::each::{Done, Manner, each};
+use super::selection::Selection;
 use crate::cli::client::{CallError, Client, LONG_TIMEOUT};
-use crate::cli::location::Folder;
+use crate::cli::import::failure::{Failure, Remedy};
+use crate::cli::import::report::Words;
 use crate::cli::output;
 
 /// Whose properties, and what becomes of them.
 #[derive(Debug, Args)]
 pub struct Properties {
-    /// REPO/PATH; with --set or --remove also a folder, whose files are changed all
-    location: Folder,
+    /// REPO/PATH; with --set or --remove a folder is changed with all that is in it, and a pattern such as REPO/org/**/*.jar stands
+    /// for the files that match
+    location: Selection,
     /// Set a property: NAME=VALUE, or NAME=VALUE,VALUE; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, Vec<String>)>,
     /// Remove a property; may be repeated
     #[arg(long, value_name = "NAME")]
     remove: Vec<String>,
+    /// Change a folder alone, not what is in it
+    #[arg(long)]
+    no_recursive: bool,
+    #[command(flatten)]
+    manner: Manner,
 }
 
 fn assignment(text: &str) -> Result<(String, Vec<String>), String> {
@@ -28,13 +38,34 @@ fn assignment(text: &str) -> Result<(String, Vec<String>), String> {
 
 /// Shows the properties, after changing them if that is asked for.
 pub(super) async fn run(client: &Client, command: &Properties, json: bool) -> anyhow::Result<()> {
-    let target = command.location.target();
     let mut props = Map::new();
     props.extend(command.set.iter().map(|(name, values)| (name.clone(), json!(values))));
     props.extend(command.remove.iter().map(|name| (name.clone(), Value::Null)));
+    let body = json!({"props": props});
+    let location = match &command.location {
+        Selection::Place(location) => location,
+        Selection::Matching(pattern) => {
+            ensure!(
+                !props.is_empty(),
+                "a pattern needs --set or --remove: `artimesh artifact search` shows the properties of many"
+            );
+            return each(client, pattern, &command.manner, Words::LABELLING, json, async |node, path| {
+                let location = node.place.location(path).map_err(|error| Failure::new(Remedy::Leave, error))?;
+                let path = format!("/artifactory/api/metadata/{}", location.target());
+                Done::of(client.call(Method::PATCH, &path, Some(body.clone())).await)
+            })
+            .await;
+        }
+    };
+    let target = location.target();
     if !props.is_empty() {
-        let path = format!("/artifactory/api/metadata/{target}");
-        client.call_within(LONG_TIMEOUT, Method::PATCH, &path, Some(json!({"props": props}))).await?;
+        ensure!(
+            !command.manner.dry_run,
+            "--dry-run is for a pattern: leave out --set and --remove to see what is there"
+        );
+        let recursive = u8::from(!command.no_recursive);
+        let path = format!("/artifactory/api/metadata/{target}?recursiveProperties={recursive}");
+        client.call_within(LONG_TIMEOUT, Method::PATCH, &path, Some(body)).await?;
     }
     let path = format!("/artifactory/api/storage/{target}?properties");
     let none = |error: &CallError| matches!(error, CallError::Refused { message, .. } if message == NO_PROPERTIES);

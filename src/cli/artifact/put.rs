@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Request};
 use indicatif::ProgressBar;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -27,6 +27,7 @@ use crate::cli::import::report::Words;
 use crate::cli::import::run::Import;
 use crate::cli::import::source::{Source, Tree};
 use crate::cli::location::{Folder, Location};
+use crate::cli::misuse::Misuse;
 use crate::cli::output::{self, bytes};
 
 /// How much of a file is in memory at a time.
@@ -59,6 +60,14 @@ pub(super) async fn run(client: &Client, command: &Put, json: bool) -> anyhow::R
         return upload.run(client).await;
     }
     let location = location(to, file)?;
+    if filter.is_given() || options.rate_limit.is_some() {
+        return Err(Misuse("--include, --exclude and --rate-limit are for folders").into());
+    }
+    if options.dry_run {
+        let Location { repo, path } = &location;
+        let place = format!("{repo}/{path}");
+        return output::answer(json, &json!({"dry_run": true, "would_store": place}), |_| format!("upload  {place}"));
+    }
     let item = if file == Path::new("-") {
         put_stream(client, &location, tokio::io::stdin()).await?
     } else {

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::get::get_file;
+use super::list::Printed;
 use super::put::{put_file, put_stream};
+use super::selection::Selection;
 use crate::cli::client::{CallError, Client};
 use crate::cli::fake_node::{FakeNode, answer};
 use crate::cli::location::Location;
@@ -103,16 +105,35 @@ async fn a_refusal_is_told_in_the_words_of_the_node() {
 }
 
 #[test]
-fn a_listing_shows_folders_and_sizes() {
-    let listing: Value = json!({"files": [
-        {"uri": "/a", "folder": true, "size": -1, "lastModified": "2026-01-01T00:00:00.000Z"},
-        {"uri": "/a/b", "folder": false, "size": 2048, "lastModified": "2026-01-01T00:00:00.000Z"},
-    ]});
-    let shown = super::list::human(&listing);
-    let golden = " SIZE      LAST MODIFIED             PATH
- -         2026-01-01T00:00:00.000Z  a/
- 2.00 KiB  2026-01-01T00:00:00.000Z  a/b";
-    assert_eq!(shown, golden);
+fn a_listing_is_printed_row_by_row() {
+    let rows = [
+        r#"{"uri":"/a","folder":true,"size":-1,"lastModified":"2026-01-01T00:00:00.000Z"}"#,
+        r#"{"uri":"/a/b","folder":false,"size":2048,"lastModified":"2026-01-01T00:00:00.000Z"}"#,
+        r#"{"uri":"/\u001b[2Jc","folder":false,"size":0,"lastModified":"2026-01-01T00:00:00.000Z"}"#,
+    ];
+    let printed = |rows: &[&str], pattern: Option<&str>, json: bool| {
+        let pattern = pattern.map(|pattern| match pattern.parse() {
+            Ok(Selection::Matching(pattern)) => pattern,
+            other => panic!("{other:?}"),
+        });
+        let mut out = Vec::new();
+        let mut list = Printed::new(&mut out, pattern.as_ref(), json);
+        rows.iter().for_each(|row| list.row(row.as_bytes()).unwrap());
+        list.end().unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let golden = "       SIZE  LAST MODIFIED             PATH
+          -  2026-01-01T00:00:00.000Z  a/
+   2.00 KiB  2026-01-01T00:00:00.000Z  a/b
+        0 B  2026-01-01T00:00:00.000Z  \u{fffd}[2Jc
+";
+    assert_eq!(printed(&rows, None, false), golden);
+    assert_eq!(printed(&rows, Some("libs/?/b"), false).lines().count(), 2);
+    assert_eq!(printed(&rows, Some("libs/none*"), false), "no files\n");
+    for (pattern, count) in [(None, 3), (Some("libs/**/b"), 1), (Some("libs/x*"), 0)] {
+        let listed: Value = serde_json::from_str(&printed(&rows, pattern, true)).unwrap();
+        assert_eq!(listed["files"].as_array().unwrap().len(), count);
+    }
 }
 
 /// A node that refuses by the head of a request must be heard although megabytes are still unsent.

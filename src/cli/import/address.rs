@@ -22,10 +22,12 @@ impl FromStr for Address {
         if text.starts_with("https://") {
             return Err("https comes in a later version: let a tunnel or proxy on this machine speak it".into());
         }
-        let is_plain = text.starts_with("http://") && !text.contains(['?', '#', '@']);
-        let Some((base, place)) = text.split_once("/artifactory/").filter(|_| is_plain) else {
+        let server = text.strip_prefix("http://").filter(|text| !text.contains(['?', '#', '@']));
+        // A host may be called so, too.
+        let Some((_, place)) = server.and_then(|server| server.split_once("/artifactory/")) else {
             return Err(wanted.into());
         };
+        let base = &text[..text.len() - place.len() - "/artifactory/".len()];
         let uri: hyper::Uri = base.parse().map_err(|_| wanted)?;
         if uri.host().is_none_or(str::is_empty) {
             return Err(wanted.into());
@@ -51,6 +53,8 @@ mod tests {
         );
         let behind: Address = "http://proxy/x/artifactory/libs".parse().unwrap();
         assert_eq!((behind.base.as_str(), behind.folder.prefix), ("http://proxy/x", None));
+        let container: Address = "http://artifactory/artifactory/libs".parse().unwrap();
+        assert_eq!((container.base.as_str(), container.folder.repo.as_str()), ("http://artifactory", "libs"));
         for bad in [
             "old.example/artifactory/libs",
             "http://old.example/libs",

@@ -1,19 +1,19 @@
 //! The bytes of a file on their way, piece by piece, hashed as they pass.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use artimesh_core::model::ArtifactPath;
 use bytes::Bytes;
 use futures::{Stream, stream};
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::Incoming;
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
 
 use super::failure::{Failure, Remedy};
@@ -73,34 +73,49 @@ impl Content {
         Ok(self.witness.sha256())
     }
 
-    /// What a server answers.
-    pub(in crate::cli) fn of_response(response: Response<Incoming>, size: Option<u64>) -> Content {
+    /// What a server answers: so many bytes as it listed, or a failure.
+    pub(in crate::cli) fn of_response(response: Response<Incoming>, size: u64) -> Content {
         let witness = Witness::default();
-        let pieces = stream::try_unfold((response.into_body(), witness.clone()), |(mut body, witness)| async move {
+        let start = (response.into_body(), witness.clone(), size);
+        let pieces = stream::try_unfold(start, |(mut body, witness, left)| async move {
             loop {
                 let frame = match tokio::time::timeout(ANSWER_TIMEOUT, body.frame()).await {
                     Ok(frame) => frame.transpose().map_err(|error| error.to_string()),
                     Err(_) => Err("nothing came for a minute".to_owned()),
                 };
                 let broke_off =
-                    |why| witness.breaks(Failure::new(Remedy::Wait, format!("the source broke off: {why}")));
-                let Some(frame) = frame.map_err(broke_off)? else { return Ok::<_, io::Error>(None) };
+                    |why: String| witness.breaks(Failure::new(Remedy::Wait, format!("the source broke off: {why}")));
+                let Some(frame) = frame.map_err(broke_off)? else {
+                    if left == 0 {
+                        return Ok::<_, io::Error>(None);
+                    }
+                    let reason = format!("{left} bytes less came from the source than it listed");
+                    return Err(witness.breaks(Failure::new(Remedy::Again, reason)));
+                };
                 if let Ok(piece) = frame.into_data()
                     && !piece.is_empty()
                 {
+                    let Some(left) = left.checked_sub(piece.len() as u64) else {
+                        let reason = "it is longer at the source than it was listed";
+                        return Err(witness.breaks(Failure::new(Remedy::Leave, reason)));
+                    };
                     witness.seen().hasher.update(&piece);
-                    return Ok(Some((piece, (body, witness))));
+                    return Ok(Some((piece, (body, witness, left))));
                 }
             }
         });
-        Content { size, pieces: Box::pin(pieces), witness }
+        Content { size: Some(size), pieces: Box::pin(pieces), witness }
     }
 
     /// A file of a tree, and when it was modified. Its last piece comes only if it hasn't changed meanwhile: a node never gets
     /// the whole of a mixture.
-    pub(in crate::cli) async fn of_file(path: &Path, piece_bytes: usize) -> Result<(Content, SystemTime), Failure> {
-        let path = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Reader::open(&path, piece_bytes)).await;
+    pub(in crate::cli) async fn of_file(
+        root: &Path,
+        path: &ArtifactPath,
+        piece_bytes: usize,
+    ) -> Result<(Content, SystemTime), Failure> {
+        let (root, path) = (root.to_owned(), path.clone());
+        let opened = tokio::task::spawn_blocking(move || Reader::open(&root, &path, piece_bytes)).await;
         let reader = opened.map_err(|error| Failure::new(Remedy::Leave, error))??;
         let (size, modified, witness) = (reader.size, reader.modified, reader.witness.clone());
         let pieces = stream::try_unfold(reader, |reader| async move {
@@ -115,8 +130,8 @@ impl Content {
 }
 
 /// The SHA-256 of a file, in hexadecimal. Blocks.
-pub(in crate::cli) fn sum_of_file(path: &Path, piece_bytes: usize) -> Result<String, Failure> {
-    let mut reader = Reader::open(path, piece_bytes)?;
+pub(in crate::cli) fn sum_of_file(root: &Path, path: &ArtifactPath, piece_bytes: usize) -> Result<String, Failure> {
+    let mut reader = Reader::open(root, path, piece_bytes)?;
     let witness = reader.witness.clone();
     loop {
         let (next, piece) = reader.step();
@@ -127,6 +142,19 @@ pub(in crate::cli) fn sum_of_file(path: &Path, piece_bytes: usize) -> Result<Str
             Err(error) => return Err(witness.broken().unwrap_or_else(|| Failure::new(Remedy::Leave, error))),
         }
     }
+}
+
+/// Opens a file that is below a folder. Where a link stands by now, on any level, it isn't followed: who may write in the tree
+/// could make anything an artifact. Nor is a pipe waited for.
+fn open_beneath(root: &Path, path: &ArtifactPath) -> io::Result<File> {
+    let folder = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = openat(CWD, root, folder, Mode::empty())?;
+    let (folders, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+    for segment in folders.split('/').filter(|segment| !segment.is_empty()) {
+        at = openat(&at, segment, folder | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(openat(&at, name, flags, Mode::empty())?))
 }
 
 /// Reads a file from its beginning to the size that it had then.
@@ -143,11 +171,9 @@ struct Reader {
 
 impl Reader {
     /// Opens it, and reads the first piece: most files have no more.
-    fn open(path: &Path, piece_bytes: usize) -> Result<Reader, Failure> {
+    fn open(root: &Path, path: &ArtifactPath, piece_bytes: usize) -> Result<Reader, Failure> {
         let unreadable = |error: io::Error| Failure::new(Remedy::Leave, error);
-        // Where a link or a pipe stands by now, it isn't followed, nor waited for.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+        let file = open_beneath(root, path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(Failure::new(Remedy::Leave, "it is no file any more"));
@@ -200,10 +226,10 @@ mod tests {
     async fn a_file_passes_whole_and_is_hashed_on_the_way() {
         let folder = tempfile::tempdir().unwrap();
         for size in [0, 1, 10_000, 65_536] {
-            let path = folder.path().join(format!("{size}"));
             let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
-            std::fs::write(&path, &bytes).unwrap();
-            let (content, _) = Content::of_file(&path, 4096).await.unwrap();
+            std::fs::write(folder.path().join(format!("{size}")), &bytes).unwrap();
+            let path = format!("{size}").parse().unwrap();
+            let (content, _) = Content::of_file(folder.path(), &path, 4096).await.unwrap();
             assert_eq!(content.size, Some(size));
             let expected = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
             assert_eq!(content.drain().await.unwrap(), expected, "{size}");
@@ -216,7 +242,7 @@ mod tests {
         let path = folder.path().join("x");
         for change in [&b"shorter"[..], &[7; 20_000]] {
             std::fs::write(&path, [1; 10_000]).unwrap();
-            let (mut content, _) = Content::of_file(&path, 4096).await.unwrap();
+            let (mut content, _) = Content::of_file(folder.path(), &"x".parse().unwrap(), 4096).await.unwrap();
             std::fs::write(&path, change).unwrap();
             let mut came = 0;
             let error = loop {
@@ -234,7 +260,10 @@ mod tests {
     async fn a_link_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("link");
-        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
-        assert!(Content::of_file(&path, 4096).await.is_err());
+        std::os::unix::fs::symlink("/etc/hostname", path).unwrap();
+        std::os::unix::fs::symlink("/etc", folder.path().join("etc")).unwrap();
+        for path in ["link", "etc/hostname"] {
+            assert!(Content::of_file(folder.path(), &path.parse().unwrap(), 4096).await.is_err());
+        }
     }
 }

@@ -39,8 +39,9 @@ pub(in crate::cli) enum Next {
     Stop,
 }
 
-/// How often it is tried again after waiting: for about half a minute, as long as a node takes to start.
-const WAITS_MAX: u32 = 8;
+/// How often it is tried again after waiting: for about a minute, as long as a node takes to start, or a server to take more
+/// requests.
+const WAITS_MAX: u32 = 12;
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 
@@ -105,16 +106,16 @@ mod tests {
     #[test]
     fn what_passes_is_waited_for_but_not_for_ever() {
         let busy = Failure::of_node(refused(503));
-        let pauses: Vec<Next> = (0..9).map(|tries| busy.next(tries)).collect();
+        let pauses: Vec<Next> = (0..13).map(|tries| busy.next(tries)).collect();
         assert_eq!(pauses[0], Next::Try(Duration::from_millis(200)));
         assert_eq!(pauses[7], Next::Try(Duration::from_secs(8)));
-        assert_eq!(pauses[8], Next::Stop, "the node takes nothing");
-        let total: Duration = (0..8).map(pause).sum();
-        assert!(total > Duration::from_secs(25) && total < Duration::from_secs(45), "{total:?}");
-        assert_eq!(Failure::of_origin(refused(502)).next(8), Next::Leave, "the source may give another");
+        assert_eq!(pauses[12], Next::Stop, "the node takes nothing");
+        let total: Duration = (0..12).map(pause).sum();
+        assert!(total > Duration::from_secs(55) && total < Duration::from_secs(70), "{total:?}");
+        assert_eq!(Failure::of_origin(refused(502)).next(12), Next::Leave, "the source may give another");
         let broken = CallError::Broken { what: "PUT /a".into(), reason: "closed".into() };
-        assert_eq!(Failure::of_node(broken).next(8), Next::Leave, "and the node take another");
-        assert_eq!(Failure::of_node(CallError::Nobody("gone".into())).next(8), Next::Stop);
+        assert_eq!(Failure::of_node(broken).next(12), Next::Leave, "and the node take another");
+        assert_eq!(Failure::of_node(CallError::Nobody("gone".into())).next(12), Next::Stop);
     }
 
     #[test]

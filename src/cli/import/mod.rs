@@ -19,7 +19,7 @@ mod aql;
 mod content;
 pub(super) mod failure;
 pub(super) mod listed;
-mod listing;
+pub(in crate::cli) mod listing;
 pub(super) mod node;
 pub(super) mod options;
 mod origin;

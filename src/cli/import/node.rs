@@ -18,8 +18,8 @@ use crate::cli::client::{Body, CallError, Client, full};
 use crate::cli::location::{Folder, Location};
 
 const AQL: &str = "/artifactory/api/search/aql";
-/// What of a request target is used for properties at most; a node takes 8 KiB in all.
-const TARGET_BYTES_MAX: usize = 6000;
+/// How long a request target is made at most; a node takes 8 KiB.
+const TARGET_BYTES_MAX: usize = 8000;
 /// What stays as it is in a matrix parameter.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The longest answer to an upload.
@@ -117,7 +117,8 @@ impl<'client> Node<'client> {
     /// Uploads a file with its properties; returns the SHA-256 that the node tells of what it stored.
     pub(in crate::cli) async fn put(&self, upload: Upload<'_>) -> Result<Option<String>, Failure> {
         let location = self.location(upload.path)?;
-        let (matrix, rest) = matrix(upload.properties);
+        let path = format!("/artifactory/{}", location.target());
+        let (matrix, rest) = matrix(upload.properties, TARGET_BYTES_MAX.saturating_sub(path.len()));
         let mut request = Request::builder().method(Method::PUT);
         if let Some(size) = upload.size {
             request = request.header(CONTENT_LENGTH, size);
@@ -129,8 +130,7 @@ impl<'client> Node<'client> {
             }
         }
         let request = request.body(upload.body).map_err(|error| Failure::new(Remedy::Leave, error))?;
-        let target = format!("/artifactory/{}{matrix}", location.target());
-        let response = self.client.send(&target, request).await.map_err(Failure::of_node)?;
+        let response = self.client.send(&format!("{path}{matrix}"), request).await.map_err(Failure::of_node)?;
         let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let broke_off = |error| Failure::new(Remedy::Wait, format!("the node's answer broke off: {error}"));
         let bytes = answer.map_err(broke_off)?.to_bytes();
@@ -155,15 +155,15 @@ fn listed(row: &Row, path: &str) -> Option<Listed> {
     Some(Listed { path, size: row.size, sums: row.sums(), properties: Some(row.properties()) })
 }
 
-/// As many properties as a request target holds, those of the origin first; and the rest.
-fn matrix(properties: &Properties) -> (String, Properties) {
+/// As many properties as so many bytes of a request target hold, those of the origin first; and the rest.
+fn matrix(properties: &Properties, bytes_max: usize) -> (String, Properties) {
     let (mut text, mut rest) = (String::new(), Properties::new());
     let is_origin = |name: &str| name.starts_with(provenance::PREFIX);
     let (first, second): (Vec<_>, Vec<_>) = properties.iter().partition(|(name, _)| is_origin(name));
     for (name, values) in first.into_iter().chain(second) {
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let parameters: String = values.iter().map(|value| format!(";{}={}", encoded(name), encoded(value))).collect();
-        if text.len() + parameters.len() <= TARGET_BYTES_MAX {
+        if text.len() + parameters.len() <= bytes_max {
             text += &parameters;
         } else {
             rest.insert(name.clone(), values.clone());
@@ -182,12 +182,15 @@ mod tests {
             ("import.created-by".into(), vec!["a b;c=d".into()]),
             ("build".into(), vec!["1".into(), "".into()]),
         ]);
-        assert_eq!(matrix(&properties), (";import.created-by=a%20b%3Bc%3Dd;build=1;build=".into(), Properties::new()));
+        assert_eq!(
+            matrix(&properties, 6000),
+            (";import.created-by=a%20b%3Bc%3Dd;build=1;build=".into(), Properties::new())
+        );
         for number in 0..5 {
             properties.insert(format!("a{number}"), vec!["x".repeat(2000)]);
         }
-        let (text, rest) = matrix(&properties);
-        assert!(text.starts_with(";import.created-by=") && text.len() <= TARGET_BYTES_MAX);
+        let (text, rest) = matrix(&properties, 6000);
+        assert!(text.starts_with(";import.created-by=") && text.len() <= 6000);
         assert_eq!((rest.len(), rest.contains_key("build")), (3, false));
     }
 }

@@ -21,6 +21,17 @@ pub struct Options {
     pub(in crate::cli) dry_run: bool,
 }
 
+/// What a transfer needs of a limited rate: a node waits a minute for the next bytes.
+const RATE_EACH: u64 = 32 << 10;
+
+impl Options {
+    /// How many files are transferred at the same time: fewer than wanted where each would come to nothing.
+    pub(in crate::cli) fn at_once(&self) -> usize {
+        let fed = self.rate_limit.map_or(u64::MAX, |rate| (rate / RATE_EACH).max(1));
+        usize::from(self.jobs).min(usize::try_from(fed).unwrap_or(usize::MAX))
+    }
+}
+
 fn rate(text: &str) -> Result<u64, String> {
     match parse_size(text) {
         Ok(0) => Err("at a rate of 0 nothing ever comes".to_owned()),

@@ -106,15 +106,23 @@ impl Origin {
         let request = request.body(full(Bytes::from(aql::query(&self.address.folder)))).expect("constants");
         let response = match self.client.send("/artifactory/api/search/aql", request).await {
             Ok(response) => response,
-            Err(CallError::Refused { status: 400..=499, message }) => return Ok(Asked::Not(message)),
+            // Who asks for patience isn't asked for more.
+            Err(CallError::Refused { status, message })
+                if matches!(status, 400..=499) && !matches!(status, 408 | 429) =>
+            {
+                return Ok(Asked::Not(message));
+            }
             Err(error) => return Err(anyhow!(error).context("the source")),
         };
         let prefix = self.address.folder.prefix.as_ref();
-        let (mut sorter, mut trimmed) = (Sorter::new(), None);
+        let (mut sorter, mut trimmed, mut rows) = (Sorter::new(), None, 0);
         listing::read(response, |piece| {
             match piece {
-                Piece::Beside(bytes) => trimmed = aql::is_trimmed(&serde_json::from_slice(bytes)?),
+                Piece::Beside(bytes) => {
+                    trimmed = trimmed.take().or(aql::is_trimmed(&serde_json::from_slice(bytes)?));
+                }
                 Piece::Row(bytes) => {
+                    rows += 1;
                     let row: Row = serde_json::from_slice(bytes)?;
                     if let Some(path) = aql::below(&row.full_path(), prefix)
                         && let Some(path) = checked(path, place, report)
@@ -130,10 +138,12 @@ impl Origin {
         })
         .await
         .context("the source's answer to a query")?;
-        let Some(notification) = trimmed else { return Ok(Asked::All(sorter)) };
+        // A repository that caches another answers queries, but by another name.
+        let reason = trimmed.or((rows == 0).then(|| "it finds nothing".to_owned()));
+        let Some(reason) = reason else { return Ok(Asked::All(sorter)) };
         // All of it is listed, and told, once more.
         *report.tally() = Tally::default();
-        Ok(Asked::Not(notification))
+        Ok(Asked::Not(reason))
     }
 
     async fn files(&self, folder: &str, place: &Place, report: &Report) -> anyhow::Result<Sorter> {
@@ -168,7 +178,7 @@ impl Origin {
         if size.is_some_and(|size: u64| size != file.size) {
             return Err(Failure::new(Remedy::Leave, "it has changed at the source since it was listed"));
         }
-        Ok(Opened { content: Content::of_response(response, size), sums: file.sums.clone(), properties })
+        Ok(Opened { content: Content::of_response(response, file.size), sums: file.sums.clone(), properties })
     }
 
     async fn properties(&self, file: &Listed, report: &Report) -> Result<Properties, Failure> {
@@ -180,25 +190,33 @@ impl Origin {
             modified: item.last_modified,
             modified_by: item.modified_by,
         };
-        let theirs = match self.json(&format!("{path}?properties")).await {
-            Ok(mut answer) => {
-                let theirs = answer.get_mut("properties").map(Value::take).unwrap_or_default();
-                serde_json::from_value(theirs).unwrap_or_default()
+        let theirs = match self.theirs(&format!("{path}?properties")).await? {
+            Ok(theirs) => theirs,
+            Err(reason) => {
+                report.note(&format!("without its properties: {}: {reason}", file.path));
+                report.tally().curtailed += 1;
+                Properties::new()
             }
-            // A file without any isn't found.
-            Err(failure) if failure.remedy == Remedy::Leave => Properties::new(),
-            Err(failure) => return Err(failure),
         };
         Ok(take(&file.path, provenance, theirs, report))
     }
 
+    /// A file's properties, or why they can't be had.
+    async fn theirs(&self, path: &str) -> Result<Result<Properties, String>, Failure> {
+        let answer = match self.get(path).await {
+            Ok(response) => whole(path, response).await?,
+            // A file without any isn't found.
+            Err(error) if error.status() == Some(404) => return Ok(Ok(Properties::new())),
+            Err(error) => {
+                let failure = Failure::of_origin(error);
+                return if failure.remedy == Remedy::Leave { Ok(Err(failure.reason)) } else { Err(failure) };
+            }
+        };
+        Ok(serde_json::from_value(answer["properties"].clone()).map_err(|error| error.to_string()))
+    }
+
     async fn json(&self, path: &str) -> Result<Value, Failure> {
-        let response = self.get(path).await.map_err(Failure::of_origin)?;
-        let collected = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(response.into_body(), 1 << 20).collect());
-        let broken = |why: String| Failure::new(Remedy::Wait, format!("at the source: GET {path}: {why}"));
-        let collected = collected.await.map_err(|_| broken("no answer within a minute".into()))?;
-        let bytes = collected.map_err(|error| broken(error.to_string()))?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))
+        whole(path, self.get(path).await.map_err(Failure::of_origin)?).await
     }
 
     async fn get(&self, path: &str) -> Result<Response<Incoming>, CallError> {
@@ -211,6 +229,15 @@ impl Origin {
         let there = Place::new(self.address.folder.clone()).location(&file.path);
         there.map(|location| location.target()).map_err(|error| Failure::new(Remedy::Leave, error))
     }
+}
+
+/// An answer that is JSON.
+async fn whole(path: &str, response: Response<Incoming>) -> Result<Value, Failure> {
+    let collected = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(response.into_body(), 1 << 20).collect());
+    let broken = |why: String| Failure::new(Remedy::Wait, format!("at the source: GET {path}: {why}"));
+    let collected = collected.await.map_err(|_| broken("no answer within a minute".into()))?;
+    let bytes = collected.map_err(|error| broken(error.to_string()))?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))
 }
 
 /// The path, if an artifact can be called so at the source and where it is to be. A server may send any text.

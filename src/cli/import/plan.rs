@@ -74,7 +74,9 @@ pub(in crate::cli) fn plan(
         match step(&file, held.as_ref(), sameness) {
             Some(step) => {
                 count += 1;
-                bytes += if step == Step::Properties { 0 } else { file.size };
+                let more = if step == Step::Properties { 0 } else { file.size };
+                // A source may tell any sizes.
+                bytes = u64::saturating_add(bytes, more);
                 spool.push(&Planned { file, step })?;
             }
             None => already += 1,

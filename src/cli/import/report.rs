@@ -37,15 +37,33 @@ pub(in crate::cli) struct Words {
     pub(in crate::cli) to_do: &'static str,
     /// `imported`
     pub(in crate::cli) done: &'static str,
+    /// What is said of files that need nothing.
+    already: &'static str,
 }
 
 impl Words {
     /// Of an import.
-    pub(in crate::cli) const IMPORT: Words = Words { to_do: "import", done: "imported" };
+    pub(in crate::cli) const IMPORT: Words = Words::of_transfer("import", "imported");
     /// Of an upload.
-    pub(in crate::cli) const UPLOAD: Words = Words { to_do: "upload", done: "uploaded" };
+    pub(in crate::cli) const UPLOAD: Words = Words::of_transfer("upload", "uploaded");
     /// Of a download.
-    pub(in crate::cli) const DOWNLOAD: Words = Words { to_do: "download", done: "downloaded" };
+    pub(in crate::cli) const DOWNLOAD: Words = Words::of_transfer("download", "downloaded");
+    /// Of many deletes.
+    pub(in crate::cli) const DELETION: Words = Words::of_change("delete", "deleted");
+    /// Of many moves.
+    pub(in crate::cli) const MOVE: Words = Words::of_change("move", "moved");
+    /// Of many copies.
+    pub(in crate::cli) const COPY: Words = Words::of_change("copy", "copied");
+    /// Of properties of many files.
+    pub(in crate::cli) const LABELLING: Words = Words::of_change("label", "labelled");
+
+    const fn of_transfer(to_do: &'static str, done: &'static str) -> Words {
+        Words { to_do, done, already: "were there already" }
+    }
+
+    const fn of_change(to_do: &'static str, done: &'static str) -> Words {
+        Words { to_do, done, already: "were gone already" }
+    }
 }
 
 /// Tells.
@@ -85,7 +103,7 @@ impl Report {
 
     /// A remark for people.
     pub(in crate::cli) fn note(&self, text: &str) {
-        self.bar().suspend(|| output::note(&output::plain(text)));
+        self.bar().suspend(|| output::note(&output::line(text)));
     }
 
     /// Something was left out: of the source's file at `path`, for a reason.
@@ -123,7 +141,7 @@ impl Report {
             "{} files were not {}, the first: {}; the same command tries them again",
             tally.failed,
             self.words.done,
-            tally.first_failure.as_deref().map(output::plain).unwrap_or_default()
+            tally.first_failure.as_deref().map(output::line).unwrap_or_default()
         );
         anyhow::ensure!(tally.curtailed == 0, "{} files lack some of their properties: see above", tally.curtailed);
         Ok(())
@@ -150,10 +168,11 @@ impl Tally {
     fn sentence(&self, words: Words, dry_run: bool) -> String {
         let verb = format!("{}{}", if dry_run { "would be " } else { "" }, words.done);
         let mut text = format!(
-            "{} files, {} {verb}; {} were there already; {} failed",
+            "{} files, {} {verb}; {} {}; {} failed",
             self.files,
             output::bytes(self.bytes),
             self.already,
+            words.already,
             self.failed
         );
         let more = [

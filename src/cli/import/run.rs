@@ -46,9 +46,9 @@ impl Import {
         }
         report.begins(files, bytes);
         let pace = Arc::new(Pace::new(options.rate_limit));
-        let refusals = AtomicU64::new(0);
-        let transfer = Transfer { source: &source, node: &node, sameness, pace, report: Arc::clone(&report), refusals };
-        let stopped = transfer.all(steps, usize::from(options.jobs)).await;
+        let failures = AtomicU64::new(0);
+        let transfer = Transfer { source: &source, node: &node, sameness, pace, report: Arc::clone(&report), failures };
+        let stopped = transfer.all(steps, options.at_once()).await;
         let ended = report.ends(json, false);
         stopped.map_err(|error| error.context("stopped; the same command goes on from here"))?;
         ended

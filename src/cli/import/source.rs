@@ -67,8 +67,7 @@ impl Source {
     ) -> Result<Opened, Failure> {
         match self {
             Source::Tree(tree) => {
-                let path = tree.root.join(file.path.as_str());
-                let (content, modified) = Content::of_file(&path, piece_bytes).await?;
+                let (content, modified) = Content::of_file(&tree.root, &file.path, piece_bytes).await?;
                 Ok(Opened { content, sums: Sums::default(), properties: tree.properties(modified) })
             }
             Source::Server(origin) => origin.open(file, report).await,

@@ -214,3 +214,41 @@ async fn a_node_that_stores_something_else_is_sent_the_sum_and_told_of() {
     let sums: Vec<String> = puts(&node).iter().map(|put| put.header("x-checksum-sha256").to_owned()).collect();
     assert_eq!(sums, ["".to_owned(), sha256(b"hello")]);
 }
+
+/// A server that tells no length of what it sends, and closes the connection behind it.
+#[tokio::test]
+async fn more_or_less_than_was_listed_is_not_imported() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let mut rows: Vec<Value> = ["less", "more", "same"].map(|name| row(".", name, b"hello")).into();
+    // Nothing but the length tells.
+    rows.iter_mut().for_each(|row| row["sha256"] = Value::Null);
+    let list = json!({"results": rows, "range": {"total": 3}}).to_string();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let count = stream.read(&mut head).await.unwrap();
+            let line = String::from_utf8_lossy(&head[..count]).lines().next().unwrap_or_default().to_owned();
+            let body = match line.split(' ').nth(1).unwrap_or_default() {
+                AQL => list.as_str(),
+                target if target.ends_with("less") => "hell",
+                target if target.ends_with("more") => "hello and more",
+                target if target.ends_with("same") => "hello",
+                _ => "{}",
+            };
+            let text = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}");
+            stream.write_all(text.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    let node = node(|_| None).await;
+    let address = format!("{base}/artifactory/old").parse().unwrap();
+    let source = Source::Server(Box::new(Origin::new(address, None, None).unwrap()));
+    let error = import(source, &node).await.unwrap_err().to_string();
+    assert!(error.starts_with("2 files were not imported"), "{error}");
+    let whole = |asked: &Asked| asked.body.as_ref() == b"hello";
+    assert_eq!(puts(&node).iter().filter(|asked| whole(asked)).count(), 1);
+    server.abort();
+}

@@ -21,10 +21,11 @@ use super::rate::Pace;
 use super::report::Report;
 use super::source::{Opened, Source};
 use super::spool::Rows;
+use super::walk::names_checksum;
 use crate::cli::client::Body;
 
-/// So many refusals without a success between them are enough.
-const REFUSALS_MAX: u64 = 100;
+/// So many failures without a success between them are enough, be they refusals, or what waiting didn't help against.
+const FAILURES_MAX: u64 = 100;
 
 type Frames = Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send + Sync>>;
 
@@ -43,7 +44,7 @@ pub(in crate::cli) struct Transfer<'run> {
     pub(in crate::cli) pace: Arc<Pace>,
     pub(in crate::cli) report: Arc<Report>,
     /// Since the last success.
-    pub(in crate::cli) refusals: AtomicU64,
+    pub(in crate::cli) failures: AtomicU64,
 }
 
 /// What became of a file.
@@ -89,7 +90,7 @@ impl Transfer<'_> {
         let settle = move |(index, mut planned): (usize, Planned)| {
             if let Step::Compare { sha256, same } = &planned.step
                 && planned.file.size <= COMPARED_BYTES_MAX
-                && let Ok(actual) = sum_of_file(&root.join(planned.file.path.as_str()), piece_bytes)
+                && let Ok(actual) = sum_of_file(&root, &planned.file.path, piece_bytes)
             {
                 let is_same = actual == *sha256;
                 // What is there by then is compared with these bytes.
@@ -115,7 +116,7 @@ impl Transfer<'_> {
             let is_doubtful = index < usize::from(JOBS_MAX) || before.tries > 0;
             let failure = match self.attempt(&planned, is_doubtful, &mut before).await {
                 Ok(done) => {
-                    self.refusals.store(0, Ordering::Relaxed);
+                    self.failures.store(0, Ordering::Relaxed);
                     self.count(&planned.file, &before, done);
                     return Ok(());
                 }
@@ -148,8 +149,11 @@ impl Transfer<'_> {
 
     fn leave(&self, file: &Listed, failure: &Failure) -> anyhow::Result<()> {
         self.report.failed(file.path.as_str(), &failure.reason);
-        if failure.remedy == Remedy::Refused && self.refusals.fetch_add(1, Ordering::Relaxed) + 1 >= REFUSALS_MAX {
-            bail!("the node refused {REFUSALS_MAX} files one after the other, the last: {}", failure.reason);
+        // Of a checksum file the node wants the file first.
+        let is_counted =
+            matches!(failure.remedy, Remedy::Refused | Remedy::Wait) && !names_checksum(file.path.as_str());
+        if is_counted && self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
+            bail!("{FAILURES_MAX} files failed one after the other, the last: {}", failure.reason);
         }
         Ok(())
     }

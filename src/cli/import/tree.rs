@@ -18,7 +18,7 @@ use crate::cli::location::Folder;
 /// Which tree.
 #[derive(Debug, Args)]
 pub struct Tree {
-    /// The folder
+    /// The folder; checksum files beside their files (x.jar.sha1) are left out, since the node computes them
     folder: PathBuf,
     /// Where to: REPO, or REPO/PREFIX
     to: Folder,
@@ -26,14 +26,16 @@ pub struct Tree {
     #[arg(long)]
     checksum: bool,
     #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
     options: Options,
 }
 
 pub(in crate::cli) async fn run(global: &Global, command: &Tree) -> anyhow::Result<()> {
-    let Tree { folder, to, checksum, options } = command;
+    let Tree { folder, to, checksum, filter, options } = command;
     ensure!(folder.is_dir(), "{} is not a folder", folder.display());
     let import = Import {
-        source: Source::Tree(Files { root: folder.clone(), filter: Filter::default(), keeps_times: true }),
+        source: Source::Tree(Files { root: folder.clone(), filter: filter.clone(), keeps_times: true }),
         into: to.clone(),
         sameness: if *checksum { Sameness::Bytes } else { Sameness::Time },
         options: options.clone(),

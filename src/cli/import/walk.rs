@@ -66,6 +66,10 @@ impl Walk<'_> {
                 return Ok(None);
             }
         };
+        // What isn't wanted is no matter of concern, whatever it is.
+        if !file_type.is_dir() && !self.tree.filter.takes(&relative.to_string_lossy()) {
+            return Ok(None);
+        }
         if file_type.is_symlink() {
             self.report.note(&format!("a symbolic link, not followed: {shown}"));
             self.report.tally().links += 1;
@@ -113,23 +117,34 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        if !self.tree.filter.takes(path.as_str()) {
-            return Ok(());
-        }
-        if is_checksum_file(&entry.path()) {
-            self.report.tally().checksum_files += 1;
-            return Ok(());
+        match checksum_file(&entry.path()) {
+            Some(true) => {
+                self.report.tally().checksum_files += 1;
+                return Ok(());
+            }
+            Some(false) => {
+                self.report
+                    .failed(shown, "it is a checksum file by its name, and the file that it would be of isn't there");
+                return Ok(());
+            }
+            None => {}
         }
         self.report.goes_on(1);
         self.sorter.push(Listed { path, size, sums: Sums::default(), properties: Some(self.tree.properties(modified)) })
     }
 }
 
-/// Whether it only repeats a checksum of the file beside it: a node stores none of these, but computes them.
-fn is_checksum_file(path: &Path) -> bool {
+/// Whether the file beside it is there, if its name is that of a checksum file: a node stores none of these, but computes
+/// them.
+fn checksum_file(path: &Path) -> Option<bool> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let base = CHECKSUM_ENDS.iter().find_map(|end| name.strip_suffix(end)).filter(|base| !base.is_empty());
-    base.is_some_and(|base| path.with_file_name(base).symlink_metadata().is_ok_and(|beside| beside.is_file()))
+    let base = CHECKSUM_ENDS.iter().find_map(|end| name.strip_suffix(end)).filter(|base| !base.is_empty())?;
+    Some(path.with_file_name(base).symlink_metadata().is_ok_and(|beside| beside.is_file()))
+}
+
+/// Whether a path is that of a checksum file.
+pub(in crate::cli) fn names_checksum(path: &str) -> bool {
+    CHECKSUM_ENDS.iter().any(|end| path.ends_with(end))
 }
 
 #[cfg(test)]
@@ -139,11 +154,15 @@ mod tests {
 
     use super::*;
     use crate::cli::artifact::glob::Filter;
-    use crate::cli::import::report::Words;
+    use crate::cli::import::report::{Tally, Words};
 
     fn walked(root: &Path, place: &str) -> (Vec<String>, Report) {
+        filtered(root, place, Filter::default())
+    }
+
+    fn filtered(root: &Path, place: &str, filter: Filter) -> (Vec<String>, Report) {
         let report = Report::new(Words::IMPORT);
-        let tree = Tree { root: root.to_owned(), filter: Filter::default(), keeps_times: true };
+        let tree = Tree { root: root.to_owned(), filter, keeps_times: true };
         let sorter = walk(&tree, &Place::new(place.parse().unwrap()), &report).unwrap();
         let paths = sorter.sorted().unwrap().map(|row| row.unwrap().path.to_string()).collect();
         (paths, report)
@@ -162,9 +181,12 @@ mod tests {
         fs::write(root.path().join(OsStr::from_bytes(b"\xff")), b"1").unwrap();
         std::os::unix::fs::symlink(root.path(), at("round")).unwrap();
         let (paths, report) = walked(root.path(), "libs/here");
-        assert_eq!(paths, ["a-b/y", "a;b", "b/c/ü %41", "b/x", "j.jar", "lone.md5"]);
+        assert_eq!(paths, ["a-b/y", "a;b", "b/c/ü %41", "b/x", "j.jar"]);
+        let (paths, wanted) = filtered(root.path(), "libs", Filter::including("**/*.jar"));
+        assert_eq!(paths, ["j.jar"]);
+        assert_eq!(*wanted.tally(), Tally::default(), "what isn't wanted is not told");
         let tally = report.tally().clone();
-        assert_eq!((tally.failed, tally.links, tally.checksum_files), (3, 1, 1));
+        assert_eq!((tally.failed, tally.links, tally.checksum_files), (4, 1, 1));
     }
 
     #[test]
