@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use tokio::runtime::Handle;
 
+use super::archive;
 use super::at_hand::AtHand;
 use super::error::HttpError;
 use super::inbound::Inbound;
@@ -37,6 +38,8 @@ pub struct Site {
     pub table: Table,
     /// The files that were asked for lately.
     pub at_hand: AtHand,
+    /// What archives may take.
+    pub archives: archive::Limits,
     /// The node's own runtime, in which everything goes on that a request begins.
     pub node: Handle,
 }

@@ -163,10 +163,11 @@ impl hyper::body::Body for Body {
         if let (Some(passage), Some(Ok(_))) = (&mut self.passage, &piece) {
             passage.gave();
         }
-        if let (Some(piece), Some(tally)) = (&piece, &self.tally) {
-            match piece {
-                Ok(bytes) => tally.sent(bytes.len()),
-                Err(error) => tally.broke(error),
+        if let Some(tally) = &self.tally {
+            match &piece {
+                Some(Ok(bytes)) => tally.sent(bytes.len()),
+                Some(Err(error)) => tally.broke(error),
+                None => tally.reached_end(),
             }
         }
         if let (Some(Ok(_)), Some(tally), false) = (&piece, &self.tally, self.left == Some(0)) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::service::{LAST_MS, Timestamp};
-pub use crate::service::{iso8601, parse_iso8601};
+pub use crate::service::{civil, iso8601, parse_iso8601};
 use hyper::header::HeaderValue;
 
 /// Whole seconds since the epoch: all that HTTP dates can say.

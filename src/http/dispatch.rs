@@ -26,8 +26,8 @@ use super::tally::{Answered, Asked, Tally};
 use super::timing;
 use super::transport::Transport;
 use super::{
-    artifact, audit, backup, cache, caching, federation, mesh, openapi, relocation, repositories, rollback, search,
-    storage, system, ui, upkeep, versions,
+    archive, artifact, audit, backup, cache, caching, federation, mesh, openapi, relocation, repositories, rollback,
+    search, storage, system, ui, upkeep, versions,
 };
 use crate::service::{Caller, Relocation, RequestId, ServiceError};
 
@@ -45,7 +45,8 @@ pub async fn answer(site: Arc<Site>, arrival: Arrival) -> Answer {
     let method = parts.method.clone();
     // Whatever is logged above this level says the id itself, so that ordinary requests needn't pay for a span.
     let span = tracing::debug_span!("request", %id, %method, route = route_name, status = tracing::field::Empty);
-    let is_download = found.as_ref().is_ok_and(|(route, ..)| route.endpoint == Endpoint::ArtifactGet);
+    let is_download =
+        found.as_ref().is_ok_and(|(route, ..)| matches!(route.endpoint, Endpoint::ArtifactGet | Endpoint::ArchiveGet));
     let asked = Asked { id: id.clone(), method: method.clone(), uri: parts.uri.clone(), from: remote, is_download };
     let tally = Tally::begin(&site.meter, asked, span.clone());
     let unread = Arc::new(AtomicBool::new(false));
@@ -232,6 +233,7 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::MetadataPatch => storage::properties::patch(ask).await,
         Endpoint::Move => relocation::post(ask, Relocation::Move).await,
         Endpoint::Copy => relocation::post(ask, Relocation::Copy).await,
+        Endpoint::ArchiveGet => archive::get(ask).await,
         Endpoint::ArtifactGet => artifact::get(ask).await,
         Endpoint::ArtifactPut => artifact::put(ask).await,
         Endpoint::ArtifactDelete => artifact::delete(ask).await,

@@ -22,6 +22,9 @@ use crate::service::{Account, Audit, Part, Served};
 /// Lines of the slow log in a minute.
 const LINES_MAX: u64 = 60;
 
+/// Where archives are asked for.
+const ARCHIVES: &str = "/artifactory/api/archive/download/";
+
 /// What is written about requests.
 #[derive(Debug)]
 pub struct Endings {
@@ -81,13 +84,15 @@ fn name(tally: &Tally) -> &str {
 fn note_download(audit: &Audit, tally: &Tally, took: Duration) {
     let (answer, (bytes, _)) = (tally.answer(), tally.moved());
     let path = tally.asked.uri.path();
-    let path = path.strip_prefix("/artifactory/").unwrap_or(path);
+    // An archive is one line, and has the path of what was packed.
+    let below = [ARCHIVES, "/artifactory/"].iter().find_map(|base| path.strip_prefix(base));
+    let path = below.unwrap_or(path);
     audit.served(&Served {
         who: name(tally),
         object: &percent_decode_str(path).decode_utf8_lossy(),
         status: answer.map_or(0, |answer| answer.status.as_u16()),
         bytes,
-        is_whole: answer.is_some_and(|answer| answer.length.is_none_or(|length| length == bytes)),
+        is_whole: tally.is_whole(),
         from: tally.asked.from,
         request: &tally.asked.id,
         took,
@@ -173,8 +178,8 @@ mod tests {
     use tracing::subscriber::{Subscriber, with_default};
 
     use super::super::meter::Meter;
-    use super::super::tally::samples::tally;
-    use super::super::tally::{Answered, ClientWait};
+    use super::super::tally::samples::{asked, tally};
+    use super::super::tally::{Answered, Asked, ClientWait};
     use super::*;
     use crate::service::{AuditOptions, AuditQuery, Metrics};
 
@@ -269,5 +274,29 @@ mod tests {
             assert!(line.contains(&format!("\"result\":\"{result}\"")), "{line}");
             assert!(line.contains("\"object\":\"libs/a b.jar\"") && line.contains("\"who\":\"admin\""), "{line}");
         }
+    }
+
+    #[test]
+    fn an_archive_is_one_line_and_whole_when_its_end_was_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = AuditOptions { downloads: true, file_bytes: 1 << 20, files: 2 };
+        let audit = Audit::open(folder.path(), options).unwrap();
+        let endings = Endings::new(Duration::ZERO, Audience::Nobody, Some(audit.clone()));
+        let meter = Meter::registered(&Metrics::default(), endings);
+        for is_whole in [false, true] {
+            let uri = hyper::Uri::from_static("/artifactory/api/archive/download/libs/a%20b?archiveType=zip");
+            let tally = Tally::begin(&meter, Asked { uri, ..asked() }, tracing::Span::none());
+            tally.answered(Answered { status: hyper::StatusCode::OK, length: None });
+            tally.sent(12);
+            if is_whole {
+                tally.reached_end();
+            }
+        }
+        let found = audit.find(&AuditQuery { limit: 10, ..AuditQuery::default() }).unwrap();
+        for (line, result) in found.iter().zip(["broken off", "done"]) {
+            assert!(line.contains(&format!("\"result\":\"{result}\"")), "{line}");
+            assert!(line.contains("\"object\":\"libs/a b\""), "{line}");
+        }
+        assert_eq!(found.len(), 2);
     }
 }

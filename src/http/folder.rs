@@ -67,7 +67,7 @@ where
 }
 
 /// Before the first byte has gone out an error can still be told.
-fn refusal(broken: Broken) -> HttpError {
+pub fn refusal(broken: Broken) -> HttpError {
     match broken {
         Broken::Service(error) => error.into(),
         Broken::Json(error) => error.into(),

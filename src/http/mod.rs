@@ -14,6 +14,7 @@
 //!   change something are refused when the browser says that they come from there.
 
 mod answer;
+mod archive;
 mod artifact;
 mod ask;
 mod at_hand;

@@ -79,6 +79,7 @@ pub enum Endpoint {
     MetadataPatch,
     Move,
     Copy,
+    ArchiveGet,
     ArtifactGet,
     ArtifactPut,
     ArtifactDelete,
@@ -191,6 +192,9 @@ static ROUTES: &[Route] = &[
     route(POST, "/artifactory/api/copy/{repo}", "copy", Needs::Write, Endpoint::Copy, "?to=/REPO/PATH copies all that is in a repository; &dry=1"),
     route(POST, "/artifactory/api/copy/{repo}/", "copy", Needs::Write, Endpoint::Copy, "The same"),
     route(POST, "/artifactory/api/copy/{repo}/{*path}", "copy", Needs::Write, Endpoint::Copy, "The same, and the source stays"),
+    route(GET, "/artifactory/api/archive/download/{repo}", "archive_get", Needs::Read, Endpoint::ArchiveGet, "All that is in a repository as one archive: ?archiveType=zip, tar, tar.gz or tgz; &includeChecksumFiles=true"),
+    route(GET, "/artifactory/api/archive/download/{repo}/", "archive_get", Needs::Read, Endpoint::ArchiveGet, "The same"),
+    route(GET, "/artifactory/api/archive/download/{repo}/{*path}", "archive_get", Needs::Read, Endpoint::ArchiveGet, "The same of a folder, or of a file"),
     route(GET, "/artifactory/{repo}", ARTIFACT_GET, Needs::Read, Endpoint::ArtifactGet, "A repository's root as a page of links"),
     route(GET, "/artifactory/{repo}/", ARTIFACT_GET, Needs::Read, Endpoint::ArtifactGet, "The same"),
     route(GET, "/artifactory/{repo}/{*path}", ARTIFACT_GET, Needs::Read, Endpoint::ArtifactGet, "An artifact (ranges, conditions), its computed checksum file, or a folder's page"),
@@ -338,6 +342,9 @@ POST /artifactory/api/move/{repo}/{*path} Write
 POST /artifactory/api/copy/{repo} Write
 POST /artifactory/api/copy/{repo}/ Write
 POST /artifactory/api/copy/{repo}/{*path} Write
+GET /artifactory/api/archive/download/{repo} Read
+GET /artifactory/api/archive/download/{repo}/ Read
+GET /artifactory/api/archive/download/{repo}/{*path} Read
 GET /artifactory/{repo} Read
 GET /artifactory/{repo}/ Read
 GET /artifactory/{repo}/{*path} Read

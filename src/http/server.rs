@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 
 use tokio::runtime::Handle;
 
+use super::archive;
 use super::ask::Site;
 use super::at_hand::{self, AtHand};
 use super::connection::{Answering, Arrival};
@@ -46,7 +47,8 @@ impl Server {
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let ids = RequestIds::from_seed(u64::from_le_bytes(seed));
         let node = Handle::current();
-        let site = Site { service, options, meter, ids, table: Table::new(), node, at_hand: AtHand::default() };
+        let (table, at_hand, archives) = (Table::new(), AtHand::default(), archive::Limits::default());
+        let site = Site { service, options, meter, ids, table, node, at_hand, archives };
         Ok(Server { listeners, address, tls, site: Arc::new(site) })
     }
 

@@ -1,7 +1,7 @@
 //! One request, from its head to the last byte of its answer: what it moved, what it waited for, and how it ended.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub struct Asked {
     pub uri: Uri,
     /// The other end of the connection.
     pub from: IpAddr,
-    /// Whether it asks for an artifact.
+    /// Whether it asks for an artifact, or for an archive of some.
     pub is_download: bool,
 }
 
@@ -46,6 +46,7 @@ pub struct Tally {
     sent: AtomicU64,
     received: AtomicU64,
     client_ns: AtomicU64,
+    is_at_end: AtomicBool,
     who: OnceLock<Principal>,
     answered: OnceLock<Answered>,
 }
@@ -63,6 +64,7 @@ impl Tally {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             client_ns: AtomicU64::new(0),
+            is_at_end: AtomicBool::new(false),
             who: OnceLock::new(),
             answered: OnceLock::new(),
         })
@@ -78,6 +80,11 @@ impl Tally {
     pub fn received(&self, bytes: usize) {
         self.meter.received(bytes);
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The answer's body, of whatever length, was asked for more than there is.
+    pub fn reached_end(&self) {
+        self.is_at_end.store(true, Ordering::Relaxed);
     }
 
     /// The answer's body failed: the connection is broken off.
@@ -112,6 +119,13 @@ impl Tally {
     /// Bytes of the bodies, of the answer and of the request.
     pub fn moved(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+
+    /// Whether all of the answer was handed to the connection.
+    pub fn is_whole(&self) -> bool {
+        let is_at_end = self.is_at_end.load(Ordering::Relaxed);
+        let sent = self.sent.load(Ordering::Relaxed);
+        self.answer().is_some_and(|answer| answer.length.map_or(is_at_end, |length| length == sent))
     }
 
     /// How long the client was waited for: until it sent more of its body, or took more of the answer's.

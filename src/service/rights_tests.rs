@@ -119,6 +119,9 @@ async fn check_reading(service: &Service, prefixes: &[&str]) {
     for folder in folders.iter().map(|folder| Some(folder.as_str())).chain([None]) {
         let inside = folder.map(|folder| format!("{folder}/")).unwrap_or_default();
         let rest = readable.iter().filter_map(|file| file.strip_prefix(&inside)).filter(|rest| !rest.is_empty());
+        let (files, bytes) = rest.clone().fold((0, 0), |(files, bytes), rest| (files + 1, bytes + rest.len() as u64));
+        let paths = service.count_paths(&who, &repo(), folder.map(path).as_ref(), 1000).await.unwrap();
+        assert_eq!((paths.files, paths.bytes), (files, bytes), "{case} {folder:?}");
         let expected: BTreeSet<String> =
             rest.map(|rest| rest.split_once('/').map_or(rest.to_owned(), |(name, _)| format!("{name}/"))).collect();
         assert_eq!(children(service, &who, folder).await, expected, "{case} {folder:?}");

@@ -7,8 +7,10 @@ import hashlib
 import io
 import os
 import sys
+import tarfile
 import tempfile
 import time
+import zipfile
 
 from artifactory import ArtifactoryPath, md5sum, sha1sum
 from dohq_artifactory.exception import ArtifactoryException
@@ -119,6 +121,22 @@ assert sha1sum(out) == sha1 and md5sum(out) == md5
 here("t/text.txt").write_text("some text")
 eventually(lambda: there("t/text.txt").exists(), "the text is at the other site")
 assert there("t/text.txt").read_text() == "some text"
+
+section("archive")
+for kind in ["zip", "tar", "tar.gz", "tgz"]:
+    packed = os.path.join(work, f"packed.{kind}")
+    with open(packed, "wb") as file:
+        there("a").archive(archive_type=kind, check_sum=True).writeto(file, chunk_size=4096)
+    if kind == "zip":
+        with zipfile.ZipFile(packed) as archive:
+            assert archive.testzip() is None
+            found = {name: archive.read(name) for name in archive.namelist()}
+    else:
+        with tarfile.open(packed) as archive:
+            found = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
+    files = ["b/g.bin", "f.bin", "f2.bin", "f3.bin"]
+    assert all(found[name] == body and found[name + ".sha1"] == sha1.encode() for name in files), found.keys()
+    assert len(found) == 4 * len(files), found.keys()
 
 section("copy, move")
 here("a/f.bin").copy(here("c/f.bin"))

@@ -2,6 +2,7 @@
 
 mod absence;
 mod apart;
+mod archives;
 mod backup;
 mod braking;
 mod cache;

@@ -162,6 +162,36 @@ fn the_allocator_is_set_up() {
     }
 }
 
+/// Who takes the head of an archive and then nothing more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_not_read_is_not_gathered() {
+    let setup = Setup::default().with("ARTIMESH_HTTP_IDLE_TIMEOUT", "1h");
+    let circle = Circle::new(1, 0, setup).await;
+    let node = &circle.nodes[0];
+    for seed in 0..4 {
+        uploads(node, &format!("folder/{seed}"), Content { seed, size: 32 * MIB }).await;
+    }
+    let client = node.client();
+    let (status, token) =
+        (PathBuf::from(format!("/proc/{}/status", node.pid())), client.token.as_deref().expect("a token"));
+    for kind in ["zip", "tar", "tar.gz"] {
+        let before = anonymous_bytes(&status);
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            let mut raw = Raw::connect(client.address).await;
+            let target = format!("/artifactory/api/archive/download/{REPO}/folder?archiveType={kind}");
+            let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+            raw.send(head).await.expect("sent");
+            assert_eq!(raw.head().await.status, 200);
+            raw.bytes(100_000).await;
+            waiting.push(raw);
+        }
+        let each = anonymous_bytes(&status).saturating_sub(before) / 20;
+        println!("{kind}: 20 readers who don't read cost {each} bytes each");
+        assert!(each < 2 * MIB, "{kind}: {each} bytes of 128 MiB are held for each reader");
+    }
+}
+
 /// Clients who take the head of a large answer and then nothing more.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_who_do_not_read_cost_a_small_constant() {

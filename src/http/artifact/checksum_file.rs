@@ -14,7 +14,7 @@ use crate::http::item::ItemView;
 use crate::http::links::Links;
 
 /// Up to so many bytes the sums that another node claims are computed before they are told; it takes a tenth of a second.
-const CONFIRMED_NOW_BYTES_MAX: u64 = 64 << 20;
+pub const CONFIRMED_NOW_BYTES_MAX: u64 = 64 << 20;
 
 /// The digits of the sum that `base` has; an MD5 that was put off is not found until it is computed.
 pub async fn computed(

@@ -8,9 +8,14 @@ use crate::http::links::UNRESERVED;
 
 /// `Content-Disposition` (RFC 6266): an attachment, with the name in ASCII for old clients and in UTF-8 (RFC 8187).
 pub fn content_disposition(path: &ArtifactPath) -> HeaderValue {
+    attachment(path.name())
+}
+
+/// The same for a name.
+pub fn attachment(name: &str) -> HeaderValue {
     let plain = |c: char| if (c.is_ascii_graphic() || c == ' ') && !"\"\\%".contains(c) { c } else { '_' };
-    let ascii: String = path.name().chars().map(plain).collect();
-    let exact = utf8_percent_encode(path.name(), UNRESERVED);
+    let ascii: String = name.chars().map(plain).collect();
+    let exact = utf8_percent_encode(name, UNRESERVED);
     let text = format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{exact}");
     HeaderValue::try_from(text).expect("printable ASCII only")
 }

@@ -11,6 +11,8 @@ mod precondition;
 mod put;
 mod range;
 
+pub use checksum_file::CONFIRMED_NOW_BYTES_MAX;
 pub use delete::delete;
+pub use disposition::attachment;
 pub use get::get;
 pub use put::put;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::operation::Operation;
 use super::shapes::{any_hex, hex, matching, named, text, word};
+use crate::http::archive::Kind;
 
 const TAG: &str = "artifacts";
 
@@ -35,6 +36,18 @@ pub fn get() -> Operation {
             .with_header(status, "X-Artifactory-Filename", text(), "The name, percent-encoded.");
     }
     operation.with_header(206, "Content-Range", matching("^bytes [0-9]+-[0-9]+/[0-9]+$"), "Which bytes, of one range.")
+}
+
+/// `GET /artifactory/api/archive/download/{repo}/{path}`
+pub fn archive() -> Operation {
+    Operation::of(TAG)
+        .needs_query("archiveType", word(&Kind::WORDS), "What is made.")
+        .query("includeChecksumFiles", text(), "Whether each file has its .md5, .sha1 and .sha256 beside it: `true`.")
+        .gives(200, "application/zip", json!({}))
+        .gives(200, "application/x-tar", json!({}))
+        .gives(200, "application/gzip", json!({}))
+        .with_header(200, "Content-Disposition", text(), "The name of the folder, with the kind of archive behind it.")
+        .problem(&[410])
 }
 
 /// `PUT /artifactory/{repo}/{path}`

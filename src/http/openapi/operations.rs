@@ -62,6 +62,7 @@ pub fn of(endpoint: Endpoint) -> Operation {
         Endpoint::PropertiesDelete => storage::delete_properties(),
         Endpoint::MetadataPatch => storage::patch_properties(),
         Endpoint::Move | Endpoint::Copy => storage::relocate(),
+        Endpoint::ArchiveGet => artifacts::archive(),
         Endpoint::ArtifactGet => artifacts::get(),
         Endpoint::ArtifactPut => artifacts::put(),
         Endpoint::ArtifactDelete => artifacts::delete(),
