@@ -24,6 +24,7 @@ mod power;
 mod race;
 mod refusals;
 mod replicate;
+mod resuming;
 mod seeing;
 mod strangers;
 mod tokens;
