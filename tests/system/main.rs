@@ -22,6 +22,7 @@ mod openapi;
 mod partition;
 mod power;
 mod race;
+mod reaching;
 mod refusals;
 mod replicate;
 mod resuming;

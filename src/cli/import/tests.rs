@@ -66,7 +66,7 @@ fn origin(server: &FakeNode) -> Source {
     let file = folder.path().join("secret");
     crate::config::write_new(&file, b"geheim\n", 0o600).unwrap();
     let address = format!("{}/artifactory/old", server.base).parse().unwrap();
-    Source::Server(Box::new(Origin::new(address, Some("bob"), Some(&file)).unwrap()))
+    Source::Server(Box::new(Origin::new(address, Some("bob"), Some(&file), None).unwrap()))
 }
 
 fn tree(root: &Path) -> Source {
