@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::client::{ANSWER_TIMEOUT, CallError, Client, full};
 use super::command::Global;
+use super::named::Named;
 use super::output;
 use super::temporary::Temporary;
 use crate::node::backup::Stopped;
@@ -76,20 +77,25 @@ pub(super) async fn run(global: &Global, command: &Backup) -> anyhow::Result<()>
 
 /// Writes the archive: over HTTP if a node answers, else from the folder, which is locked meanwhile.
 async fn fill(global: &Global, sink: impl Write) -> anyhow::Result<()> {
-    let client = match (&global.url, &global.data) {
-        (None, Some(folder)) if super::serve::folder(global).is_ok() && !folder.join("http.addr").exists() => {
-            return of_folder(folder, sink);
-        }
-        _ => Client::find(global)?,
+    let folder = match global.named()? {
+        Some(Named::Folder(folder)) => Some(folder),
+        _ => None,
     };
+    if let Some(folder) = folder
+        && super::serve::folder(global).is_ok()
+        && !folder.join("http.addr").exists()
+    {
+        return of_folder(folder, sink);
+    }
+    let client = Client::find(global)?;
     let request = Request::builder().method(Method::GET).body(full(Bytes::new()))?;
     let sent =
         tokio::time::timeout(ANSWER_TIMEOUT, client.send(PATH, request)).await.context("no answer within a minute")?;
-    match (sent, &global.url, &global.data) {
-        (Ok(response), ..) => receive(response, sink).await,
+    match (sent, folder) {
+        (Ok(response), _) => receive(response, sink).await,
         // A node that was killed leaves its address behind.
-        (Err(CallError::Nobody(_)), None, Some(folder)) => of_folder(folder, sink),
-        (Err(error), ..) => Err(error.into()),
+        (Err(CallError::Nobody(_)), Some(folder)) => of_folder(folder, sink),
+        (Err(error), _) => Err(error.into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP client of the command line: plain HTTP, one request at a time, bodies streamed both ways.
+//! The HTTP client of the command line: HTTP/1.1, plain or inside of TLS, one request at a time, bodies streamed both ways.
 
 use std::io;
 use std::time::Duration;
@@ -7,13 +7,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::command::Global;
 use super::target::Target;
+use super::tls;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,6 +25,14 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The largest answer that is held in memory.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// The largest refusal: there may be many at the same time, and who refuses may be anybody.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+/// So much of a refusal is told.
+const REFUSAL_CHARS_MAX: usize = 2000;
+/// A connection on which nothing moves is asked whether it is there, and given up when there is no answer: a node that lost its
+/// power says nothing.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_TRIES: u32 = 3;
 
 /// The body of a request.
 pub(super) type Body = BoxBody<Bytes, io::Error>;
@@ -33,6 +43,9 @@ pub(super) enum CallError {
     /// Nobody listens there. Nothing happened.
     #[error("{0}")]
     Nobody(String),
+    /// What answers there isn't who it should be, or speaks otherwise. Nothing happened.
+    #[error("{0}")]
+    Stranger(String),
     /// The node said no, and why.
     #[error("{message}")]
     Refused {
@@ -66,7 +79,7 @@ pub(super) struct Client {
     target: Target,
     /// What is said instead of the target's token.
     authorization: Option<HeaderValue>,
-    pool: Pool<HttpConnector, Body>,
+    pool: Pool<HttpsConnector<HttpConnector>, Body>,
 }
 
 impl Client {
@@ -83,6 +96,11 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE));
+        connector.set_keepalive_retries(Some(KEEPALIVE_TRIES));
+        connector.set_tcp_user_timeout(Some(KEEPALIVE * (KEEPALIVE_TRIES + 1)));
+        let connector = target.tls.connector(connector);
         Client { target, authorization: None, pool: Pool::builder(TokioExecutor::new()).build(connector) }
     }
 
@@ -132,7 +150,7 @@ impl Client {
         let broken = |reason: String| CallError::Broken { what: what.clone(), reason };
         let answer = async {
             let response = self.send(path, request).await?;
-            collect(response).await.map_err(broken)
+            collect(response, ANSWER_BYTES_MAX).await.map_err(broken)
         };
         let bytes = tokio::time::timeout(patience, answer)
             .await
@@ -163,15 +181,27 @@ impl Client {
         }
         let response = match self.pool.request(Request::from_parts(head, body)).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(CallError::Nobody(self.target.nobody.clone())),
-            Err(error) => return Err(broken(format!("{:#}", anyhow::Error::from(error)))),
+            Err(error) => {
+                return Err(match tls::complaint(&error, &self.target.base) {
+                    Some(complaint) => CallError::Stranger(complaint),
+                    None if error.is_connect() => CallError::Nobody(self.target.nobody.clone()),
+                    None => {
+                        let hint = tls::hint(&error, &self.target.base);
+                        broken(format!("{:#}{hint}", anyhow::Error::from(error)))
+                    }
+                });
+            }
         };
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        let refusal = tokio::time::timeout(ANSWER_TIMEOUT, collect(response)).await;
+        let refusal = tokio::time::timeout(ANSWER_TIMEOUT, collect(response, REFUSAL_BYTES_MAX)).await;
         let bytes = refusal.ok().and_then(Result::ok).unwrap_or_default();
+        if status == StatusCode::BAD_REQUEST && self.target.base.starts_with("http://") && speaks_https(&bytes) {
+            let secure = self.target.base.replacen("http", "https", 1);
+            return Err(CallError::Stranger(format!("{} speaks https: write {secure}", self.target.base)));
+        }
         let message = refusal_text(&bytes).unwrap_or_else(|| format!("{what}: the node answered {status}"));
         Err(CallError::Refused { status: status.as_u16(), message })
     }
@@ -182,14 +212,20 @@ pub(super) fn full(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed()
 }
 
-async fn collect(response: Response<Incoming>) -> Result<Bytes, String> {
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+async fn collect(response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, String> {
+    let body = Limited::new(response.into_body(), bytes_max);
     body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
+}
+
+/// Whether a refusal of plain HTTP is about that: a node's, or that of a usual proxy, which is a page and no JSON.
+fn speaks_https(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    !text.starts_with('{') && text.contains("https")
 }
 
 /// The messages of `{"errors":[{"status","message"}]}`, a line each.
 fn refusal_text(bytes: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     let messages: Vec<_> = value["errors"].as_array()?.iter().filter_map(|error| error["message"].as_str()).collect();
-    (!messages.is_empty()).then(|| messages.join("\n"))
+    (!messages.is_empty()).then(|| messages.join("\n").chars().take(REFUSAL_CHARS_MAX).collect())
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, import, init, manuals, pair, repo,
-    restore, rollback, scrub, serve, store, trust,
+    artifact, audit, backup, cache, config, conflict, doctor, federation, gc, import, init, manuals, pair, profile,
+    repo, restore, rollback, scrub, serve, store, trust,
 };
 
 /// Federated artifact repositories and read-only edges, peer to peer, in one binary per site.
@@ -22,20 +22,29 @@ pub struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// The data folder of the node on this machine
     #[arg(long, global = true, env = "ARTIMESH_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The address of a node elsewhere, such as `http://berlin.example:8082`
+    /// The address of a node elsewhere, such as `https://berlin.example`
     #[arg(long, global = true, env = "ARTIMESH_URL", value_name = "URL")]
     pub url: Option<String>,
-    /// A file that holds the access token; the default is admin.token of the data folder
+    /// A node that `artimesh profile add` gave this name
+    #[arg(long, global = true, env = "ARTIMESH_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+    /// A file that holds the access token; the default is the profile's, or admin.token of the data folder
     #[arg(long, global = true, env = "ARTIMESH_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// A file of certificates (PEM) whose authorities https trusts besides this machine's
+    #[arg(long, global = true, env = "ARTIMESH_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Which of the options above come from the environment, by the names of their fields.
+    #[arg(skip)]
+    pub from_environment: Vec<&'static str>,
 }
 
 /// What to do.
@@ -50,6 +59,9 @@ pub enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Give nodes elsewhere short names, with their tokens
+    #[command(subcommand)]
+    Profile(profile::Profile),
     /// Check this machine and the data folder, and say what to repair
     Doctor(doctor::Doctor),
     /// Admit nodes to a circle of trust

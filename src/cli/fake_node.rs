@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::target::Target;
+use super::tls::Tls;
 
 /// What was asked.
 #[derive(Debug, Clone)]
@@ -64,7 +65,12 @@ impl FakeNode {
 
     /// How to reach it, with the token `amt_secret`.
     pub(super) fn target(&self) -> Target {
-        Target { base: self.base.clone(), token: Some("amt_secret".into()), nobody: "nobody there".into() }
+        Target {
+            base: self.base.clone(),
+            token: Some("amt_secret".into()),
+            tls: Tls::none(),
+            nobody: "nobody there".into(),
+        }
     }
 
     /// Everything it was asked so far.

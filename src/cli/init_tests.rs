@@ -14,7 +14,7 @@ fn broken_founding(_: &Path, _: &NodeName, _: &KeyPair, _: &Keys) -> anyhow::Res
 }
 
 fn global(folder: &Path) -> Global {
-    Global { data: Some(folder.to_owned()), url: None, token_file: None, json: true }
+    Global { data: Some(folder.to_owned()), json: true, ..Global::default() }
 }
 
 fn command(new_circle: bool) -> Init {

@@ -28,8 +28,10 @@ mod init;
 mod location;
 mod manuals;
 mod misuse;
+mod named;
 mod output;
 mod pair;
+mod profile;
 mod repo;
 mod restore;
 mod rollback;
@@ -40,6 +42,7 @@ mod status;
 mod store;
 mod target;
 mod temporary;
+mod tls;
 mod trust;
 mod version;
 

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use artimesh_core::model::{KeyPair, NodeName};
-use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::CallError;
 use super::command::{Cli, Command};
 use super::misuse::Misuse;
 use super::{
     artifact, audit, backup, cache, config, conflict, doctor, federation, gc, import, init, manuals, output, pair,
-    repo, restore, rollback, scrub, serve, status, store, trust, version,
+    profile, repo, restore, rollback, scrub, serve, status, store, trust, version,
 };
 use crate::config::{Keys, Settings};
 use crate::node::Start;
@@ -42,7 +42,7 @@ pub fn run(seams: &Seams) -> ExitCode {
 /// Runs the command in `arguments` (the program's name first) and returns the exit code: 0 done, 1 refused or failed,
 /// 2 misuse.
 pub fn run_with(arguments: impl IntoIterator<Item = OsString>, seams: &Seams) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to standard output, complaints to standard error; a closed one can't be told about.
@@ -72,6 +72,7 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
         Command::Completions(command) => manuals::completions(&command),
         Command::Man(command) => manuals::man(&command),
         Command::Version => version::run(&global),
+        Command::Profile(command) => wait(profile::run(&global, &command)),
         Command::Doctor(command) => wait(doctor::run(&global, &command)),
         Command::Status => wait(status::run(&global)),
         Command::Pair(command) => wait(pair::run(&global, &command)),
@@ -94,12 +95,14 @@ fn perform(cli: Cli, seams: &Seams) -> anyhow::Result<()> {
 fn wait(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let outcome = runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
         tokio::select! {
             outcome = future => outcome,
             interrupted = tokio::signal::ctrl_c() => match interrupted {
                 Ok(()) => Err(anyhow::anyhow!("interrupted")),
                 Err(error) => Err(error.into()),
             },
+            _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
         }
     });
     // A read of standard input can't be cancelled: don't wait for the line that nobody will type.

@@ -7,13 +7,14 @@ use super::*;
 use crate::cli::client::Client;
 use crate::cli::fake_node::{FakeNode, answer};
 use crate::cli::flags::SettingFlags;
+use crate::cli::tls::Tls;
 use crate::config::KEYS;
 
 const SEAMS: Seams = Seams { serve: |_, _, _| Ok(()), write_founding: |_, _, _, _| Ok(()) };
 
 fn parse(words: &str) -> Result<Cli, i32> {
     let words = std::iter::once("artimesh").chain(words.split_whitespace());
-    Cli::try_parse_from(words).map_err(|error| error.exit_code())
+    Cli::read(words.map(OsString::from)).map_err(|error| error.exit_code())
 }
 
 fn exit_code(words: &str) -> u8 {
@@ -94,6 +95,13 @@ fn every_command_of_the_contract_parses() {
         "restore --from f --data d",
         "restore --from - --dry-run",
         "version",
+        "profile add a --url https://a.example --token-file - --ca-file f --no-check",
+        "profile list --json",
+        "profile show a",
+        "profile use a",
+        "profile remove a",
+        "status --profile a",
+        "import server https://old.example/artifactory/libs libs --ca-file f",
     ] {
         assert!(parse(words).is_ok(), "{words}");
     }
@@ -123,6 +131,7 @@ fn misuse_is_exit_code_2_and_help_is_0() {
         "import server http://old.example/libs libs",
         "import server http://old.example/artifactory/a libs --source-user bob",
         "artifact move libs/a",
+        "profile add",
         "rollback --since 2h",
         "rollback --author paris",
         "rollback --author paris --since yesterday",
@@ -147,7 +156,7 @@ fn failures_are_exit_code_1_and_success_is_0() {
     assert_eq!(exit_code(&format!("config check --data {data}")), 0);
     assert_eq!(exit_code(&format!("config show --json --data {data}")), 0);
     assert_eq!(exit_code(&format!("status --data {data}")), 1, "no node is running");
-    assert_eq!(exit_code("artifact stat libs/a --url https://a.example"), 1);
+    assert_eq!(exit_code("artifact stat libs/a --url https://127.0.0.1:1"), 1);
 }
 
 #[test]
@@ -289,7 +298,8 @@ async fn nobody_there_is_told_as_such() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let target = crate::cli::target::Target { base, token: None, nobody: "no node is running".into() };
+    let target =
+        crate::cli::target::Target { base, token: None, tls: Tls::none(), nobody: "no node is running".into() };
     let error = Client::new(target).call(hyper::Method::GET, "/", None).await.unwrap_err();
     assert!(matches!(&error, CallError::Nobody(text) if text == "no node is running"), "{error}");
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::command::Global;
 use super::misuse::Misuse;
+use super::named::Named;
 use super::output;
 use crate::node::moving::{Moved, OldPlace, Stage, move_store};
 
@@ -36,7 +37,7 @@ pub struct Move {
 /// Moves it.
 pub(super) fn run(global: &Global, command: &Store) -> anyhow::Result<()> {
     let Store::Move(Move { to, keep }) = command;
-    if global.url.is_some() {
+    if let Some(Named::Url(_) | Named::Profile(_)) = global.named()? {
         return Err(Misuse("a store is moved on its node's own machine, while the node is stopped: --data DIR").into());
     }
     let folder = super::serve::folder(global)?;

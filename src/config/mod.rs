@@ -20,6 +20,8 @@ mod key;
 mod keys;
 mod load;
 mod parse;
+mod profiles;
+mod profiles_text;
 mod rates;
 mod sample;
 mod settings;
@@ -33,6 +35,7 @@ pub use keys::{KeyFileError, Keys, read_secret, write_new};
 pub(crate) use keys::{random_pair, write_pair};
 pub use load::{FILE_NAME, Given, Loaded, Origin, load};
 pub use parse::{BadValue, parse_duration, parse_size};
+pub use profiles::{BadProfile, Profile, Profiles};
 pub use sample::sample;
 pub use settings::{
     Accept, Audit, Cache, Http, Ingest, Log, LogFormat, Node, Placement, Replication, Settings, Share, Shutdown, Store,

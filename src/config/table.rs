@@ -10,7 +10,8 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 /// `ARTIMESH_*` variables that aren't keys: the command line's own.
-pub const OTHER_VARIABLES: &[&str] = &["ARTIMESH_DATA", "ARTIMESH_URL", "ARTIMESH_TOKEN_FILE", "ARTIMESH_LOG"];
+pub const OTHER_VARIABLES: &[&str] =
+    &["ARTIMESH_DATA", "ARTIMESH_URL", "ARTIMESH_PROFILE", "ARTIMESH_TOKEN_FILE", "ARTIMESH_CA_FILE", "ARTIMESH_LOG"];
 
 const fn seconds(min: u64, max: u64) -> Kind {
     Kind::Time { min: Duration::from_secs(min), max: Duration::from_secs(max) }

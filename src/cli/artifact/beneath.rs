@@ -1,13 +1,15 @@
 //! Files below a folder, whatever their names are and whatever stands there: no link is followed, and nothing outside is
 //! touched.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use artimesh_core::model::ArtifactPath;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, syncfs, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, mkdirat, openat, renameat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 /// A folder that files are put in.
@@ -15,13 +17,13 @@ pub(super) struct Root(OwnedFd);
 
 /// The place of one file.
 pub(super) struct Place {
-    folder: OwnedFd,
-    name: String,
+    pub(super) folder: OwnedFd,
+    pub(super) name: OsString,
 }
 
 /// A file that isn't there until it is whole. Goes when it is dropped, unless it got its name before.
 pub(super) struct Growing {
-    place: Place,
+    place: Arc<Place>,
     temporary: String,
     pub(super) file: Option<File>,
 }
@@ -46,7 +48,7 @@ impl Root {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path leads elsewhere"));
             }
             if segments.peek().is_none() {
-                return Ok(Place { folder, name: segment.to_owned() });
+                return Ok(Place { folder, name: segment.into() });
             }
             match mkdirat(&folder, segment, Mode::from_raw_mode(0o777)) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -73,10 +75,22 @@ fn in_the_way(error: Errno) -> io::Error {
 }
 
 impl Place {
+    /// The place of this path, of which only the last name mayn't be a link.
+    pub(super) fn of(path: &Path) -> io::Result<Place> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        Ok(Place { folder: openat(CWD, parent, FOLDER, Mode::empty())?, name })
+    }
+
+    /// Makes the file's name durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(fsync(&self.folder)?)
+    }
+
     /// The file that is there, open for reading.
     pub(super) fn present(&self) -> io::Result<Option<File>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match openat(&self.folder, self.name.as_str(), flags, Mode::empty()) {
+        let file = match openat(&self.folder, &self.name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(in_the_way(error)),
@@ -88,24 +102,24 @@ impl Place {
     }
 
     /// Begins the file.
-    pub(super) fn grow(self) -> io::Result<Growing> {
+    pub(super) fn grow(self: &Arc<Place>) -> io::Result<Growing> {
         let mut random = [0; 6];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         // A name of 255 bytes has no room for more.
-        let start: String = self.name.chars().take(50).collect();
+        let start: String = self.name.to_string_lossy().chars().take(50).collect();
         let temporary = format!(".{start}.{}.part", data_encoding::HEXLOWER.encode(&random));
         let file = openat(&self.folder, temporary.as_str(), NEW_FILE | OFlags::NOFOLLOW, Mode::from_raw_mode(0o666))?;
-        Ok(Growing { place: self, temporary, file: Some(File::from(file)) })
+        Ok(Growing { place: Arc::clone(self), temporary, file: Some(File::from(file)) })
     }
 }
 
 impl Growing {
     /// Gives it its name, in place of what was there.
-    pub(super) fn settle(mut self) -> io::Result<()> {
-        let Place { folder, name } = &self.place;
-        renameat(folder, self.temporary.as_str(), folder, name.as_str())?;
+    pub(super) fn settle(mut self) -> io::Result<Arc<Place>> {
+        let Place { folder, name } = &*self.place;
+        renameat(folder, self.temporary.as_str(), folder, name)?;
         self.temporary.clear();
-        Ok(())
+        Ok(Arc::clone(&self.place))
     }
 }
 
@@ -127,9 +141,9 @@ mod tests {
     use super::*;
 
     fn write(root: &Root, path: &str) -> io::Result<()> {
-        let mut growing = root.place(&path.parse().unwrap())?.grow()?;
+        let mut growing = Arc::new(root.place(&path.parse().unwrap())?).grow()?;
         growing.file.as_mut().unwrap().write_all(b"new")?;
-        growing.settle()
+        growing.settle().map(|_| ())
     }
 
     #[test]
@@ -139,7 +153,7 @@ mod tests {
         write(&root, "c/d").unwrap();
         write(&root, "c/d").unwrap();
         assert_eq!(fs::read(folder.path().join("a/b/c/d")).unwrap(), b"new");
-        drop(root.place(&"c/e".parse().unwrap()).unwrap().grow().unwrap());
+        drop(Arc::new(root.place(&"c/e".parse().unwrap()).unwrap()).grow().unwrap());
         assert_eq!(fs::read_dir(folder.path().join("a/b/c")).unwrap().count(), 1);
         let long = "n".repeat(255);
         write(&root, &long).unwrap();

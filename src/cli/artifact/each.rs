@@ -1,5 +1,7 @@
 //! Something is done to each file that matches a pattern, to many at the same time.
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use artimesh_core::model::ArtifactPath;
 use clap::Args;
@@ -8,12 +10,13 @@ use tokio::task::spawn_blocking;
 
 use super::selection::Pattern;
 use crate::cli::client::{CallError, Client};
-use crate::cli::import::failure::{Failure, Next};
+use crate::cli::import::failure::Failure;
 use crate::cli::import::listed::Listed;
 use crate::cli::import::node::Node;
 use crate::cli::import::options::JOBS_MAX;
 use crate::cli::import::report::{Report, Words};
 use crate::cli::import::spool::{Rows, Spool};
+use crate::cli::import::tries::Tries;
 use crate::cli::output;
 
 /// How it is done to many.
@@ -58,7 +61,7 @@ pub(super) async fn each(
     json: bool,
     act: impl AsyncFn(&Node<'_>, &ArtifactPath) -> Result<Done, Failure>,
 ) -> anyhow::Result<()> {
-    let report = Report::new(words);
+    let report = Arc::new(Report::new(words));
     let node = Node::new(client, pattern.folder.clone());
     let (files, count, bytes) = matching(&node, pattern.clone()).await?;
     if count == 0 {
@@ -75,11 +78,20 @@ pub(super) async fn each(
         }
         return report.ends(json, true);
     }
-    let (act, node, report) = (&act, &node, &report);
+    let tries = Tries::new(Arc::clone(&report));
+    let one = async |file: Listed| -> anyhow::Result<()> {
+        match tries.until_done(file.path.as_str(), async || act(&node, &file.path).await).await? {
+            Some(Done::Changed) => {
+                count_in(&report, &file);
+                report.goes_on(file.size);
+            }
+            Some(Done::Gone) => report.tally().already += 1,
+            None => {}
+        }
+        Ok(())
+    };
     let files = stream::iter(files).map_err(|error| anyhow::Error::from(error).context("the list of files"));
-    let stopped = files
-        .try_for_each_concurrent(usize::from(manner.jobs), |file| async move { one(node, report, &file, act).await })
-        .await;
+    let stopped = files.try_for_each_concurrent(usize::from(manner.jobs), &one).await;
     let ended = report.ends(json, false);
     stopped.map_err(|error| error.context("stopped; the same command goes on from here"))?;
     ended
@@ -99,41 +111,6 @@ async fn matching(node: &Node<'_>, pattern: Pattern) -> anyhow::Result<(Rows<Lis
         Ok::<_, std::io::Error>((kept.rows()?, count, bytes))
     };
     Ok(spawn_blocking(sorted).await??)
-}
-
-async fn one(
-    node: &Node<'_>,
-    report: &Report,
-    file: &Listed,
-    act: &impl AsyncFn(&Node<'_>, &ArtifactPath) -> Result<Done, Failure>,
-) -> anyhow::Result<()> {
-    let mut tries = 0;
-    loop {
-        let failure = match act(node, &file.path).await {
-            Ok(Done::Changed) => {
-                count_in(report, file);
-                report.goes_on(file.size);
-                return Ok(());
-            }
-            Ok(Done::Gone) => {
-                report.tally().already += 1;
-                return Ok(());
-            }
-            Err(failure) => failure,
-        };
-        match failure.next(tries) {
-            Next::Try(pause) => {
-                report.waits(&format!("{}: {}", file.path, failure.reason));
-                tokio::time::sleep(pause).await;
-                tries += 1;
-            }
-            Next::Leave => {
-                report.failed(file.path.as_str(), &failure.reason);
-                return Ok(());
-            }
-            Next::Stop => bail!("{}: {}", file.path, failure.reason),
-        }
-    }
 }
 
 fn count_in(report: &Report, file: &Listed) {

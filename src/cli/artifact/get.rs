@@ -1,27 +1,28 @@
 //! `artimesh artifact get`
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
-use bytes::Bytes;
 use clap::Args;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::Method;
+use indicatif::ProgressBar;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::fs::OpenOptions;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWrite;
 
+use super::beneath::Place;
+use super::download::{Announced, Received, Transfer, Watch, ask};
+use super::fetch::{Durable, Fetch, Trouble};
 use super::get_tree::Tree;
 use super::glob::{self, Filter, WILD};
-use crate::cli::client::{ANSWER_TIMEOUT, Client, full};
+use crate::cli::client::Client;
 use crate::cli::import::options::Options;
 use crate::cli::location::{BadLocation, Folder, Location};
+use crate::cli::misuse::Misuse;
 use crate::cli::output;
-use crate::cli::temporary::Temporary;
 
 /// What to download, and where to.
 #[derive(Debug, Args)]
@@ -62,7 +63,8 @@ impl FromStr for What {
     }
 }
 
-/// Downloads one artifact. A file appears under its name when it is whole, verified and on the disk, not before.
+/// Downloads one artifact. A file appears under its name when it is whole, verified and on the disk, not before; what came
+/// of a large one until it broke off is kept for the same command.
 pub(super) async fn run(client: &Client, command: &Get, json: bool) -> anyhow::Result<()> {
     let location = match &command.what {
         What::One(location) => location,
@@ -75,9 +77,12 @@ pub(super) async fn run(client: &Client, command: &Get, json: bool) -> anyhow::R
             return tree.run(client).await;
         }
     };
+    if command.filter.is_given() || command.options.rate_limit.is_some() {
+        return Err(Misuse("--include, --exclude and --rate-limit are for folders and patterns").into());
+    }
     let name = location.path.name();
     let path = match &command.file {
-        Some(path) if path.as_os_str() == "-" => {
+        Some(path) if path.as_os_str() == "-" && !command.options.dry_run => {
             get(client, location, tokio::io::stdout()).await?;
             return Ok(());
         }
@@ -85,26 +90,40 @@ pub(super) async fn run(client: &Client, command: &Get, json: bool) -> anyhow::R
         Some(path) => path.clone(),
         None => PathBuf::from(name),
     };
+    if command.options.dry_run {
+        // Whether it is there.
+        client.call(Method::GET, &format!("/artifactory/api/storage/{}", location.target()), None).await?;
+        let value = json!({"dry_run": true, "path": path.display().to_string()});
+        return output::answer(json, &value, |_| format!("download  {}", path.display()));
+    }
     let received = get_file(client, location, &path).await?;
-    let value = json!({"path": path, "size": received.size, "sha256": received.sha256});
+    let Received { size, sha256, resumed, .. } = &received;
+    let value = json!({"path": path.display().to_string(), "size": size, "sha256": sha256, "resumed": resumed});
     output::answer(json, &value, |_| {
-        format!("wrote {}: {}, sha256 {}", path.display(), output::bytes(received.size), received.sha256)
+        let there = match resumed {
+            0 => String::new(),
+            bytes => format!(" ({} were there from before)", output::bytes(*bytes)),
+        };
+        format!("wrote {}: {}{there}, sha256 {sha256}", path.display(), output::bytes(*size))
     })
 }
 
-/// What came.
-pub(super) struct Received {
-    pub(super) size: u64,
-    pub(super) sha256: String,
-}
-
 pub(super) async fn get_file(client: &Client, location: &Location, path: &Path) -> anyhow::Result<Received> {
-    let temporary = Temporary::beside(path)?;
-    let shown = || temporary.path().display().to_string();
-    let mut file = OpenOptions::new().write(true).create_new(true).open(temporary.path()).await.with_context(shown)?;
-    let received = get(client, location, &mut file).await?;
-    file.sync_all().await.with_context(shown)?;
-    temporary.settle(path)?;
+    let shown = || path.display().to_string();
+    let place = Arc::new(Place::of(path).with_context(shown)?);
+    let bar = Bar::default();
+    let fetch = Fetch { client, location, place: &place, durable: Durable::AtOnce, watch: &bar };
+    let received = fetch.run().await;
+    bar.ends();
+    let left = || place.parts().is_ok_and(|parts| !parts.is_empty());
+    let received = match received {
+        Err(Trouble::Call(error)) => return Err(error.into()),
+        Err(Trouble::Io(error)) => return Err(error).with_context(shown),
+        Err(trouble) if left() => bail!("{trouble}; what came is kept, and the same command goes on from there"),
+        Err(trouble) => return Err(trouble.into()),
+        Ok(received) => received,
+    };
+    doubt(&received);
     Ok(received)
 }
 
@@ -112,54 +131,53 @@ pub(super) async fn get_file(client: &Client, location: &Location, path: &Path) 
 ///
 /// # Errors
 /// Also when everything was written and is wrong: the caller must not use it.
-async fn get(client: &Client, location: &Location, mut sink: impl AsyncWrite + Unpin) -> anyhow::Result<Received> {
-    let request = Request::builder().method(Method::GET).body(full(Bytes::new()))?;
-    let target = format!("/artifactory/{}", location.target());
-    let mut response = tokio::time::timeout(ANSWER_TIMEOUT, client.send(&target, request))
-        .await
-        .context("no answer within a minute")??;
-    let is_page = |headers: &HeaderMap| !headers.contains_key("x-checksum-sha1") && !headers.contains_key(ETAG);
-    let media_type = response.headers().get(CONTENT_TYPE).map(|value| value.as_bytes().to_owned()).unwrap_or_default();
-    if is_page(response.headers()) && media_type.starts_with(b"text/html") {
-        let Location { repo, path } = location;
-        bail!("{repo}/{path} is a folder: write {repo}/{path}/ for all that is in it");
+async fn get(client: &Client, location: &Location, sink: impl AsyncWrite + Unpin) -> anyhow::Result<()> {
+    let answer = ask(client, location, Method::GET, 0, &Announced::default()).await?;
+    if answer.is_page {
+        return Err(Trouble::Folder(format!("{}/{}", location.repo, location.path)).into());
     }
-    let announced = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_ascii_lowercase());
-    let size = announced(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-    let expected = announced("x-checksum-sha256");
-    let bar = output::progress("download", size);
-    let received = receive(&mut response, &mut sink, &bar).await;
-    bar.finish_and_clear();
-    let received = received?;
-    match expected {
-        Some(expected) if expected != received.sha256 => {
-            bail!("what came is not what the node announced: sha256 {}, announced {expected}", received.sha256)
-        }
-        Some(_) => {}
-        None => output::note("the node named no checksum: what came could not be verified"),
-    }
-    Ok(received)
+    let (announced, bar) = (answer.announced.clone(), Bar::default());
+    let mut transfer = Transfer { client, location, announced, hasher: Sha256::new(), at: 0, sink, watch: &bar };
+    let received = transfer.run(Some(answer)).await;
+    bar.ends();
+    doubt(&received.map_err(Trouble::Failed)?);
+    Ok(())
 }
 
-async fn receive(
-    response: &mut Response<Incoming>,
-    sink: &mut (impl AsyncWrite + Unpin),
-    bar: &indicatif::ProgressBar,
-) -> anyhow::Result<Received> {
-    let (mut hasher, mut size) = (Sha256::new(), 0);
-    while let Some(frame) =
-        tokio::time::timeout(ANSWER_TIMEOUT, response.frame()).await.context("nothing came for a minute")?
-    {
-        let Ok(chunk) = frame.context("the download broke off")?.into_data() else { continue };
-        hasher.update(&chunk);
-        sink.write_all(&chunk).await.context("can't write")?;
-        size += chunk.len() as u64;
-        bar.set_position(size);
+fn doubt(received: &Received) {
+    if !received.is_verified {
+        output::note("the node named no checksum: what came could not be verified");
     }
-    sink.flush().await.context("can't write")?;
-    let announced = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    ensure!(announced.is_none_or(|announced: u64| announced == size), "the download broke off after {size} bytes");
-    Ok(Received { size, sha256: data_encoding::HEXLOWER.encode(&hasher.finalize()) })
+}
+
+/// Shows how far a download is.
+#[derive(Default)]
+struct Bar {
+    bar: OnceCell<ProgressBar>,
+}
+
+impl Bar {
+    fn ends(&self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Watch for Bar {
+    fn begins(&self, at: u64, size: Option<u64>) {
+        self.bar.get_or_init(|| output::progress("download", size)).set_position(at);
+    }
+
+    async fn came(&self, bytes: usize) {
+        if let Some(bar) = self.bar.get() {
+            bar.inc(bytes as u64);
+        }
+    }
+
+    fn waits(&self, reason: &str) {
+        output::note(&output::plain(&format!("{reason}; trying again")));
+    }
 }
 
 #[cfg(test)]

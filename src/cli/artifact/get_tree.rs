@@ -1,6 +1,5 @@
 //! `artimesh artifact get` of a folder, or of all that matches a pattern.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -15,17 +14,21 @@ use hyper::{Method, Request};
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
-use super::beneath::{Growing, Root};
+use super::beneath::{Growing, Place, Root};
+use super::clashes::Clashes;
+use super::download::Watch;
+use super::fetch::{Durable, Fetch, PARTED_BYTES, Trouble};
 use super::glob::{Filter, covers};
 use crate::cli::client::{ANSWER_TIMEOUT, Client, full};
-use crate::cli::import::failure::{Failure, Next, Remedy};
+use crate::cli::import::failure::{Failure, Remedy};
 use crate::cli::import::listed::Listed;
 use crate::cli::import::node::Node;
 use crate::cli::import::options::Options;
 use crate::cli::import::rate::Pace;
 use crate::cli::import::report::{Report, Words};
 use crate::cli::import::spool::{Rows, Spool};
-use crate::cli::location::Folder;
+use crate::cli::import::tries::Tries;
+use crate::cli::location::{Folder, Location};
 use crate::cli::output;
 
 /// What is read or written at a time.
@@ -57,6 +60,7 @@ struct Download<'run> {
     root: Arc<Root>,
     pace: Arc<Pace>,
     report: Arc<Report>,
+    tries: Tries,
 }
 
 /// What became of a file.
@@ -81,6 +85,9 @@ impl Tree {
         let told = Arc::clone(&report);
         let planned = spawn_blocking(move || plan(listed.sorted()?, takes, &told)).await?;
         let Plan { files, count, bytes } = planned.context("the list of files")?;
+        if count == 0 && report.tally().failed == 0 {
+            bail!("nothing there matches");
+        }
         if options.dry_run {
             for file in files {
                 let file = file.context("the list of files")?;
@@ -92,13 +99,11 @@ impl Tree {
             }
             return report.ends(json, true);
         }
-        if count == 0 && report.tally().failed == 0 {
-            bail!("nothing there matches");
-        }
         let root = Arc::new(Root::open(&to).with_context(|| to.display().to_string())?);
         report.begins(count, bytes);
         let pace = Arc::new(Pace::new(options.rate_limit));
-        let download = Download { client, node: &node, root: Arc::clone(&root), pace, report: Arc::clone(&report) };
+        let (told, tries) = (Arc::clone(&report), Tries::new(Arc::clone(&report)));
+        let download = Download { client, node: &node, root: Arc::clone(&root), pace, report: told, tries };
         let stopped = download.all(files, options.at_once()).await;
         spawn_blocking(move || root.sync()).await?.with_context(|| to.display().to_string())?;
         let ended = report.ends(json, false);
@@ -130,46 +135,10 @@ fn plan(
             report.failed(file.path.as_str(), reason);
             continue;
         }
-        (count, bytes) = (count + 1, bytes + file.size);
+        (count, bytes) = (count + 1, u64::saturating_add(bytes, file.size));
         kept.push(&file)?;
     }
     Ok(Plan { files: kept.rows()?, count, bytes })
-}
-
-/// Paths that are the same but for their case, by short digests: a million of them have to be held.
-#[derive(Default)]
-struct Clashes {
-    files: HashSet<u128>,
-    /// As they are, and whatever their case.
-    folders: HashSet<(u128, u128)>,
-    folded_folders: HashSet<u128>,
-    twice: HashSet<u128>,
-}
-
-fn digest(text: &str) -> u128 {
-    let hash = blake3::hash(text.as_bytes());
-    u128::from_le_bytes(hash.as_bytes()[..16].try_into().expect("a hash has 32 bytes"))
-}
-
-impl Clashes {
-    fn note(&mut self, path: &str) {
-        let folded = path.to_lowercase();
-        if !self.files.insert(digest(&folded)) {
-            self.twice.insert(digest(&folded));
-        }
-        for (end, _) in path.match_indices('/') {
-            let (folder, folded) = (digest(&path[..end]), digest(&path[..end].to_lowercase()));
-            if self.folders.insert((folder, folded)) {
-                self.folded_folders.insert(folded);
-            }
-        }
-    }
-
-    /// Whether a file would be where another is, or where a folder has to be.
-    fn has(&self, path: &str) -> bool {
-        let folded = digest(&path.to_lowercase());
-        self.twice.contains(&folded) || self.folded_folders.contains(&folded)
-    }
 }
 
 impl Download<'_> {
@@ -179,34 +148,14 @@ impl Download<'_> {
     }
 
     async fn one(&self, file: Listed) -> anyhow::Result<()> {
-        let mut tries = 0;
-        loop {
-            let failure = match self.attempt(&file).await {
-                Ok(done) => {
-                    let mut tally = self.report.tally();
-                    match done {
-                        Done::Downloaded(bytes) => {
-                            (tally.files, tally.bytes) = (tally.files + 1, tally.bytes + bytes);
-                        }
-                        Done::Already => tally.already += 1,
-                    }
-                    return Ok(());
-                }
-                Err(failure) => failure,
-            };
-            match failure.next(tries) {
-                Next::Try(pause) => {
-                    self.report.waits(&format!("{}: {}", file.path, failure.reason));
-                    tokio::time::sleep(pause).await;
-                    tries += 1;
-                }
-                Next::Leave => {
-                    self.report.failed(file.path.as_str(), &failure.reason);
-                    return Ok(());
-                }
-                Next::Stop => bail!("{}: {}", file.path, failure.reason),
-            }
+        let done = self.tries.until_done(file.path.as_str(), async || self.attempt(&file).await).await?;
+        let mut tally = self.report.tally();
+        match done {
+            Some(Done::Downloaded(bytes)) => (tally.files, tally.bytes) = (tally.files + 1, tally.bytes + bytes),
+            Some(Done::Already) => tally.already += 1,
+            None => {}
         }
+        Ok(())
     }
 
     async fn attempt(&self, file: &Listed) -> Result<Done, Failure> {
@@ -214,13 +163,22 @@ impl Download<'_> {
         let prepared = spawn_blocking(move || prepare(&root, &wanted)).await;
         let prepared = prepared.map_err(|error| Failure::new(Remedy::Leave, error))?;
         match prepared.map_err(|error| Failure::new(Remedy::Leave, error))? {
-            None => Ok(Done::Already),
-            Some(growing) => self.fetch(file, growing).await.map(Done::Downloaded),
+            Prepared::Already => Ok(Done::Already),
+            Prepared::Small(growing) => self.fetch(file, growing).await.map(Done::Downloaded),
+            Prepared::Large(place) => {
+                let (client, location) = (self.client, &self.location(file)?);
+                let fetch = Fetch { client, location, place: &place, durable: Durable::Later, watch: self };
+                fetch.run().await.map(|received| Done::Downloaded(received.size)).map_err(Trouble::of_one)
+            }
         }
     }
 
+    fn location(&self, listed: &Listed) -> Result<Location, Failure> {
+        self.node.place.location(&listed.path).map_err(|error| Failure::new(Remedy::Leave, error))
+    }
+
     async fn fetch(&self, listed: &Listed, mut growing: Growing) -> Result<u64, Failure> {
-        let location = self.node.place.location(&listed.path).map_err(|error| Failure::new(Remedy::Leave, error))?;
+        let location = self.location(listed)?;
         let request = Request::builder().method(Method::GET).body(full(Bytes::new())).expect("constants");
         let target = format!("/artifactory/{}", location.target());
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client.send(&target, request)).await;
@@ -263,17 +221,42 @@ impl Download<'_> {
     }
 }
 
-/// The beginning of a file; `None` if it is there with the same bytes.
-fn prepare(root: &Root, file: &Listed) -> std::io::Result<Option<Growing>> {
+impl Watch for Download<'_> {
+    fn begins(&self, at: u64, _: Option<u64>) {
+        self.report.goes_on(at);
+    }
+
+    async fn came(&self, bytes: usize) {
+        self.pace.wait(bytes).await;
+        self.report.goes_on(bytes as u64);
+    }
+
+    fn waits(&self, reason: &str) {
+        self.report.waits(reason);
+    }
+}
+
+/// What is there of a file.
+enum Prepared {
+    /// The same bytes.
+    Already,
+    /// Its beginning.
+    Small(Growing),
+    /// Its place, where a part of it may be.
+    Large(Arc<Place>),
+}
+
+fn prepare(root: &Root, file: &Listed) -> std::io::Result<Prepared> {
     let place = root.place(&file.path)?;
     let present = place.present()?;
     if let (Some(present), Some(sha256)) = (present, &file.sums.sha256)
         && present.metadata()?.len() == file.size
         && hash(present)? == *sha256
     {
-        return Ok(None);
+        return Ok(Prepared::Already);
     }
-    place.grow().map(Some)
+    let place = Arc::new(place);
+    if file.size > PARTED_BYTES { Ok(Prepared::Large(place)) } else { place.grow().map(Prepared::Small) }
 }
 
 fn hash(mut file: File) -> std::io::Result<String> {

@@ -1,13 +1,17 @@
 //! `artimesh artifact …`: bytes to a node and back, verified on both ways, and what can be done to them there.
 
 mod beneath;
+mod clashes;
+mod download;
 mod each;
+mod fetch;
 mod get;
 mod get_tree;
 pub(super) mod glob;
 pub(super) mod history;
 mod list;
 mod mkdir;
+mod part;
 mod properties;
 mod put;
 mod relocate;

@@ -10,6 +10,7 @@ use super::selection::Selection;
 use crate::cli::client::{CallError, Client};
 use crate::cli::fake_node::{FakeNode, answer};
 use crate::cli::location::Location;
+use crate::cli::tls::Tls;
 
 fn sha256(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
@@ -152,7 +153,7 @@ async fn a_refusal_before_the_body_was_sent_is_heard() {
         stream.shutdown().await.unwrap();
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
     });
-    let target = crate::cli::target::Target { base, token: None, nobody: String::new() };
+    let target = crate::cli::target::Target { base, token: None, tls: Tls::none(), nobody: String::new() };
     let body = std::io::Cursor::new(vec![0; 32 << 20]);
     let error = put_stream(&Client::new(target), &place(), body).await.unwrap_err();
     assert_eq!(error.to_string(), "the quota is used up");

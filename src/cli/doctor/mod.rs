@@ -64,7 +64,7 @@ async fn examine(global: &Global, folder: &Path) -> Vec<Check> {
 
 /// The status of the node that runs on the folder, if one does.
 async fn running(global: &Global, folder: &Path) -> Option<Value> {
-    let here = Global { data: Some(folder.to_owned()), url: None, ..global.clone() };
+    let here = Global { data: Some(folder.to_owned()), url: None, profile: None, ..global.clone() };
     Client::find(&here).ok()?.call(hyper::Method::GET, status::PATH, None).await.ok()
 }
 

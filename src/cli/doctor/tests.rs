@@ -128,7 +128,7 @@ async fn a_fresh_folder_is_examined_without_a_node_and_leaked_keys_fail() {
     Keys::generate().unwrap().write(folder.path()).unwrap();
     write_new(&folder.path().join("admin.token"), b"amt_x\n", 0o644).unwrap();
 
-    let global = Global { data: Some(folder.path().to_owned()), url: None, token_file: None, json: false };
+    let global = Global { data: Some(folder.path().to_owned()), ..Global::default() };
     let checks = examine(&global, folder.path()).await;
     assert_eq!(outcomes(&checks, "configuration"), [Outcome::Ok]);
     assert_eq!(outcomes(&checks, "key files"), [Outcome::Ok]);

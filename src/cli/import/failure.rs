@@ -54,6 +54,7 @@ impl Failure {
     pub(in crate::cli) fn of_node(error: CallError) -> Failure {
         let remedy = match error.status() {
             Some(401 | 507) => Remedy::Stop,
+            None if matches!(error, CallError::Stranger(_)) => Remedy::Stop,
             Some(409) => Remedy::Again,
             _ => passing(&error).unwrap_or(Remedy::Refused),
         };
@@ -64,6 +65,7 @@ impl Failure {
     pub(in crate::cli) fn of_origin(error: CallError) -> Failure {
         let remedy = match error.status() {
             Some(401) => Remedy::Stop,
+            None if matches!(error, CallError::Stranger(_)) => Remedy::Stop,
             _ => passing(&error).unwrap_or(Remedy::Leave),
         };
         Failure::new(remedy, format!("at the source: {error}"))
@@ -86,7 +88,7 @@ fn passing(error: &CallError) -> Option<Remedy> {
         CallError::Nobody(_) | CallError::Refused { status: 429 | 503, .. } => Some(Remedy::WaitOrStop),
         // Perhaps it is only this file that a proxy, or a bug, stumbles over.
         CallError::Broken { .. } | CallError::Refused { status: 408 | 500 | 502 | 504, .. } => Some(Remedy::Wait),
-        CallError::Refused { .. } => None,
+        CallError::Refused { .. } | CallError::Stranger(_) => None,
     }
 }
 

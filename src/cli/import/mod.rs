@@ -36,6 +36,7 @@ pub(super) mod spool;
 mod tests;
 mod transfer;
 mod tree;
+pub(super) mod tries;
 pub(super) mod walk;
 
 use clap::Subcommand;

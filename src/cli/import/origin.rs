@@ -24,6 +24,7 @@ use super::sort::Sorter;
 use super::source::Opened;
 use crate::cli::client::{ANSWER_TIMEOUT, CallError, Client, full};
 use crate::cli::target::Target;
+use crate::cli::tls::Tls;
 use crate::config::read_secret;
 
 /// Talks to it.
@@ -61,7 +62,12 @@ enum Asked {
 
 impl Origin {
     /// Reads the secret, if there is one, from its file or (`-`) from standard input.
-    pub(in crate::cli) fn new(address: Address, user: Option<&str>, secret: Option<&Path>) -> anyhow::Result<Origin> {
+    pub(in crate::cli) fn new(
+        address: Address,
+        user: Option<&str>,
+        secret: Option<&Path>,
+        ca_file: Option<&Path>,
+    ) -> anyhow::Result<Origin> {
         let secret = match secret {
             Some(path) if path == Path::new("-") => {
                 let mut line = String::new();
@@ -81,7 +87,8 @@ impl Origin {
         let value = authorization.map(HeaderValue::try_from).transpose();
         let value = value.map_err(|_| anyhow!("the secret of the source is not a line of text"))?;
         let nobody = format!("nobody answers at {}", address.base);
-        let target = Target { base: address.base.clone(), token: None, nobody };
+        let tls = Tls::for_base(&address.base, ca_file)?;
+        let target = Target { base: address.base.clone(), token: None, tls, nobody };
         Ok(Origin { client: Client::authorized(target, value), address })
     }
 

@@ -18,7 +18,7 @@ use crate::cli::location::Folder;
 /// Which server.
 #[derive(Debug, Args)]
 pub struct Server {
-    /// What: http://HOST[:PORT]/artifactory/REPO, or a folder in it
+    /// What: https://HOST[:PORT]/artifactory/REPO, or a folder in it
     from: Address,
     /// Where to: REPO, or REPO/PREFIX
     to: Folder,
@@ -34,7 +34,8 @@ pub struct Server {
 
 pub(in crate::cli) async fn run(global: &Global, command: &Server) -> anyhow::Result<()> {
     let Server { from, to, source_token_file, source_user, options } = command;
-    let origin = Origin::new(from.clone(), source_user.as_deref(), source_token_file.as_deref())?;
+    let origin =
+        Origin::new(from.clone(), source_user.as_deref(), source_token_file.as_deref(), global.ca_file.as_deref())?;
     let import = Import {
         source: Source::Server(Box::new(origin)),
         into: to.clone(),

@@ -66,7 +66,7 @@ fn origin(server: &FakeNode) -> Source {
     let file = folder.path().join("secret");
     crate::config::write_new(&file, b"geheim\n", 0o600).unwrap();
     let address = format!("{}/artifactory/old", server.base).parse().unwrap();
-    Source::Server(Box::new(Origin::new(address, Some("bob"), Some(&file)).unwrap()))
+    Source::Server(Box::new(Origin::new(address, Some("bob"), Some(&file), None).unwrap()))
 }
 
 fn tree(root: &Path) -> Source {
@@ -245,7 +245,7 @@ async fn more_or_less_than_was_listed_is_not_imported() {
     });
     let node = node(|_| None).await;
     let address = format!("{base}/artifactory/old").parse().unwrap();
-    let source = Source::Server(Box::new(Origin::new(address, None, None).unwrap()));
+    let source = Source::Server(Box::new(Origin::new(address, None, None, None).unwrap()));
     let error = import(source, &node).await.unwrap_err().to_string();
     assert!(error.starts_with("2 files were not imported"), "{error}");
     let whole = |asked: &Asked| asked.body.as_ref() == b"hello";

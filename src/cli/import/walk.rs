@@ -117,6 +117,11 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
+        if is_part(entry.file_name().to_str().unwrap_or_default()) {
+            self.report.note(&format!("a part of a download, left out: {shown}"));
+            self.report.tally().special += 1;
+            return Ok(());
+        }
         match checksum_file(&entry.path()) {
             Some(true) => {
                 self.report.tally().checksum_files += 1;
@@ -132,6 +137,15 @@ impl Walk<'_> {
         self.report.goes_on(1);
         self.sorter.push(Listed { path, size, sums: Sums::default(), properties: Some(self.tree.properties(modified)) })
     }
+}
+
+/// Whether it is what a download that was broken off by force left behind: `.NAME.12 digits.part`, or with the SHA-256 before
+/// its end.
+fn is_part(name: &str) -> bool {
+    let is_hex = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let Some(name) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part")) else { return false };
+    let (rest, last) = name.rsplit_once('.').unwrap_or_default();
+    is_hex(last, 12) || (is_hex(last, 64) && rest.rsplit_once('.').is_some_and(|(_, tag)| is_hex(tag, 12)))
 }
 
 /// Whether the file beside it is there, if its name is that of a checksum file: a node stores none of these, but computes
@@ -187,6 +201,17 @@ mod tests {
         assert_eq!(*wanted.tally(), Tally::default(), "what isn't wanted is not told");
         let tally = report.tally().clone();
         assert_eq!((tally.failed, tally.links, tally.checksum_files), (4, 1, 1));
+    }
+
+    #[test]
+    fn parts_of_downloads_are_known_by_their_names() {
+        let (tag, sum) = ("0123456789ab", "f".repeat(64));
+        for name in [format!(".x.jar.{tag}.part"), format!(".x.{tag}.{sum}.part")] {
+            assert!(is_part(&name), "{name}");
+        }
+        for name in ["x.part", ".x.part", ".part", ".x.0123456789ag.part", &format!(".x.{sum}.part")] {
+            assert!(!is_part(name), "{name}");
+        }
     }
 
     #[test]

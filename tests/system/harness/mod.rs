@@ -10,6 +10,7 @@ mod mount;
 mod namespace;
 mod node;
 mod platter;
+mod proxy;
 mod raw;
 pub mod stranger;
 mod wait;
@@ -22,7 +23,8 @@ pub use curl::{Got, curl};
 pub use device::Device;
 pub use mount::{Address, Disk};
 pub use namespace::{Hub, Place};
-pub use node::{Node, Setup, binary};
+pub use node::{Node, Setup, binary, command};
+pub use proxy::Proxy;
 pub use raw::{Raw, exchange, status_of};
 pub use wait::{DEADLINE, until};
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(super) fn run(program: &str, args: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
@@ -39,8 +40,9 @@ pub struct Address(pub String);
 
 impl Address {
     pub fn new() -> Option<Address> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         // TEST-NET-1: nobody's.
-        let address = format!("192.0.2.{}", 1 + std::process::id() % 250);
+        let address = format!("192.0.2.{}", 1 + (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 250);
         let added = run("ip", &["address", "add", &format!("{address}/32"), "dev", "lo"]);
         or_skip("an address of its own", added.map(|()| Address(address)))
     }

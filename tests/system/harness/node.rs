@@ -68,6 +68,13 @@ pub fn binary() -> PathBuf {
     std::env::var_os("ARTIMESH_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_artimesh").into()).into()
 }
 
+/// The binary under test, without the settings and profiles of whoever runs the tests, whose own are in `home`.
+pub fn command(home: &Path) -> Command {
+    let mut command = program(&binary(), None);
+    command.env("HOME", home).env_remove("XDG_CONFIG_HOME").stdin(Stdio::null());
+    command
+}
+
 /// A command without the settings of whoever runs the tests, at its place.
 fn program(binary: &Path, place: Option<&Place>) -> Command {
     let mut command = place.map_or_else(|| Command::new(binary), |place| place.command(binary));
