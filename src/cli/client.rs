@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
@@ -136,6 +136,26 @@ impl Client {
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let request = request.body(full(bytes)).expect("a method and a constant header");
         self.answered(patience, path, request).await
+    }
+
+    /// Changes the file at `path` of a route, if it still has the content with this SHA-1.
+    pub(super) async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        sha1: Option<&str>,
+    ) -> Result<Value, CallError> {
+        let mut request = Request::builder().method(method);
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(sha1) = sha1 {
+            request = request.header(IF_MATCH, format!("\"{sha1}\""));
+        }
+        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request.body(full(bytes)).expect("a SHA-1 was checked to be hexadecimal");
+        self.answered(ANSWER_TIMEOUT, path, request).await
     }
 
     /// Posts a text, as [`Client::call`] posts JSON.

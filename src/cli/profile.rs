@@ -90,7 +90,8 @@ async fn add(global: &Global, command: &Add, place: &Path) -> anyhow::Result<()>
     if global.data.is_some() && global.is_flag("data") || global.profile.is_some() && global.is_flag("profile") {
         return Err(Misuse("a profile is of the node at --url, and of no other").into());
     }
-    let token = global.token_file.as_deref().map(secret).transpose()?;
+    // One that only the environment names is of another node.
+    let token = global.token_file.as_deref().filter(|_| global.is_flag("token_file")).map(secret).transpose()?;
     let ca_file = global.ca_file.as_deref().map(|file| file.canonicalize().with_context(|| file.display().to_string()));
     let ca_file: Option<PathBuf> = ca_file.transpose()?;
     if ca_file.as_ref().is_some_and(|file| file.to_str().is_none()) {
@@ -99,6 +100,11 @@ async fn add(global: &Global, command: &Add, place: &Path) -> anyhow::Result<()>
     let target = Target::at(url, token.clone(), ca_file.as_deref())?;
     let url = target.base.clone();
     let is_sent_plainly = token.is_some() && is_plain_elsewhere(&url);
+    if is_sent_plainly {
+        output::note(
+            "the token goes there as plain text, for everybody on the way to read: use https if the node does",
+        );
+    }
     let version = if *no_check { Value::Null } else { probe(target).await? };
     let entry = Entry { url: url.clone(), token, ca_file };
     let default = Profiles::change(place, |profiles| {
@@ -106,11 +112,6 @@ async fn add(global: &Global, command: &Add, place: &Path) -> anyhow::Result<()>
         stored?;
         Ok(profiles.default_name().map(str::to_owned))
     })?;
-    if is_sent_plainly {
-        output::note(
-            "the token goes there as plain text, for everybody on the way to read: use https if the node does",
-        );
-    }
     let is_default = default.as_ref() == Some(name);
     let value = json!({"name": name, "url": url, "version": version, "default": is_default});
     output::answer(global.json, &value, |value| {

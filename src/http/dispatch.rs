@@ -187,6 +187,7 @@ async fn run(endpoint: Endpoint, ask: Ask) -> Result<Answer, HttpError> {
         Endpoint::Version => system::version(),
         Endpoint::ServiceId => Ok(system::service_id(&ask)),
         Endpoint::StorageInfo => system::storage_info(&ask).await,
+        Endpoint::Builds => system::builds(&ask),
         Endpoint::OpenApi => Ok(openapi::get(&ask)),
         Endpoint::Metrics => system::metrics(&ask),
         Endpoint::Status => mesh::status(ask).await,

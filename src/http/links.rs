@@ -33,6 +33,11 @@ impl Links {
         format!("{}/artifactory/{}", self.base, tail(repo, path))
     }
 
+    /// Where the list of builds is read.
+    pub fn builds(&self) -> String {
+        format!("{}/artifactory/api/build", self.base)
+    }
+
     /// Where its metadata is read.
     pub fn storage(&self, repo: &RepoKey, path: Option<&ArtifactPath>) -> String {
         format!("{}/artifactory/api/storage/{}", self.base, tail(repo, path))

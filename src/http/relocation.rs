@@ -1,9 +1,11 @@
 //! `POST /artifactory/api/move|copy/{repo}/{path}?to=/{repo}/{path}`
 
+use artimesh_core::access::Action;
 use hyper::StatusCode;
 use serde_json::json;
 
 use super::answer::{self, Answer};
+use super::artifact::check_meant;
 use super::ask::Ask;
 use super::error::HttpError;
 use super::target::Place;
@@ -14,6 +16,7 @@ pub async fn post(ask: Ask, kind: Relocation) -> Result<Answer, HttpError> {
     let place = ask.place()?;
     let query = ask.query();
     let to = destination(query.get("to").unwrap_or_default())?;
+    check_meant(&ask, Action::Write(&to.repo), &place).await?;
     let effect = if query.is_on("dry") { Effect::Dry } else { Effect::Real };
     let shown = to.path.as_ref().map_or_else(|| to.repo.to_string(), |path| format!("{}/{path}", to.repo));
     let count = ask.service().relocate(&ask.caller, kind, &place.repo, place.path.as_ref(), to, effect).await?;

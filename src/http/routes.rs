@@ -33,6 +33,7 @@ pub enum Endpoint {
     Version,
     ServiceId,
     StorageInfo,
+    Builds,
     OpenApi,
     Metrics,
     Status,
@@ -134,6 +135,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/artifactory/api/system/ping", "ping", Needs::Open, Endpoint::Ping, "200 and OK"),
     route(GET, "/artifactory/api/system/service_id", "service_id", Needs::Administer, Endpoint::ServiceId, "The node's id as text"),
     route(GET, "/artifactory/api/storageinfo", "storage_info", Needs::Administer, Endpoint::StorageInfo, "What the site holds, in numbers"),
+    route(GET, "/artifactory/api/build", "builds", Needs::Administer, Endpoint::Builds, "The builds whose records are kept: none are yet"),
     route(GET, "/artifactory/api/system/version", "version", Needs::Open, Endpoint::Version, "The version as JSON"),
     route(GET, "/artifactory/api/openapi.json", "openapi", Needs::Open, Endpoint::OpenApi, "This surface as an OpenAPI 3.1 document"),
     route(GET, "/artifactory/api/v1/system/liveness", "live", Needs::Open, Endpoint::Liveness, "200 while the process answers"),
@@ -284,6 +286,7 @@ GET /artifactory/api/v1/metrics Open
 GET /artifactory/api/system/ping Open
 GET /artifactory/api/system/service_id Administer
 GET /artifactory/api/storageinfo Administer
+GET /artifactory/api/build Administer
 GET /artifactory/api/system/version Open
 GET /artifactory/api/openapi.json Open
 GET /artifactory/api/v1/system/liveness Open

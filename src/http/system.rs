@@ -53,6 +53,11 @@ pub fn service_id(ask: &Ask) -> Answer {
     answer::text(StatusCode::OK, format!("jfrt@{}", ask.service().node()))
 }
 
+/// `GET /artifactory/api/build`: none are kept, and clients that look for some find none.
+pub fn builds(ask: &Ask) -> Result<Answer, HttpError> {
+    answer::json(StatusCode::OK, &json!({"uri": ask.links()?.builds(), "builds": []}))
+}
+
 /// `GET /artifactory/api/storageinfo`: numbers as texts, as Artifactory's own are.
 pub async fn storage_info(ask: &Ask) -> Result<Answer, HttpError> {
     let summary = ask.service().summary(&ask.caller).await?;

@@ -73,6 +73,11 @@ impl Item {
         }
     }
 
+    /// The repository that it is in, whatever that is called by now.
+    pub fn space(&self) -> Space {
+        self.space
+    }
+
     pub(super) fn author(&self) -> NodeId {
         self.dot.incarnation.node
     }

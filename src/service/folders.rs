@@ -5,7 +5,7 @@ use artimesh_core::catalog::Content;
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Command, CommandError};
 
-use super::artifacts::Folder;
+use super::artifacts::{Folder, Item};
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
@@ -31,7 +31,7 @@ impl Service {
     }
 
     /// Makes a folder that stays when nothing is in it. One that is there as such already stays as it is, unless it is to
-    /// have properties.
+    /// have other properties.
     pub async fn make_folder(
         &self,
         caller: &Caller,
@@ -41,6 +41,8 @@ impl Service {
     ) -> Result<Folder, ServiceError> {
         let path = folder.as_folder();
         let repository = self.writable_at(caller, Right::Write, repo, &path)?;
+        // Nobody else makes it, or gives a derived one properties, between the look and the put, which would end theirs.
+        let _one = self.making_folder().lock().await;
         // Who may write there need not be one who may read.
         let made = |service: &Service| -> Result<Folder, ServiceError> {
             Ok(Folder::of(&repository, Some(folder), service.shown(&repository, &path, &caller.account)?))
@@ -49,7 +51,8 @@ impl Service {
             return Err(ServiceError::FileInTheWay(folder.clone()));
         }
         let present = made(self)?;
-        if present.own.is_some() && properties.is_empty() {
+        let is_so = |own: &Item| properties.is_empty() || own.properties == properties;
+        if present.own.as_deref().is_some_and(is_so) {
             return Ok(present);
         }
         self.check_overwrite(caller, &repository, &path)?;

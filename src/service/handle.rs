@@ -62,6 +62,7 @@ struct Inner {
     md5: Md5Turn,
     backups: Arc<Semaphore>,
     sorts: Arc<Semaphore>,
+    making_folder: Mutex<()>,
     confirming: Mutex<()>,
     http_address: OnceLock<SocketAddr>,
     metrics: Metrics,
@@ -104,6 +105,7 @@ impl Service {
             md5: options.md5,
             backups: Arc::new(Semaphore::new(1)),
             sorts: Arc::new(Semaphore::new(SORTS_MAX)),
+            making_folder: Mutex::new(()),
             confirming: Mutex::default(),
             http_address: OnceLock::new(),
             metrics,
@@ -215,6 +217,11 @@ impl Service {
 
     pub(super) fn own_files(&self) -> &'static [&'static str] {
         self.0.own_files
+    }
+
+    /// Held from the look whether a folder was made to its making.
+    pub(super) fn making_folder(&self) -> &Mutex<()> {
+        &self.0.making_folder
     }
 
     /// Who holds one of its permits holds hits that are sorted.

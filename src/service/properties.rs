@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use artimesh_core::access::{Action, Right};
-use artimesh_core::catalog::EntryFault;
+use artimesh_core::catalog::{Content, EntryFault};
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use artimesh_core::replica::{Command, CommandError};
 
-use super::artifacts::{Folder, Found};
+use super::artifacts::Found;
 use super::caller::Caller;
 use super::error::ServiceError;
 use super::handle::Service;
@@ -43,10 +43,7 @@ impl Service {
         self.writable(caller, Action::Write(repo), repo)?;
         match (self.find(caller, repo, path).await?, path) {
             (Found::File(_), Some(path)) => return self.set_on_one(caller, repo, path, set).await,
-            (Found::Folder(Folder { own: Some(_), .. }), Some(path)) => {
-                self.set_on_one(caller, repo, &path.as_folder(), set).await?;
-            }
-            (_, Some(path)) => self.set_on_derived(caller, repo, path, set).await?,
+            (_, Some(path)) => self.set_on_folder(caller, repo, path, set).await?,
             (_, None) => {}
         }
         if extent == Extent::All { self.set_within(caller, repo, path, set).await } else { Ok(()) }
@@ -77,21 +74,31 @@ impl Service {
         }
     }
 
-    /// On a folder that is one only because something is in it.
-    async fn set_on_derived(
+    /// On a folder itself, be it one only because something is in it.
+    async fn set_on_folder(
         &self,
         caller: &Caller,
         repo: &RepoKey,
         folder: &ArtifactPath,
         set: &PropertyChange,
     ) -> Result<(), ServiceError> {
+        let path = folder.as_folder();
+        let repository = self.writable_at(caller, Right::Write, repo, &path)?;
+        let one = self.making_folder().lock().await;
+        if self.shown(&repository, &path, &caller.account)?.is_some() {
+            drop(one);
+            return self.set_on_one(caller, repo, &path, set).await;
+        }
         let given = set.iter().filter_map(|(name, values)| Some((name.clone(), values.clone()?)));
         let properties = Properties::try_from(given.collect::<BTreeMap<_, _>>());
         let properties = properties.map_err(|bad| CommandError::from(EntryFault::from(bad)))?;
-        if !properties.is_empty() {
-            self.make_folder(caller, repo, folder, properties).await?;
+        if properties.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let by = caller.principal.name().to_owned();
+        let (key, object) = (repository.key.clone(), format!("{}/{path}", repository.key));
+        let command = Command::Put { key, path, content: Content::folder(properties), by };
+        self.done(caller, "set properties", &object, command, None).await.map(|_| ())
     }
 
     async fn set_on_one(

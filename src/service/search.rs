@@ -35,6 +35,8 @@ pub const SORTED_MAX: usize = 50_000;
 const SORTED_BYTES_MAX: usize = 64 << 20;
 /// A thread goes on with others after so long.
 const TURN: Duration = Duration::from_millis(5);
+/// How long what was sorted is kept for who reads it.
+const SORTED_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long a search waits for its place among those that sort.
 const SORT_WAIT: Duration = Duration::from_secs(20);
 
@@ -103,6 +105,7 @@ pub struct Search {
     sorted: Option<VecDeque<Hit>>,
     /// While hits are held.
     sorting: Option<OwnedSemaphorePermit>,
+    sorted_at: Instant,
     left_out: u64,
     told: u64,
     rows_read: u64,
@@ -140,6 +143,7 @@ impl Service {
             last: String::new(),
             sorted: None,
             sorting: None,
+            sorted_at: Instant::now(),
             left_out: 0,
             told: 0,
             rows_read: 0,
@@ -200,6 +204,11 @@ impl Search {
         if self.sorted.is_none() {
             self.sorting = Some(self.service.sorting().await?);
             self.sorted = Some(self.sort(sort).await?.into());
+            self.sorted_at = Instant::now();
+        }
+        if self.sorted_at.elapsed() > SORTED_TIME_MAX {
+            let reason = "what was sorted is not kept for so slow a reader: read faster, or ask for less";
+            return Err(ServiceError::Unavailable(reason.into()));
         }
         let Some(sorted) = &mut self.sorted else { return Ok(None) };
         let page: Vec<Hit> = sorted.drain(..sorted.len().min(PAGE)).collect();

@@ -43,6 +43,8 @@ struct Indexer<'a> {
     lagging: Option<Checkpoint>,
     /// The pack in which the last checkpoint is, 0 before there is one, and where it is there.
     noted: (u64, u64),
+    /// Whether there are files that no checkpoint names yet: until then those that they replace stay, too.
+    flushed: bool,
     deadline: Option<Instant>,
 }
 
@@ -57,6 +59,7 @@ impl<'a> Indexer<'a> {
             reached: None,
             lagging: None,
             noted: (0, 0),
+            flushed: false,
             deadline: None,
         }
     }
@@ -120,6 +123,7 @@ impl<'a> Indexer<'a> {
             if finder.is_overfull() {
                 // The checkpoint names the former files, which stay until it is written: an open after a crash has these.
                 finder.flush()?;
+                self.flushed = true;
             }
         }
         let rows: Vec<IndexRow> = rows.into_iter().filter(|row| row.table != Table::Find).collect();
@@ -139,7 +143,8 @@ impl<'a> Indexer<'a> {
         let Some(reached) = self.reached.take() else { return Ok(()) };
         // A checkpoint says that all derived keys are in the files that it names. They are written when there are many.
         let (pack, offset) = self.noted;
-        let is_due = self.shared.finder.as_ref().is_none_or(Finder::is_full)
+        let is_due = self.flushed
+            || self.shared.finder.as_ref().is_none_or(Finder::is_full)
             || reached.pack != pack
             || reached.offset >= offset + LAG_BYTES_MAX;
         self.lagging = Some(reached);
@@ -157,6 +162,7 @@ impl<'a> Indexer<'a> {
             finder.tidy()?;
         }
         self.noted = (reached.pack, reached.offset);
+        self.flushed = false;
         self.shared.indexed_pack.store(reached.pack, Ordering::Release);
         Ok(())
     }

@@ -12,7 +12,7 @@ import tempfile
 import time
 import zipfile
 
-from artifactory import ArtifactoryPath, md5sum, sha1sum
+from artifactory import ArtifactoryBuildManager, ArtifactoryPath, md5sum, sha1sum
 from dohq_artifactory.exception import ArtifactoryException
 
 url_a, token_a, url_b, token_b, repo = sys.argv[1:6]
@@ -121,6 +121,18 @@ assert sha1sum(out) == sha1 and md5sum(out) == md5
 here("t/text.txt").write_text("some text")
 eventually(lambda: there("t/text.txt").exists(), "the text is at the other site")
 assert there("t/text.txt").read_text() == "some text"
+
+section("apikey, bearer, a token as the password")
+for way in [{"apikey": token_b}, {"token": token_b}, {"auth": ("admin", token_b)}]:
+    assert ArtifactoryPath(f"{url_b}/{repo}/a/f.bin", **way).exists(), way
+try:
+    ArtifactoryPath(f"{url_b}/{repo}/a/f.bin", apikey="wrong").stat()
+    raise AssertionError("a wrong key was taken")
+except ArtifactoryException:
+    pass
+
+section("builds")
+assert ArtifactoryBuildManager(url_b, token=token_b).builds == []
 
 section("archive")
 for kind in ["zip", "tar", "tar.gz", "tgz"]:

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use hyper::Method;
 use serde_json::Value;
 
 use crate::harness::{Circle, Dice, Node, REPO, Setup};
@@ -157,6 +158,31 @@ async fn many_files_are_meant_by_a_pattern() {
         ["a/b/y.pom", "ab.jar", "copies/b/c/z ü;1.jar", "copies/x.jar", "moved/b/y.jar"]
     );
     assert_eq!(listed(here, &format!("{REPO}/*")), ["ab.jar"]);
+    // Where it matches again, or into what isn't there, nothing goes.
+    for to in [format!("{REPO}/a"), "nowhere".to_owned()] {
+        let refused = here.try_cli(&["artifact", "mv", &format!("{REPO}/**"), &to], "");
+        assert!(!refused.status.success(), "{refused:?}");
+    }
+    assert_eq!(listed(here, &format!("{REPO}/**")).len(), 5);
+    // Whoever names what they mean hits nothing else.
+    for (name, tag, status) in [("ab.jar", "00", 412), ("a", "00", 412), ("none", "00", 404)] {
+        let tag = format!("\"{}\"", tag.repeat(20));
+        let condition = [("if-match", tag.as_str())];
+        for (method, path) in [
+            (Method::DELETE, format!("/artifactory/{REPO}/{name}")),
+            (Method::PUT, format!("/artifactory/api/storage/{REPO}/{name}?properties=k=v")),
+            (Method::POST, format!("/artifactory/api/move/{REPO}/{name}?to=/{REPO}/other")),
+        ] {
+            let answer = here.client().send(method, &path, &condition, "").await.expect("an answer");
+            assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text());
+        }
+    }
+    // A name may have what is a wildcard elsewhere.
+    for name in ["what%3F", "whatX"] {
+        here.client().put(&format!("/artifactory/{REPO}/{name}"), name.as_bytes().to_vec()).await.expect("an answer");
+    }
+    here.cli(&["artifact", "rm", &format!("{REPO}/what\\?")], "");
+    assert_eq!(listed(here, &format!("{REPO}/what*")), ["whatX"]);
     // One file is no folder of them.
     let file = circle.root.path().join("file");
     fs::write(&file, "x").expect("written");

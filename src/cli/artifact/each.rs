@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::selection::Pattern;
 use crate::cli::client::{CallError, Client};
-use crate::cli::import::failure::Failure;
+use crate::cli::import::failure::{Failure, Remedy};
 use crate::cli::import::listed::Listed;
 use crate::cli::import::node::Node;
 use crate::cli::import::options::JOBS_MAX;
@@ -43,13 +43,16 @@ impl Done {
         match answer {
             Ok(_) => Ok(Done::Changed),
             Err(error) if error.status() == Some(404) => Ok(Done::Gone),
+            Err(error) if error.status() == Some(412) => {
+                Err(Failure::new(Remedy::Leave, "it has changed since it was listed, or a folder is there now"))
+            }
             Err(error) => Err(Failure::of_node(error)),
         }
     }
 }
 
 /// Does `act` to all files that match, by their paths in the pattern's folder, and says how it went. The list is made before
-/// anything is done.
+/// anything is done, and `check` may refuse it.
 ///
 /// # Errors
 /// Nothing matches; something was left out by failure, or it makes no sense to go on.
@@ -59,11 +62,12 @@ pub(super) async fn each(
     manner: &Manner,
     words: Words,
     json: bool,
-    act: impl AsyncFn(&Node<'_>, &ArtifactPath) -> Result<Done, Failure>,
+    check: impl Fn(&ArtifactPath) -> anyhow::Result<()> + Send + 'static,
+    act: impl AsyncFn(&Node<'_>, &Listed) -> Result<Done, Failure>,
 ) -> anyhow::Result<()> {
     let report = Arc::new(Report::new(words));
     let node = Node::new(client, pattern.folder.clone());
-    let (files, count, bytes) = matching(&node, pattern.clone()).await?;
+    let (files, count, bytes) = matching(&node, pattern.clone(), check).await?;
     if count == 0 {
         bail!("no file matches {pattern}");
     }
@@ -80,7 +84,7 @@ pub(super) async fn each(
     }
     let tries = Tries::new(Arc::clone(&report));
     let one = async |file: Listed| -> anyhow::Result<()> {
-        match tries.until_done(file.path.as_str(), async || act(&node, &file.path).await).await? {
+        match tries.until_done(file.path.as_str(), async || act(&node, &file).await).await? {
             Some(Done::Changed) => {
                 count_in(&report, &file);
                 report.goes_on(file.size);
@@ -97,18 +101,23 @@ pub(super) async fn each(
     ended
 }
 
-async fn matching(node: &Node<'_>, pattern: Pattern) -> anyhow::Result<(Rows<Listed>, u64, u64)> {
+async fn matching(
+    node: &Node<'_>,
+    pattern: Pattern,
+    check: impl Fn(&ArtifactPath) -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<(Rows<Listed>, u64, u64)> {
     let listed = node.list().await?;
     let sorted = move || {
         let (mut kept, mut count, mut bytes) = (Spool::new()?, 0, 0);
         for file in listed.sorted()? {
             let file = file?;
             if pattern.covers(file.path.as_str()) {
+                check(&file.path)?;
                 (count, bytes) = (count + 1, u64::saturating_add(bytes, file.size));
                 kept.push(&file)?;
             }
         }
-        Ok::<_, std::io::Error>((kept.rows()?, count, bytes))
+        Ok::<_, anyhow::Error>((kept.rows()?, count, bytes))
     };
     Ok(spawn_blocking(sorted).await??)
 }

@@ -17,7 +17,7 @@ use super::beneath::Place;
 use super::download::{Announced, Received, Transfer, Watch, ask};
 use super::fetch::{Durable, Fetch, Trouble};
 use super::get_tree::Tree;
-use super::glob::{self, Filter, WILD};
+use super::glob::{self, Filter};
 use crate::cli::client::Client;
 use crate::cli::import::options::Options;
 use crate::cli::location::{BadLocation, Folder, Location};
@@ -51,14 +51,15 @@ impl FromStr for What {
     fn from_str(text: &str) -> Result<What, BadLocation> {
         let path = text.split_once('/').map(|(_, path)| path);
         match path {
-            Some(pattern) if pattern.contains(WILD) => {
+            Some(pattern) if glob::is_pattern(pattern) => {
                 let (repo, _) = text.split_at(text.len() - pattern.len() - 1);
                 let folder = glob::folder(pattern);
                 let rest = pattern[folder.len()..].trim_start_matches('/');
+                let folder = glob::literal(folder);
                 Ok(What::Many(format!("{repo}/{folder}").trim_end_matches('/').parse()?, Some(rest.to_owned())))
             }
-            Some(path) if !path.is_empty() && !path.ends_with('/') => text.parse().map(What::One),
-            _ => Ok(What::Many(text.parse()?, None)),
+            Some(path) if !path.is_empty() && !path.ends_with('/') => glob::literal(text).parse().map(What::One),
+            _ => Ok(What::Many(glob::literal(text).parse()?, None)),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::cli::import::rate::Pace;
 use crate::cli::import::report::{Report, Words};
 use crate::cli::import::spool::{Rows, Spool};
 use crate::cli::import::tries::Tries;
+use crate::cli::import::walk::is_part;
 use crate::cli::location::{Folder, Location};
 use crate::cli::output;
 
@@ -122,7 +123,9 @@ fn plan(
     let mut clashes = Clashes::default();
     for file in listed {
         let file = file?;
-        if takes(&file.path) {
+        if takes(&file.path) && is_part(file.path.name()) {
+            report.failed(file.path.as_str(), "parts of downloads are called so on this machine");
+        } else if takes(&file.path) {
             clashes.note(file.path.as_str());
             all.push(&file)?;
         }

@@ -1,7 +1,28 @@
-//! Patterns of paths: `*` and `?` stay within a segment, `**` stands for any number of segments.
+//! Patterns of paths: `*` and `?` stay within a segment, `**` stands for any number of segments. `\*` and `\?` stand for
+//! themselves: names may have them, and no name has a backslash.
 
 /// What characters make a path a pattern.
-pub(in crate::cli) const WILD: [char; 2] = ['*', '?'];
+const WILD: [char; 2] = ['*', '?'];
+
+/// Where the first wildcard is, if there is one.
+fn wildcard(text: &str) -> Option<usize> {
+    let mut is_escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let is_wild = !is_escaped && WILD.contains(&c);
+        is_escaped = !is_escaped && c == '\\';
+        is_wild.then_some(at)
+    })
+}
+
+/// Whether it is more than a path.
+pub(in crate::cli) fn is_pattern(text: &str) -> bool {
+    wildcard(text).is_some()
+}
+
+/// A path as it is, of one in which characters stand for themselves.
+pub(in crate::cli) fn literal(text: &str) -> String {
+    text.replace("\\*", "*").replace("\\?", "?")
+}
 
 /// Whether a path is covered by a pattern.
 pub(in crate::cli) fn covers(pattern: &str, path: &str) -> bool {
@@ -28,10 +49,17 @@ fn segment(pattern: &[u8], text: &str) -> bool {
     let pattern: Vec<char> = String::from_utf8_lossy(pattern).chars().collect();
     let mut reached = vec![false; text.len() + 1];
     reached[0] = true;
+    let mut is_escaped = false;
     for wanted in pattern {
+        if wanted == '\\' && !is_escaped {
+            is_escaped = true;
+            continue;
+        }
+        let stands_for_itself = std::mem::take(&mut is_escaped);
         let mut next = vec![false; text.len() + 1];
         for at in 0..=text.len() {
             next[at] = match wanted {
+                wanted if stands_for_itself => at > 0 && reached[at - 1] && text[at - 1] == wanted,
                 '*' => reached[at] || (at > 0 && next[at - 1]),
                 '?' => at > 0 && reached[at - 1],
                 wanted => at > 0 && reached[at - 1] && text[at - 1] == wanted,
@@ -44,7 +72,7 @@ fn segment(pattern: &[u8], text: &str) -> bool {
 
 /// The folder that all paths of a pattern are in, without its slash; nothing for the root.
 pub(in crate::cli) fn folder(pattern: &str) -> &str {
-    let literal = &pattern[..pattern.find(WILD).unwrap_or(pattern.len())];
+    let literal = &pattern[..wildcard(pattern).unwrap_or(pattern.len())];
     literal.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
@@ -106,6 +134,14 @@ mod tests {
         }
         let long = "a".repeat(200);
         assert!(!covers(&"a*".repeat(100), &format!("{long}b/")));
+    }
+
+    #[test]
+    fn escaped_wildcards_stand_for_themselves() {
+        assert!(!is_pattern(r"a\*b/c\?") && is_pattern(r"a\*b*") && is_pattern(r"a?\*"));
+        assert_eq!(literal(r"a\*b/c\?"), "a*b/c?");
+        assert!(covers(r"a\*?", "a*b") && !covers(r"a\*?", "axb") && covers(r"\?*", "?x") && !covers(r"\?*", "xx"));
+        assert_eq!(folder(r"a\*/b/c*"), r"a\*/b");
     }
 
     #[test]

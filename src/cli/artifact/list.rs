@@ -1,4 +1,4 @@
-//! `artimesh artifact ls`: rows are printed while they come, however many there are.
+//! `artimesh artifact ls`: however many there are, and however slowly they are read.
 
 use std::io::{self, BufWriter, Write};
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::selection::{Pattern, Selection};
 use crate::cli::client::{ANSWER_TIMEOUT, Client, full};
 use crate::cli::import::listing::{self, Piece};
+use crate::cli::import::spool::Spool;
 use crate::cli::output::{self, field};
 
 /// What to list.
@@ -30,12 +31,16 @@ pub(super) async fn run(client: &Client, command: &List, json: bool) -> anyhow::
     let request = Request::get("/").body(full(Bytes::new())).expect("constants");
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.send(&path, request)).await;
     let response = answer.map_err(|_| anyhow!("no answer within a minute"))??;
-    let mut printed = Printed::new(BufWriter::new(io::stdout().lock()), pattern, json);
-    let read = listing::read(response, |piece| match piece {
-        Piece::Row(row) => printed.row(row),
+    // A node doesn't wait for who looks at the first page; and what broke off isn't printed as if it were all.
+    let mut rows = Spool::new()?;
+    listing::read(response, |piece| match piece {
+        Piece::Row(row) => Ok(rows.push(&serde_json::from_slice::<Value>(row)?)?),
         Piece::Beside(_) => Ok(()),
-    });
-    match read.await.and_then(|()| printed.end()) {
+    })
+    .await?;
+    let mut printed = Printed::new(BufWriter::new(io::stdout().lock()), pattern, json);
+    let mut rows = rows.rows::<Value>()?;
+    match rows.try_for_each(|row| printed.row(&row?)).and_then(|()| printed.end()) {
         // That nobody reads it any more is no failure.
         Err(error) if is_closed(&error) => Ok(()),
         other => other,
@@ -60,9 +65,8 @@ impl<'pattern, W: Write> Printed<'pattern, W> {
     }
 
     /// The next, as the node tells it.
-    pub(super) fn row(&mut self, row: &[u8]) -> anyhow::Result<()> {
-        let file: Value = serde_json::from_slice(row)?;
-        let path = field(&file, "uri").trim_start_matches('/').to_owned();
+    pub(super) fn row(&mut self, file: &Value) -> anyhow::Result<()> {
+        let path = field(file, "uri").trim_start_matches('/').to_owned();
         let is_folder = file["folder"] == true;
         if self.pattern.is_some_and(|pattern| is_folder || !pattern.covers(&path)) {
             return Ok(());
@@ -71,14 +75,14 @@ impl<'pattern, W: Write> Printed<'pattern, W> {
         let is_first = self.rows == 1;
         if self.json {
             writeln!(self.out, "{}", if is_first { r#"{"files":["# } else { "," })?;
-            return Ok(self.out.write_all(row)?);
+            return Ok(serde_json::to_writer(&mut self.out, file)?);
         }
         if is_first {
             writeln!(self.out, "{:>11}  {:24}  PATH", "SIZE", "LAST MODIFIED")?;
         }
         let size = file["size"].as_u64().filter(|_| !is_folder).map_or("-".to_owned(), output::bytes);
         let slash = if is_folder { "/" } else { "" };
-        Ok(writeln!(self.out, "{size:>11}  {:24}  {path}{slash}", field(&file, "lastModified"))?)
+        Ok(writeln!(self.out, "{size:>11}  {:24}  {path}{slash}", field(file, "lastModified"))?)
     }
 
     /// That is all.

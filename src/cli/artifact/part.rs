@@ -90,6 +90,9 @@ impl Part {
     /// Gives it its real name, in place of what was there.
     pub(super) fn settle(&self) -> io::Result<Arc<Place>> {
         let Place { folder, name } = &*self.place;
+        if !self.is_ours()? {
+            return Err(io::Error::other("another file was put in the place of the part meanwhile"));
+        }
         renameat(folder, &self.name, folder, name)?;
         Ok(Arc::clone(&self.place))
     }

@@ -1,6 +1,7 @@
 //! `artimesh artifact properties`
 
 use anyhow::ensure;
+use artimesh_core::model::ArtifactPath;
 use clap::Args;
 use hyper::Method;
 use serde_json::{Map, Value, json};
@@ -49,10 +50,11 @@ pub(super) async fn run(client: &Client, command: &Properties, json: bool) -> an
                 !props.is_empty(),
                 "a pattern needs --set or --remove: `artimesh artifact search` shows the properties of many"
             );
-            return each(client, pattern, &command.manner, Words::LABELLING, json, async |node, path| {
-                let location = node.place.location(path).map_err(|error| Failure::new(Remedy::Leave, error))?;
+            let any = |_: &ArtifactPath| Ok(());
+            return each(client, pattern, &command.manner, Words::LABELLING, json, any, async |node, file| {
+                let location = node.place.location(&file.path).map_err(|error| Failure::new(Remedy::Leave, error))?;
                 let path = format!("/artifactory/api/metadata/{}", location.target());
-                Done::of(client.call(Method::PATCH, &path, Some(body.clone())).await)
+                Done::of(client.change(Method::PATCH, &path, Some(&body), file.sums.sha1.as_deref()).await)
             })
             .await;
         }

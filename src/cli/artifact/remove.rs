@@ -1,6 +1,7 @@
 //! `artimesh artifact rm`
 
 use anyhow::bail;
+use artimesh_core::model::ArtifactPath;
 use clap::Args;
 use hyper::Method;
 use serde_json::json;
@@ -34,9 +35,11 @@ pub(super) async fn run(client: &Client, command: &Remove, json: bool) -> anyhow
 }
 
 async fn remove_matching(client: &Client, command: &Remove, pattern: &Pattern, json: bool) -> anyhow::Result<()> {
-    each(client, pattern, &command.manner, Words::DELETION, json, async |node, path| {
-        let location = node.place.location(path).map_err(|error| Failure::new(Remedy::Leave, error))?;
-        Done::of(client.call(Method::DELETE, &format!("/artifactory/{}", location.target()), None).await)
+    let any = |_: &ArtifactPath| Ok(());
+    each(client, pattern, &command.manner, Words::DELETION, json, any, async |node, file| {
+        let location = node.place.location(&file.path).map_err(|error| Failure::new(Remedy::Leave, error))?;
+        let path = format!("/artifactory/{}", location.target());
+        Done::of(client.change(Method::DELETE, &path, None, file.sums.sha1.as_deref()).await)
     })
     .await
 }
@@ -44,7 +47,8 @@ async fn remove_matching(client: &Client, command: &Remove, pattern: &Pattern, j
 async fn remove_place(client: &Client, command: &Remove, location: &Folder, json: bool) -> anyhow::Result<()> {
     if !command.recursive || command.manner.dry_run {
         let found = client.call(Method::GET, &format!("/artifactory/api/storage/{}", location.target()), None).await?;
-        if found["children"].is_array() && !command.recursive {
+        // A file may stand where a folder is, too.
+        if (found["children"].is_array() || location.is_folder) && !command.recursive {
             bail!("{location} is a folder: add --recursive to delete all that is in it");
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::glob::{self, WILD, covers};
+use super::glob::{self, covers};
 use crate::cli::location::{BadLocation, Folder};
 
 /// What is meant.
@@ -35,13 +35,13 @@ impl FromStr for Selection {
 
     fn from_str(text: &str) -> Result<Selection, BadLocation> {
         match text.split_once('/') {
-            Some((repo, pattern)) if pattern.contains(WILD) => {
+            Some((repo, pattern)) if glob::is_pattern(pattern) => {
                 let folder = glob::folder(pattern);
                 let rest = pattern[folder.len()..].trim_start_matches('/').to_owned();
-                let folder = format!("{repo}/{folder}").trim_end_matches('/').parse()?;
+                let folder = format!("{repo}/{}", glob::literal(folder)).trim_end_matches('/').parse()?;
                 Ok(Selection::Matching(Pattern { folder, rest }))
             }
-            _ => text.parse().map(Selection::Place),
+            _ => glob::literal(text).parse().map(Selection::Place),
         }
     }
 }
@@ -68,6 +68,9 @@ mod tests {
         for text in ["libs", "libs/", "libs/a/b", "libs/a/"] {
             assert_eq!(text.parse(), Ok(Selection::Place(text.parse().unwrap())));
         }
+        assert_eq!(r"libs/a\?".parse(), Ok(Selection::Place("libs/a?".parse().unwrap())));
+        let Ok(Selection::Matching(pattern)) = r"libs/a\*/x?".parse() else { panic!("no pattern") };
+        assert_eq!((pattern.folder.to_string().as_str(), pattern.rest.as_str()), ("libs/a*", "x?"));
         for bad in ["", "/x", "/*", "l*bs/x", "libs/../*"] {
             assert!(bad.parse::<Selection>().is_err(), "{bad} was taken");
         }

@@ -119,7 +119,7 @@ fn a_listing_is_printed_row_by_row() {
         });
         let mut out = Vec::new();
         let mut list = Printed::new(&mut out, pattern.as_ref(), json);
-        rows.iter().for_each(|row| list.row(row.as_bytes()).unwrap());
+        rows.iter().for_each(|row| list.row(&serde_json::from_str(row).unwrap()).unwrap());
         list.end().unwrap();
         String::from_utf8(out).unwrap()
     };

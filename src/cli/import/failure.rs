@@ -85,9 +85,9 @@ impl Failure {
 /// What helps against an error that passes, if it is one.
 fn passing(error: &CallError) -> Option<Remedy> {
     match error {
-        CallError::Nobody(_) | CallError::Refused { status: 429 | 503, .. } => Some(Remedy::WaitOrStop),
-        // Perhaps it is only this file that a proxy, or a bug, stumbles over.
-        CallError::Broken { .. } | CallError::Refused { status: 408 | 500 | 502 | 504, .. } => Some(Remedy::Wait),
+        CallError::Nobody(_) | CallError::Refused { status: 429, .. } => Some(Remedy::WaitOrStop),
+        // Perhaps it is only this file that a proxy, or a bug, stumbles over, or whose bytes nobody has at the moment.
+        CallError::Broken { .. } | CallError::Refused { status: 408 | 500 | 502..=504, .. } => Some(Remedy::Wait),
         CallError::Refused { .. } | CallError::Stranger(_) => None,
     }
 }
@@ -111,7 +111,8 @@ mod tests {
         let pauses: Vec<Next> = (0..13).map(|tries| busy.next(tries)).collect();
         assert_eq!(pauses[0], Next::Try(Duration::from_millis(200)));
         assert_eq!(pauses[7], Next::Try(Duration::from_secs(8)));
-        assert_eq!(pauses[12], Next::Stop, "the node takes nothing");
+        assert_eq!(pauses[12], Next::Leave, "it may be this file only");
+        assert_eq!(Failure::of_node(refused(429)).next(12), Next::Stop);
         let total: Duration = (0..12).map(pause).sum();
         assert!(total > Duration::from_secs(55) && total < Duration::from_secs(70), "{total:?}");
         assert_eq!(Failure::of_origin(refused(502)).next(12), Next::Leave, "the source may give another");

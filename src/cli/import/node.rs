@@ -14,7 +14,7 @@ use super::listed::{Listed, Properties, Sums};
 use super::listing::{self, Piece};
 use super::provenance;
 use super::sort::Sorter;
-use crate::cli::client::{Body, CallError, Client, full};
+use crate::cli::client::{ANSWER_TIMEOUT, Body, CallError, Client, full};
 use crate::cli::location::{Folder, Location};
 
 const AQL: &str = "/artifactory/api/search/aql";
@@ -107,7 +107,8 @@ impl<'client> Node<'client> {
     async fn ask(&self, query: String) -> Result<Response<Incoming>, CallError> {
         let request = Request::post("/").header(CONTENT_TYPE, "text/plain");
         let request = request.body(full(Bytes::from(query))).expect("constants");
-        self.client.send(AQL, request).await
+        let late = |_| CallError::Broken { what: format!("POST {AQL}"), reason: "no answer within a minute".into() };
+        tokio::time::timeout(ANSWER_TIMEOUT, self.client.send(AQL, request)).await.map_err(late)?
     }
 
     fn location(&self, path: &ArtifactPath) -> Result<Location, Failure> {

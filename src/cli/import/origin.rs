@@ -111,7 +111,11 @@ impl Origin {
     async fn query(&self, place: &Place, report: &Report) -> anyhow::Result<Asked> {
         let request = Request::post("/").header(CONTENT_TYPE, "text/plain");
         let request = request.body(full(Bytes::from(aql::query(&self.address.folder)))).expect("constants");
-        let response = match self.client.send("/artifactory/api/search/aql", request).await {
+        let path = "/artifactory/api/search/aql";
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client.send(path, request)).await;
+        let late =
+            |_| Err(CallError::Broken { what: format!("POST {path}"), reason: "no answer within a minute".into() });
+        let response = match answer.unwrap_or_else(late) {
             Ok(response) => response,
             // Who asks for patience isn't asked for more.
             Err(CallError::Refused { status, message })

@@ -141,7 +141,7 @@ impl Walk<'_> {
 
 /// Whether it is what a download that was broken off by force left behind: `.NAME.12 digits.part`, or with the SHA-256 before
 /// its end.
-fn is_part(name: &str) -> bool {
+pub(in crate::cli) fn is_part(name: &str) -> bool {
     let is_hex = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let Some(name) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part")) else { return false };
     let (rest, last) = name.rsplit_once('.').unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use artimesh_core::model::{ArtifactPath, RepoKey};
+use artimesh_core::model::{ArtifactPath, RepoKey, Space};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
@@ -28,7 +28,10 @@ pub struct Entries {
     folder: Option<ArtifactPath>,
     /// Where the names of entries begin in their paths.
     base: usize,
-    page: VecDeque<Item>,
+    /// Paths only: each is looked at when its turn comes, and a reader may be slow.
+    page: VecDeque<ArtifactPath>,
+    /// Of what was read first: another repository may get the key meanwhile.
+    space: Option<Space>,
     after: Option<ArtifactPath>,
     is_last_page: bool,
 }
@@ -39,34 +42,35 @@ impl Entries {
         let (repo, folder, base, page, is_last_page) = match found {
             Found::File(item) => {
                 let base = item.path.as_str().len() - item.path.name().len();
-                (item.repo.clone(), None, base, VecDeque::from([*item]), true)
+                (item.repo.clone(), None, base, VecDeque::from([item.path]), true)
             }
             Found::Folder(folder) => {
                 let base = folder.path.as_ref().map_or(0, |path| path.as_str().len() + 1);
                 (folder.repo, folder.path, base, VecDeque::new(), false)
             }
         };
-        Entries { service, caller, repo, folder, base, page, after: None, is_last_page }
+        Entries { service, caller, repo, folder, base, page, space: None, after: None, is_last_page }
     }
 
     /// The next file as it stands now, or folder that was made as one; what was deleted meanwhile is left out.
     async fn next(&mut self) -> Result<Option<Item>, ServiceError> {
         loop {
-            let Some(item) = self.page.pop_front() else {
+            let Some(path) = self.page.pop_front() else {
                 if self.is_last_page {
                     return Ok(None);
                 }
                 self.read_page().await?;
                 continue;
             };
-            if item.path.is_folder() {
-                if item.path.as_str().len() > self.base {
-                    return Ok(Some(item));
-                }
+            // The folder itself is no entry.
+            if path.as_str().len() <= self.base {
                 continue;
             }
-            match self.service.item(&self.caller, &self.repo, &item.path).await {
+            match self.service.item(&self.caller, &self.repo, &path).await {
                 Err(ServiceError::NoArtifact { .. }) => {}
+                Ok(item) if *self.space.get_or_insert(item.space()) != item.space() => {
+                    return Err(ServiceError::Unavailable("the repository was replaced by another meanwhile".into()));
+                }
                 item => return item.map(Some),
             }
         }
@@ -74,9 +78,10 @@ impl Entries {
 
     async fn read_page(&mut self) -> Result<(), ServiceError> {
         let Entries { service, caller, repo, folder, after, .. } = self;
-        self.page = service.list(caller, repo, folder.as_ref(), after.as_ref(), PAGE).await?.into();
+        let page = service.list(caller, repo, folder.as_ref(), after.as_ref(), PAGE).await?;
+        self.page = page.into_iter().map(|item| item.path).collect();
         self.is_last_page = self.page.is_empty();
-        self.after = self.page.back().map(|last| last.path.clone());
+        self.after = self.page.back().cloned();
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! DELETE of an artifact, or of everything in a folder or repository.
 
+use artimesh_core::access::Action;
 use hyper::StatusCode;
 
+use super::precondition::check_meant;
 use crate::http::answer::{Answer, empty};
 use crate::http::ask::Ask;
 use crate::http::error::HttpError;
@@ -10,6 +12,7 @@ use crate::service::ServiceError;
 /// 204 when something was there, and for a repository always: it stays, empty.
 pub async fn delete(ask: Ask) -> Result<Answer, HttpError> {
     let place = ask.place()?;
+    check_meant(&ask, Action::Delete(&place.repo), &place).await?;
     let service = ask.service();
     let folder = || service.delete_folder(&ask.caller, &place.repo, place.path.as_ref());
     match &place.path {

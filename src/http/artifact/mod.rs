@@ -15,4 +15,5 @@ pub use checksum_file::CONFIRMED_NOW_BYTES_MAX;
 pub use delete::delete;
 pub use disposition::attachment;
 pub use get::get;
+pub use precondition::check_meant;
 pub use put::put;

@@ -1,11 +1,16 @@
 //! Conditional requests (RFC 9110 section 13): may the answer be sent, and is it needed?
 
+use artimesh_core::access::Action;
 use hyper::HeaderMap;
 use hyper::header::{
     HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
 };
 
+use crate::http::ask::Ask;
 use crate::http::dates::parse_http_date;
+use crate::http::error::HttpError;
+use crate::http::target::Place;
+use crate::service::Found;
 
 /// What identifies the present content of an artifact.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +49,24 @@ pub fn evaluate(headers: &HeaderMap, now: Validators<'_>) -> Verdict {
         return Verdict::NotModified;
     }
     Verdict::Proceed
+}
+
+/// Where the client names the content that it means by `If-Match`, a change is made only while that is there, and never to a
+/// folder: whoever repeats a request whose answer got lost, or works through a list, hits nothing else.
+pub async fn check_meant(ask: &Ask, action: Action<'_>, place: &Place) -> Result<(), HttpError> {
+    if !ask.headers().contains_key(IF_MATCH) {
+        return Ok(());
+    }
+    // Who may not is told so, and nothing else.
+    ask.must(action)?;
+    match ask.service().find(&ask.caller, &place.repo, place.path.as_ref()).await? {
+        Found::File(item) if !place.is_folder => {
+            let etag = item.checksums.sha1_hex();
+            let is_meant = matches(ask.headers(), &IF_MATCH, |tag| tag == Tag::Strong(&etag));
+            if is_meant { Ok(()) } else { Err(HttpError::Precondition) }
+        }
+        _ => Err(HttpError::Precondition),
+    }
 }
 
 /// Whether a `Range` may be honoured: there is no `If-Range`, or it names exactly the present content.

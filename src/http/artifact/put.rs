@@ -1,6 +1,6 @@
 //! PUT of an artifact, of a checksum file, or of a folder.
 
-use artimesh_core::access::Action;
+use artimesh_core::access::{self, Action, Right};
 use artimesh_core::model::{ArtifactPath, Properties, RepoKey};
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
@@ -9,7 +9,7 @@ use super::checksum_file;
 use super::expected::{described, expected, is_checksum_deploy, is_on};
 use super::get::checksum_headers;
 use crate::formats::{media_type, sidecar};
-use crate::http::answer::{Answer, json};
+use crate::http::answer::{Answer, empty, json};
 use crate::http::ask::Ask;
 use crate::http::error::HttpError;
 use crate::http::folder;
@@ -87,7 +87,13 @@ async fn make_folder(
             Found::File(item) => return Err(ServiceError::FileInTheWay(item.path).into()),
         },
     };
-    let mut answer = Box::pin(folder::json(ask, StatusCode::CREATED, &found)).await?;
+    let shown = path.map(ArtifactPath::as_folder);
+    let reads = |path: &ArtifactPath| access::may_at(&ask.caller.principal, Right::Read, repo, path.as_str());
+    // Who only deploys is told nothing of what was there.
+    let mut answer = match shown.as_ref().is_none_or(reads) {
+        true => Box::pin(folder::json(ask, StatusCode::CREATED, &found)).await?,
+        false => empty(StatusCode::CREATED),
+    };
     located(&mut answer, format!("{}/", links.content(repo, path)));
     Ok(answer)
 }

@@ -77,5 +77,11 @@ fn summed(operation: Operation, status: u16) -> Operation {
 
 /// `DELETE /artifactory/{repo}/{path}`
 pub fn delete() -> Operation {
-    Operation::of(TAG).empty(204).problem(&[409, 507])
+    meant(Operation::of(TAG).empty(204).problem(&[409, 507]))
+}
+
+/// A change that may name the content that it means.
+pub fn meant(operation: Operation) -> Operation {
+    let meaning = "Of the file: the change is made only while this is its content, and never to a folder.";
+    operation.header("If-Match", text(), meaning).problem(&[412])
 }

@@ -17,6 +17,7 @@ pub fn of(endpoint: Endpoint) -> Operation {
         Endpoint::Version => system::version(),
         Endpoint::ServiceId => system::service_id(),
         Endpoint::StorageInfo => system::storage_info(),
+        Endpoint::Builds => system::builds(),
         Endpoint::Metrics => system::metrics(),
         Endpoint::OpenApi => system::openapi(),
         Endpoint::Status => upkeep::status(),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::artifacts::meant;
 use super::operation::{Operation, Schemas};
 use super::shapes::{
     KEY, SEGMENT, count, date, hex, key, list, map, matching, named, object, or_null, properties, text, truth, word,
@@ -33,7 +34,7 @@ fn recursive(operation: Operation, name: &str) -> Operation {
 pub fn put_properties() -> Operation {
     let form = "NAME=VALUE,VALUE;NAME=VALUE. A backslash takes its meaning from what follows it; values may be percent-encoded.";
     let operation = Operation::of(TAG).needs_query("properties", assignments(), form);
-    recursive(operation, "recursive").empty(204).problem(&[409, 507])
+    meant(recursive(operation, "recursive").empty(204).problem(&[409, 507]))
 }
 
 fn assignments() -> Value {
@@ -46,7 +47,7 @@ fn assignments() -> Value {
 pub fn delete_properties() -> Operation {
     let names = matching(r"^[A-Za-z0-9_.:-]{1,64}(?:,[A-Za-z0-9_.:-]{1,64})*,?$");
     let operation = Operation::of(TAG).needs_query("properties", names, "Their names, with commas between them.");
-    recursive(operation, "recursive").empty(204).problem(&[409, 507])
+    meant(recursive(operation, "recursive").empty(204).problem(&[409, 507]))
 }
 
 /// `PATCH /artifactory/api/metadata/{repo}/{path}`
@@ -60,18 +61,19 @@ pub fn patch_properties() -> Operation {
     let mut wish = map(json!({}));
     wish["required"] = json!(["props"]);
     wish["properties"] = json!({"props": props});
-    recursive(Operation::of(TAG), "recursiveProperties").takes_json(wish).empty(204).problem(&[409, 507])
+    meant(recursive(Operation::of(TAG), "recursiveProperties").takes_json(wish).empty(204).problem(&[409, 507]))
 }
 
 /// `POST /artifactory/api/move/{repo}/{path}` and `POST /artifactory/api/copy/{repo}/{path}`
 pub fn relocate() -> Operation {
     let message = object([("level", word(&["INFO"])), ("message", text())]);
     let to = matching(&format!("^/?{KEY}(?:/{SEGMENT})*/?$"));
-    Operation::of(TAG)
+    let operation = Operation::of(TAG)
         .needs_query("to", to, "/REPOSITORY/PATH; with a slash at its end, a folder.")
         .query("dry", text(), "1 or true: only says what that would be.")
         .json(200, object([("messages", list(message)), ("files", count())]))
-        .problem(&[409, 410, 507])
+        .problem(&[409, 410, 507]);
+    meant(operation)
 }
 
 /// What these answer with.

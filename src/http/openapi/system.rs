@@ -57,6 +57,11 @@ pub fn storage_info() -> Operation {
     Operation::of(TAG).json(200, named("StorageInfo"))
 }
 
+/// `GET /artifactory/api/build`
+pub fn builds() -> Operation {
+    Operation::of(TAG).json(200, named("Builds"))
+}
+
 /// `GET /metrics`
 pub fn metrics() -> Operation {
     let of = json!({"schema": text()});
@@ -103,8 +108,11 @@ pub fn schemas() -> Schemas {
         ("fileStoreSummary", store),
         ("repositoriesSummaryList", list(repository)),
     ]);
+    let build = object([("uri", text()), ("lastStarted", text())]);
+    let builds = object([("uri", text()), ("builds", list(build))]);
     vec![
         ("StorageInfo", storage_info),
+        ("Builds", builds),
         ("Health", object([("code", word(&["OK"]))])),
         ("OpenApi", document),
         ("Version", version),

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use artimesh_core::access::Action;
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::http::answer::{Answer, empty};
+use crate::http::artifact::check_meant;
 use crate::http::ask::Ask;
 use crate::http::error::HttpError;
 use crate::http::target::Place;
@@ -48,6 +50,7 @@ pub async fn patch(ask: Ask) -> Result<Answer, HttpError> {
     let query = ask.query();
     let recursive = query.get("recursiveProperties").map(str::to_owned);
     let place = ask.place()?;
+    check_meant(&ask, Action::Write(&place.repo), &place).await?;
     let Ask { site, caller, body, .. } = ask;
     let values = |values| match values {
         Values::One(value) => vec![value],
@@ -64,7 +67,9 @@ async fn change(ask: &Ask, recursive: Option<&str>, set: PropertyChange) -> Resu
     if set.is_empty() {
         return Err(MISSING);
     }
-    let Place { repo, path, .. } = ask.place()?;
+    let place = ask.place()?;
+    check_meant(ask, Action::Write(&place.repo), &place).await?;
+    let Place { repo, path, .. } = place;
     let extent = extent(recursive);
     ask.service().set_properties(&ask.caller, &repo, path.as_ref(), &set, extent).await?;
     Ok(empty(StatusCode::NO_CONTENT))
