@@ -119,7 +119,7 @@ async fn matching(
         }
         Ok::<_, anyhow::Error>((kept.rows()?, count, bytes))
     };
-    Ok(spawn_blocking(sorted).await??)
+    spawn_blocking(sorted).await?
 }
 
 fn count_in(report: &Report, file: &Listed) {
