@@ -2,6 +2,7 @@
 
 use artimesh_core::access::Action;
 use hyper::StatusCode;
+use hyper::header::IF_MATCH;
 
 use super::precondition::check_meant;
 use crate::http::answer::{Answer, empty};
@@ -17,8 +18,8 @@ pub async fn delete(ask: Ask) -> Result<Answer, HttpError> {
     let folder = || service.delete_folder(&ask.caller, &place.repo, place.path.as_ref());
     match &place.path {
         Some(path) if !place.is_folder => match service.delete(&ask.caller, &place.repo, path).await {
-            // What is no file may be a folder, named without its slash.
-            Err(ServiceError::NoArtifact { .. }) => folder().await?,
+            // What is no file may be a folder, named without its slash, unless a file was meant.
+            Err(ServiceError::NoArtifact { .. }) if !ask.headers().contains_key(IF_MATCH) => folder().await?,
             other => other?,
         },
         _ => folder().await?,

@@ -52,7 +52,8 @@ pub fn evaluate(headers: &HeaderMap, now: Validators<'_>) -> Verdict {
 }
 
 /// Where the client names the content that it means by `If-Match`, a change is made only while that is there, and never to a
-/// folder: whoever repeats a request whose answer got lost, or works through a list, hits nothing else.
+/// folder: whoever repeats a request whose answer got lost, or works through a list, hits nothing else. The look and the change
+/// are two steps: what is put between them is not seen.
 pub async fn check_meant(ask: &Ask, action: Action<'_>, place: &Place) -> Result<(), HttpError> {
     if !ask.headers().contains_key(IF_MATCH) {
         return Ok(());
