@@ -41,6 +41,9 @@ pub enum BadLocation {
     /// There is no part behind it.
     #[error("'{0}' names a repository and no artifact: write REPO/PATH")]
     NoPath(String),
+    /// A backslash that isn't before a wildcard.
+    #[error("'{0}' has a backslash that stands for nothing: write \\* or \\? for these characters themselves")]
+    Backslash(String),
 }
 
 impl Location {

@@ -24,8 +24,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// From the two raw pieces of a target: a repository's key, and what follows its slash.
+    /// From the two raw pieces of a target: a repository's key, and what follows its slash. Matrix parameters behind the key
+    /// are for uploads: whoever builds a URL from a base that has some reads with them, too.
     pub fn parse(repo: &str, rest: &str) -> Result<Place, HttpError> {
+        let (repo, _) = cut(repo);
         if repo.eq_ignore_ascii_case("api") {
             return Err(HttpError::NoRoute(format!("/artifactory/api/{}", rest.chars().take(120).collect::<String>())));
         }
@@ -40,31 +42,40 @@ impl Place {
         Ok(Place { repo, path: Some(ArtifactPath::from_target(rest)?), is_folder })
     }
 
-    /// The same for a target that may end in matrix parameters, `;k=v;k2=v`: the properties of a new version. A `;` that
-    /// belongs to the name has to be encoded there.
+    /// The same for a target that may have matrix parameters, `;k=v;k2=v`, at its end or behind the repository's key: the
+    /// properties of a new version. A `;` that belongs to the name has to be encoded there.
     pub fn parse_with_properties(repo: &str, rest: &str) -> Result<(Place, Properties), HttpError> {
-        let (rest, parameters) = rest.split_once(';').unwrap_or((rest, ""));
-        Ok((Place::parse(repo, rest)?, matrix(parameters)?))
+        let ((repo, of_all), (rest, of_this)) = (cut(repo), cut(rest));
+        Ok((Place::parse(repo, rest)?, matrix(of_all.split(';').chain(of_this.split(';')))?))
     }
 }
 
-/// `k=v;k2=a;k2=b` → `k: [v]`, `k2: [a, b]`. Each value once; a name without `=` has the empty value.
-fn matrix(parameters: &str) -> Result<Properties, HttpError> {
+/// What stands before the first `;`, and what behind it.
+fn cut(piece: &str) -> (&str, &str) {
+    piece.split_once(';').unwrap_or((piece, ""))
+}
+
+/// `k=v`, `k2=a`, `k2=b,c` → `k: [v]`, `k2: [a, b, c]`. Each value once; a name without `=` has the empty value. A comma that
+/// belongs to a value is encoded, or has a backslash before it.
+fn matrix<'a>(parameters: impl Iterator<Item = &'a str>) -> Result<Properties, HttpError> {
     let mut map = BTreeMap::<String, Vec<String>>::new();
-    for parameter in parameters.split(';').filter(|parameter| !parameter.is_empty()) {
+    for parameter in parameters.filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let values = map.entry(text(name)?).or_default();
-        let value = text(value)?;
-        if !values.contains(&value) {
-            values.push(value);
+        for value in value.replace("\\,", "%2C").split(',') {
+            let value = text(value)?;
+            if !values.contains(&value) {
+                values.push(value);
+            }
         }
     }
     Ok(map.try_into()?)
 }
 
+/// Encoded as in a form, as clients do it: `+` is a space.
 fn text(encoded: &str) -> Result<String, HttpError> {
     let not_text = |_| HttpError::Query { name: "matrix parameter", reason: "it is not percent-encoded UTF-8" };
-    percent_decode_str(encoded).decode_utf8().map(Cow::into_owned).map_err(not_text)
+    percent_decode_str(&encoded.replace('+', " ")).decode_utf8().map(Cow::into_owned).map_err(not_text)
 }
 
 /// The query's parameters, decoded, in the order sent.
@@ -167,6 +178,23 @@ mod tests {
         assert_eq!(place.path.as_ref().map(ArtifactPath::as_str), Some("a;b=c"));
         assert!(properties.is_empty());
         assert!(parse("dir/;k=v").expect("fine").0.is_folder);
+        let (_, properties) = parse(r"x;a=red,green,red;a=blue;b=1%2C2;c=1\,2;d=x+y%2Bz;e=,").expect("fine");
+        let map = properties.as_map();
+        assert_eq!(map["a"], ["red", "green", "blue"]);
+        assert_eq!((&map["b"], &map["c"]), (&vec!["1,2".to_owned()], &vec!["1,2".to_owned()]));
+        assert_eq!((&map["d"], &map["e"]), (&vec!["x y+z".to_owned()], &vec![String::new()]));
+    }
+
+    #[test]
+    fn matrix_parameters_behind_the_repository_belong_to_all_that_is_put_there() {
+        let (place, properties) = Place::parse_with_properties("libs;build=7;a=1", "org/x.jar;a=2").expect("fine");
+        assert_eq!((place.repo.as_str(), place.path.as_ref().map(ArtifactPath::as_str)), ("libs", Some("org/x.jar")));
+        let map = properties.as_map();
+        assert_eq!((&map["build"], &map["a"]), (&vec!["7".to_owned()], &vec!["1".to_owned(), "2".to_owned()]));
+        let read = Place::parse("libs;build=7", "org/x.jar").expect("fine");
+        assert_eq!((read.repo, read.path), (place.repo, place.path));
+        assert!(Place::parse(";build=7", "x").is_err() && Place::parse_with_properties("libs;=v", "x").is_err());
+        assert!(matches!(Place::parse("api;x", "x"), Err(HttpError::NoRoute(_))));
     }
 
     #[test]

@@ -349,9 +349,15 @@ impl Service {
         }
     }
 
-    /// Deletes the versions of a path that this node has.
-    pub async fn delete(&self, caller: &Caller, repo: &RepoKey, path: &ArtifactPath) -> Result<(), ServiceError> {
-        self.delete_while(caller, repo, path, None).await
+    /// Deletes the versions of a path that this node has, or nothing if `only` isn't shown any more.
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        repo: &RepoKey,
+        path: &ArtifactPath,
+        only: Option<&Item>,
+    ) -> Result<(), ServiceError> {
+        self.delete_while(caller, repo, path, only.map(|item| item.dot)).await
     }
 
     /// The same, or nothing if `only` isn't shown any more.

@@ -38,6 +38,11 @@ impl Wanted {
 }
 
 impl Service {
+    /// Whether its bytes are known to be lost.
+    pub fn is_lost(&self, item: &Item) -> Result<bool, ServiceError> {
+        Ok(self.engine().lost(&item.space, &item.digest)?.is_some())
+    }
+
     /// Refuses an item whose bytes are known to be lost.
     pub fn refuse_lost(&self, item: &Item) -> Result<(), ServiceError> {
         match self.engine().lost(&item.space, &item.digest)? {

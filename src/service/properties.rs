@@ -83,6 +83,11 @@ impl Service {
         set: &PropertyChange,
     ) -> Result<(), ServiceError> {
         let path = folder.as_folder();
+        let named = self.writable(caller, Action::Write(repo), repo)?;
+        if set.values().all(Option::is_none) && self.shown(&named, &path, &caller.account)?.is_none() {
+            // It has none to remove.
+            return Ok(());
+        }
         let repository = self.writable_at(caller, Right::Write, repo, &path)?;
         let one = self.making_folder().lock().await;
         if self.shown(&repository, &path, &caller.account)?.is_some() {

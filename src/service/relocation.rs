@@ -104,6 +104,18 @@ impl Service {
             let reason = format!("'{repo}/{inside}' can't be put into itself");
             return Err(ServiceError::BadField { field: "to", reason });
         }
+        if let Some(name) = inside.strip_prefix(&target).filter(|_| to.repo == *repo) {
+            // What is in there would land in what is on its way, in place of what isn't gone yet.
+            let again = ArtifactPath::try_from(format!("{inside}{}", name.trim_end_matches('/'))).ok();
+            if let Some(again) = again
+                && !self.list(caller, repo, Some(&again), None, 1).await?.is_empty()
+            {
+                let reason = format!(
+                    "'{repo}/{again}/' would take the place of '{repo}/{inside}' on the way: move it elsewhere first"
+                );
+                return Err(ServiceError::BadField { field: "to", reason });
+            }
+        }
         let (mut count, mut after) = (0, None);
         loop {
             let page = self.list(caller, repo, folder, after.as_ref(), PAGE).await?;

@@ -205,7 +205,7 @@ async fn replacing_takes_the_right_to_delete_and_moving_too() {
     forbidden(relocate(&writer, Relocation::Move, "e/f/x", "a/new").await);
     forbidden(relocate(&writer, Relocation::Move, "a/x", "a/new").await);
     assert!(matches!(relocate(&writer, Relocation::Copy, "x", "a/new").await, Err(ServiceError::NoArtifact { .. })));
-    forbidden(service.delete(&writer, &repo(), &path("a/x")).await);
+    forbidden(service.delete(&writer, &repo(), &path("a/x"), None).await);
     forbidden(service.delete_folder(&user(&[("a/b/", &[Read, Delete])]), &repo(), Some(&path("a"))).await);
     forbidden(service.make_folder(&writer, &repo(), &path("e/made"), Properties::default()).await);
     let labels: Properties = serde_json::from_value(json!({"other": ["label"]})).unwrap();

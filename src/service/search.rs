@@ -206,7 +206,8 @@ impl Search {
             self.sorted = Some(self.sort(sort).await?.into());
             self.sorted_at = Instant::now();
         }
-        if self.sorted_at.elapsed() > SORTED_TIME_MAX {
+        let is_held = self.sorted.as_ref().is_some_and(|hits| !hits.is_empty());
+        if is_held && self.sorted_at.elapsed() > SORTED_TIME_MAX {
             let reason = "what was sorted is not kept for so slow a reader: read faster, or ask for less";
             return Err(ServiceError::Unavailable(reason.into()));
         }

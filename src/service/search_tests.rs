@@ -331,7 +331,7 @@ async fn what_has_a_property_or_a_sum_is_looked_up() {
     }
     // What isn't so any more isn't found, whatever the index says yet.
     let path: ArtifactPath = "f00/x070".parse().unwrap();
-    service.delete(&caller(), &repo(), &path).await.unwrap();
+    service.delete(&caller(), &repo(), &path, None).await.unwrap();
     put(&site, "f01/x071", 1, json!({"ten": ["8"]})).await;
     let query = Query::parse(&format!("items.find({old})"), NOW).unwrap();
     assert_eq!(all(service.search(&caller(), query)).await.0.len(), 8);

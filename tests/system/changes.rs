@@ -140,6 +140,26 @@ async fn files_and_folders_are_moved_copied_and_deleted_everywhere() {
     for (target, status) in [("f?to=/libs/f/g", 400), ("moved/dx?to=/libs/moved/dx", 400), ("none?to=/libs/x", 404)] {
         assert_eq!(call(berlin, "POST", &format!("move/{REPO}/{target}"), None).await.0, status, "{target}");
     }
+    // Up into what it is in: what has its name in it would land in it on the way.
+    for name in ["up/up/main", "up/main"] {
+        put(berlin, name, name).await;
+    }
+    for kind in ["move", "copy"] {
+        let (status, text) = call(berlin, "POST", &format!("{kind}/{REPO}/up?to=/{REPO}/"), None).await;
+        assert!(status == 400 && text.contains("'libs/up/up/'"), "{text}");
+    }
+    berlin.cli(&["artifact", "rm", &format!("{REPO}/up/up/main")], "");
+    assert_eq!(call(berlin, "POST", &format!("move/{REPO}/up?to=/{REPO}/"), None).await.0, 200);
+    reads(tokyo, "main", Some("up/main")).await;
+    reads(tokyo, "up/main", None).await;
+    berlin.cli(&["artifact", "move", &format!("{REPO}/main"), &format!("{REPO}/f/main")], "");
+    // A base URL with properties, to which a build tool adds paths.
+    let base = format!("/artifactory/{REPO};build=7");
+    let answer = berlin.client().put(&format!("{base}/f/built;by=a+b"), "x").await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    has_properties(tokyo, "f/built", &json!({"build": ["7"], "by": ["a b"]})).await;
+    let answer = tokyo.client().get(&format!("{base}/f/built")).await.expect("an answer");
+    assert_eq!(answer.text(), "x");
     let other = "repo create other";
     berlin.cli(&other.split(' ').collect::<Vec<_>>(), "");
     assert_eq!(call(berlin, "POST", &format!("move/{REPO}/f/?to=/other"), None).await.0, 200);

@@ -91,8 +91,17 @@ async fn what_rotted_everywhere_is_gone_with_the_reason_until_it_is_uploaded_aga
     circle.nodes[1].kill();
     circle.nodes[1].start();
     assert_eq!(status_of(&circle.nodes[1], Method::GET, "large").await, Ok(StatusCode::GONE));
+    let copies = tempfile::tempdir().expect("a folder");
+    for (name, bytes) in contents.iter().chain([&("well", well)]) {
+        std::fs::write(copies.path().join(name), bytes).expect("a file");
+    }
+    for (sent, there) in [(2, 1), (0, 3)] {
+        let folder = copies.path().to_str().expect("UTF-8");
+        let told = circle.nodes[1].cli(&["--json", "artifact", "put", REPO, folder], "");
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!((&told["files"], &told["there_already"]), (&Value::from(sent), &Value::from(there)), "{told}");
+    }
     for (name, bytes) in &contents {
-        put(&circle.nodes[1], name, bytes).await;
         let answer = circle.nodes[1].client().get(&path(name)).await.expect("an answer");
         assert_eq!((answer.status, answer.body.as_ref()), (StatusCode::OK, bytes.as_slice()));
     }

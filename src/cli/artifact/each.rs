@@ -44,7 +44,7 @@ impl Done {
             Ok(_) => Ok(Done::Changed),
             Err(error) if error.status() == Some(404) => Ok(Done::Gone),
             Err(error) if error.status() == Some(412) => {
-                Err(Failure::new(Remedy::Leave, "it has changed since it was listed, or a folder is there now"))
+                Err(Failure::new(Remedy::Changed, "it has changed since it was listed, or a folder is there now"))
             }
             Err(error) => Err(Failure::of_node(error)),
         }

@@ -49,6 +49,9 @@ impl FromStr for What {
     type Err = BadLocation;
 
     fn from_str(text: &str) -> Result<What, BadLocation> {
+        if !glob::is_escaped_well(text) {
+            return Err(BadLocation::Backslash(text.to_owned()));
+        }
         let path = text.split_once('/').map(|(_, path)| path);
         match path {
             Some(pattern) if glob::is_pattern(pattern) => {

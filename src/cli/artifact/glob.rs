@@ -19,6 +19,11 @@ pub(in crate::cli) fn is_pattern(text: &str) -> bool {
     wildcard(text).is_some()
 }
 
+/// Whether each backslash stands before a wildcard: no name has any.
+pub(in crate::cli) fn is_escaped_well(text: &str) -> bool {
+    !literal(text).contains('\\')
+}
+
 /// A path as it is, of one in which characters stand for themselves.
 pub(in crate::cli) fn literal(text: &str) -> String {
     text.replace("\\*", "*").replace("\\?", "?")
@@ -142,6 +147,8 @@ mod tests {
         assert_eq!(literal(r"a\*b/c\?"), "a*b/c?");
         assert!(covers(r"a\*?", "a*b") && !covers(r"a\*?", "axb") && covers(r"\?*", "?x") && !covers(r"\?*", "xx"));
         assert_eq!(folder(r"a\*/b/c*"), r"a\*/b");
+        assert!(is_escaped_well(r"a\*b*/\?") && !is_escaped_well(r"a*\") && !is_escaped_well(r"\a*"));
+        assert!(!is_escaped_well(r"a\\*"));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl<'pattern, W: Write> Printed<'pattern, W> {
         let is_first = self.rows == 1;
         if self.json {
             writeln!(self.out, "{}", if is_first { r#"{"files":["# } else { "," })?;
-            return Ok(serde_json::to_writer(&mut self.out, file)?);
+            return Ok(serde_json::to_writer(&mut self.out, file).map_err(io::Error::from)?);
         }
         if is_first {
             writeln!(self.out, "{:>11}  {:24}  PATH", "SIZE", "LAST MODIFIED")?;

@@ -91,7 +91,9 @@ impl Part {
     pub(super) fn settle(&self) -> io::Result<Arc<Place>> {
         let Place { folder, name } = &*self.place;
         if !self.is_ours()? {
-            return Err(io::Error::other("another file was put in the place of the part meanwhile"));
+            return Err(io::Error::other(
+                "another file was put in the place of the part meanwhile, or it got another name as well",
+            ));
         }
         renameat(folder, &self.name, folder, name)?;
         Ok(Arc::clone(&self.place))

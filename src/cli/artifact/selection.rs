@@ -34,6 +34,9 @@ impl FromStr for Selection {
     type Err = BadLocation;
 
     fn from_str(text: &str) -> Result<Selection, BadLocation> {
+        if !glob::is_escaped_well(text) {
+            return Err(BadLocation::Backslash(text.to_owned()));
+        }
         match text.split_once('/') {
             Some((repo, pattern)) if glob::is_pattern(pattern) => {
                 let folder = glob::folder(pattern);
@@ -71,7 +74,7 @@ mod tests {
         assert_eq!(r"libs/a\?".parse(), Ok(Selection::Place("libs/a?".parse().unwrap())));
         let Ok(Selection::Matching(pattern)) = r"libs/a\*/x?".parse() else { panic!("no pattern") };
         assert_eq!((pattern.folder.to_string().as_str(), pattern.rest.as_str()), ("libs/a*", "x?"));
-        for bad in ["", "/x", "/*", "l*bs/x", "libs/../*"] {
+        for bad in ["", "/x", "/*", "l*bs/x", "libs/../*", r"libs/a*\"] {
             assert!(bad.parse::<Selection>().is_err(), "{bad} was taken");
         }
     }

@@ -24,6 +24,8 @@ pub(in crate::cli) enum Remedy {
     Refused,
     /// Nothing: the source doesn't give this file.
     Leave,
+    /// Nothing: it isn't what it was when it was listed, which says nothing of the others.
+    Changed,
     /// Nothing, for any file: the token is no good, or the disk is full.
     Stop,
 }
@@ -76,7 +78,7 @@ impl Failure {
         match self.remedy {
             Remedy::Wait | Remedy::WaitOrStop if tries < WAITS_MAX => Next::Try(pause(tries)),
             Remedy::Again if tries == 0 => Next::Try(PAUSE_FIRST),
-            Remedy::Wait | Remedy::Again | Remedy::Refused | Remedy::Leave => Next::Leave,
+            Remedy::Wait | Remedy::Again | Remedy::Refused | Remedy::Leave | Remedy::Changed => Next::Leave,
             Remedy::WaitOrStop | Remedy::Stop => Next::Stop,
         }
     }

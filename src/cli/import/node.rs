@@ -67,10 +67,13 @@ impl<'client> Node<'client> {
         Node { client, place: Place::new(folder) }
     }
 
-    /// Whether the repository is there, before anything else is done.
+    /// Whether the repository is there, before anything else is done; as far as the caller may know.
     pub(in crate::cli) async fn check(&self) -> Result<(), CallError> {
         let path = format!("/artifactory/api/repositories/{}", self.place.folder.repo);
-        self.client.call(Method::GET, &path, None).await.map(|_| ())
+        match self.client.call(Method::GET, &path, None).await {
+            Err(error) if error.status() == Some(403) => Ok(()),
+            other => other.map(|_| ()),
+        }
     }
 
     /// All files that are there.

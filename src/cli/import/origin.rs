@@ -22,7 +22,7 @@ use super::provenance::{self, Provenance};
 use super::report::{Report, Tally};
 use super::sort::Sorter;
 use super::source::Opened;
-use crate::cli::client::{ANSWER_TIMEOUT, CallError, Client, full};
+use crate::cli::client::{ANSWER_TIMEOUT, CallError, Client, LONG_TIMEOUT, full};
 use crate::cli::target::Target;
 use crate::cli::tls::Tls;
 use crate::config::read_secret;
@@ -112,9 +112,10 @@ impl Origin {
         let request = Request::post("/").header(CONTENT_TYPE, "text/plain");
         let request = request.body(full(Bytes::from(aql::query(&self.address.folder)))).expect("constants");
         let path = "/artifactory/api/search/aql";
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client.send(path, request)).await;
+        let answer = tokio::time::timeout(LONG_TIMEOUT, self.client.send(path, request)).await;
+        // A server that looks at everything before it says anything is waited for.
         let late =
-            |_| Err(CallError::Broken { what: format!("POST {path}"), reason: "no answer within a minute".into() });
+            |_| Err(CallError::Broken { what: format!("POST {path}"), reason: "no answer within an hour".into() });
         let response = match answer.unwrap_or_else(late) {
             Ok(response) => response,
             // Who asks for patience isn't asked for more.

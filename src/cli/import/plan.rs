@@ -97,7 +97,9 @@ fn counterpart(
 
 /// What `file` needs where the node has `held`; nothing if they are the same.
 pub(in crate::cli) fn step(file: &Listed, held: Option<&Listed>, sameness: Sameness) -> Option<Step> {
-    let Some(held) = held.filter(|held| held.size == file.size) else { return Some(Step::Upload) };
+    // Of what exists nowhere any more a node tells no SHA-256: it is healed by an upload.
+    let is_whole = |held: &&Listed| held.size == file.size && held.sums.sha256.is_some();
+    let Some(held) = held.filter(is_whole) else { return Some(Step::Upload) };
     let has_properties = file.properties.as_ref().is_none_or(|wanted| held.has(wanted));
     match (file.sums.agree(&held.sums), &held.sums.sha256) {
         (Some(false), _) => Some(Step::Upload),

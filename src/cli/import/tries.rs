@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::bail;
 
-use super::failure::{Failure, Next};
+use super::failure::{Failure, Next, Remedy};
 use super::report::Report;
 
 /// So many failures without a success between them are enough.
@@ -49,7 +49,8 @@ impl Tries {
                 }
                 Next::Leave => {
                     self.report.failed(path, &failure.reason);
-                    if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
+                    let is_counted = failure.remedy != Remedy::Changed;
+                    if is_counted && self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
                         bail!("{FAILURES_MAX} files failed one after the other, the last: {}", failure.reason);
                     }
                     return Ok(None);
@@ -63,7 +64,6 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::import::failure::Remedy;
     use crate::cli::import::report::Words;
 
     #[tokio::test]
@@ -79,8 +79,12 @@ mod tests {
                 assert!(tries.until_done("x", async || Ok(())).await.unwrap().is_some());
             }
         }
+        let changed = async || Err::<(), _>(Failure::new(Remedy::Changed, "it has changed"));
+        for _ in 0..2 * FAILURES_MAX {
+            assert!(tries.until_done("x", changed).await.unwrap().is_none(), "that says nothing of the others");
+        }
         assert!(tries.until_done("x", fails).await.unwrap_err().to_string().contains("one after the other"));
-        assert_eq!(report.tally().failed, 3 * FAILURES_MAX - 2);
+        assert_eq!(report.tally().failed, 5 * FAILURES_MAX - 2);
         assert!(tries.until_done("x", async || Err::<(), _>(Failure::new(Remedy::Stop, "full"))).await.is_err());
     }
 }

@@ -10,7 +10,7 @@ use crate::http::ask::Ask;
 use crate::http::dates::parse_http_date;
 use crate::http::error::HttpError;
 use crate::http::target::Place;
-use crate::service::Found;
+use crate::service::{Found, Item};
 
 /// What identifies the present content of an artifact.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +53,10 @@ pub fn evaluate(headers: &HeaderMap, now: Validators<'_>) -> Verdict {
 
 /// Where the client names the content that it means by `If-Match`, a change is made only while that is there, and never to a
 /// folder: whoever repeats a request whose answer got lost, or works through a list, hits nothing else. The look and the change
-/// are two steps: what is put between them is not seen.
-pub async fn check_meant(ask: &Ask, action: Action<'_>, place: &Place) -> Result<(), HttpError> {
+/// are two steps: what is put between them is not seen, unless the change is told of the version that was, which is returned.
+pub async fn check_meant(ask: &Ask, action: Action<'_>, place: &Place) -> Result<Option<Box<Item>>, HttpError> {
     if !ask.headers().contains_key(IF_MATCH) {
-        return Ok(());
+        return Ok(None);
     }
     // Who may not is told so, and nothing else.
     ask.must(action)?;
@@ -64,7 +64,7 @@ pub async fn check_meant(ask: &Ask, action: Action<'_>, place: &Place) -> Result
         Found::File(item) if !place.is_folder => {
             let etag = item.checksums.sha1_hex();
             let is_meant = matches(ask.headers(), &IF_MATCH, |tag| tag == Tag::Strong(&etag));
-            if is_meant { Ok(()) } else { Err(HttpError::Precondition) }
+            if is_meant { Ok(Some(item)) } else { Err(HttpError::Precondition) }
         }
         _ => Err(HttpError::Precondition),
     }

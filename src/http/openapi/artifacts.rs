@@ -82,6 +82,6 @@ pub fn delete() -> Operation {
 
 /// A change that may name the content that it means.
 pub fn meant(operation: Operation) -> Operation {
-    let meaning = "Of the file: the change is made only while this is its content, and never to a folder.";
+    let meaning = "Of the file: right before the change it is looked whether this is its content; a folder never is.";
     operation.header("If-Match", text(), meaning).problem(&[412])
 }

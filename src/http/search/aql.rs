@@ -9,7 +9,9 @@ use crate::http::ask::Ask;
 use crate::http::body::Broken;
 use crate::http::dates::iso8601;
 use crate::http::error::HttpError;
-use crate::service::{Downloads, Field, Hit, Include, Query, Search, Service, Timestamp, Value as Found, has_md5};
+use crate::service::{
+    Downloads, Field, Hit, Include, Query, Search, Service, ServiceError, Timestamp, Value as Found, has_md5,
+};
 
 /// What is told where nothing is included.
 const USUAL: [Field; 10] = [
@@ -47,6 +49,13 @@ struct Rows {
     service: Service,
 }
 
+impl Rows {
+    /// Whether the bytes of a file exist nowhere: then its SHA-256 isn't told, so that who compares uploads it again.
+    fn is_lost(&self, hit: &Hit) -> Result<bool, ServiceError> {
+        hit.item.as_ref().map_or(Ok(false), |item| self.service.is_lost(item))
+    }
+}
+
 impl Shape for Rows {
     fn head(&self) -> String {
         "{\"results\":[".into()
@@ -55,7 +64,11 @@ impl Shape for Rows {
     fn row(&mut self, hit: &Hit) -> Result<Option<Value>, Broken> {
         let file = hit.item.as_ref().filter(|_| self.include.statistics && !hit.is_folder);
         let downloads = file.and_then(|item| self.service.downloads(item));
-        Ok(Some(Value::Object(told(hit, &self.include, downloads))))
+        let mut told = told(hit, &self.include, downloads);
+        if told.contains_key(Field::Sha256.name()) && self.is_lost(hit)? {
+            told.remove(Field::Sha256.name());
+        }
+        Ok(Some(Value::Object(told)))
     }
 
     fn tail(&self, search: &Search) -> String {
