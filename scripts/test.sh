@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh          what every change has to pass: well under an hour on two cores
 #   scripts/test.sh --long   more histories, the previous release beside this one, and the system tests at length in release
-#                            mode: an hour and a half
+#                            mode: two hours in all
 #
 # Needs a Rust toolchain with rustfmt and clippy, cc, make, git, curl, wget, kill, tar, GNU coreutils, python3 with its venv module,
 # and its package index. Root on Debian: installs what is missing. Variables: ARTIMESH_SEEDS (simulated histories), LONG_SEEDS
